@@ -1,0 +1,227 @@
+//! The catalog: an immutable, versioned snapshot of what exists. Frontends hold it by `Arc` and look names up in it.
+//!
+//! Invariant: names are unique per namespace among topics and among queues; a topic and a queue may share one. Ids are
+//! never reused. Itself a fold over the state partition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
+use duolog_storage::Durability;
+
+/// The namespace of everything until there are others.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Identity of a topic; a new one for each creation, so a topic deleted and made again is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u128);
+
+/// Identity of a queue; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub u64);
+
+/// Settings that the broker keeps for a frontend and does not interpret, e.g. the raw values a client set.
+pub type Labels = BTreeMap<String, String>;
+
+/// What decides how long a topic keeps its records, beside what queues still hold unsettled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// As `retention_ms` and `retention_bytes` say.
+    Retention,
+    /// Until every queue on it has settled the record, and `after` records more.
+    UntilSettled {
+        /// How many settled records to keep.
+        after: u64,
+    },
+}
+
+/// How a topic treats its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPolicy {
+    /// What decides.
+    pub keep: Keep,
+    /// Age, by the broker's append time, past which records go; `None` keeps them for ever.
+    pub retention_ms: Option<u64>,
+    /// Bytes per partition past which the oldest go; `None` is no limit.
+    pub retention_bytes: Option<u64>,
+    /// Largest batch, bytes as sent.
+    pub batch_bytes_max: u32,
+    /// Whose time the records carry.
+    pub timestamps: TimestampType,
+    /// What an acknowledgement means; `None` follows the broker's setting.
+    pub durability: Option<Durability>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Identity.
+    pub id: TopicId,
+    /// Namespace.
+    pub namespace: String,
+    /// Name, unique in its namespace.
+    pub name: String,
+    /// Partitions by index.
+    pub partitions: Vec<PartitionId>,
+    /// Policy.
+    pub policy: TopicPolicy,
+    /// A queue declaration created it: it goes when its last queue goes.
+    pub made_by_queue: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Opaque settings of frontends.
+    pub labels: Labels,
+}
+
+/// Where a queue begins, or a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the earliest kept record.
+    Earliest,
+    /// At the end.
+    Latest,
+    /// At this offset in every partition (clamped to what exists).
+    Offset(Offset),
+    /// At the first record of each partition whose timestamp is at or after this.
+    Time(Timestamp),
+}
+
+/// How a queue hands out its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// How long a lease lasts if the receiver names no other, milliseconds.
+    pub visibility_timeout_ms: u64,
+    /// How many times a record may be leased before it is dead-lettered instead; `None` is no limit.
+    pub attempts_max: Option<u32>,
+    /// The queue (by name, same namespace) to which such records are moved; if it is missing they stay.
+    pub dead_letter: Option<String>,
+    /// How long a receive waits if it does not say, milliseconds.
+    pub receive_wait_ms: u64,
+    /// Age, by the broker's append time, past which a record is no longer delivered; `None` never.
+    pub message_ttl_ms: Option<u64>,
+    /// Most records leased at a time.
+    pub in_flight_max: u32,
+    /// How long a record waits before its first lease, milliseconds (a later issue; 0 now).
+    pub delay_ms: u64,
+    /// Largest record in bytes (key, value and headers) that `publish` through this queue accepts.
+    pub message_bytes_max: u32,
+}
+
+/// A queue: a topic read through a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Identity.
+    pub id: QueueId,
+    /// Namespace.
+    pub namespace: String,
+    /// Name, unique in its namespace among queues.
+    pub name: String,
+    /// The topic it reads.
+    pub topic: TopicId,
+    /// Policy.
+    pub policy: QueuePolicy,
+    /// When it was declared.
+    pub created_at: Timestamp,
+    /// When policy or labels last changed.
+    pub modified_at: Timestamp,
+    /// Opaque settings of frontends.
+    pub labels: Labels,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug)]
+pub struct TopicSpec {
+    /// Namespace.
+    pub namespace: String,
+    /// Name: 1 to 249 bytes; frontends narrow the alphabet further.
+    pub name: String,
+    /// Number of partitions, 1 to `limits::PARTITIONS_PER_TOPIC`.
+    pub partitions: u32,
+    /// Policy.
+    pub policy: TopicPolicy,
+    /// Opaque settings.
+    pub labels: Labels,
+}
+
+/// A queue to declare.
+#[derive(Clone, Debug)]
+pub struct QueueSpec {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The topic it reads; `None` is the topic of the same name. If there is none of that name, it is created with one
+    /// partition, kept until settled.
+    pub topic: Option<String>,
+    /// Where to begin on a topic that exists.
+    pub start: Start,
+    /// Policy.
+    pub policy: QueuePolicy,
+    /// Opaque settings.
+    pub labels: Labels,
+}
+
+/// What exists, at one version.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Rises with every change.
+    pub version: u64,
+    pub(crate) topics: BTreeMap<TopicId, Arc<Topic>>,
+    pub(crate) topic_names: BTreeMap<(String, String), TopicId>,
+    pub(crate) queues: BTreeMap<QueueId, Arc<Queue>>,
+    pub(crate) queue_names: BTreeMap<(String, String), QueueId>,
+    pub(crate) partition_topics: BTreeMap<PartitionId, TopicId>,
+}
+
+impl Catalog {
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(&self, namespace: &str, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(self.topic_names.get(&(namespace.to_owned(), name.to_owned()))?)
+    }
+
+    /// The topic of this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(&id)
+    }
+
+    /// The topic that a partition belongs to.
+    #[must_use]
+    pub fn topic_of(&self, partition: PartitionId) -> Option<&Arc<Topic>> {
+        self.topics.get(self.partition_topics.get(&partition)?)
+    }
+
+    /// All topics of a namespace, by name.
+    pub fn topics<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> + 'a {
+        self.topic_names
+            .iter()
+            .filter(move |((n, _), _)| n == namespace)
+            .filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// The queue of this name.
+    #[must_use]
+    pub fn queue(&self, namespace: &str, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(self.queue_names.get(&(namespace.to_owned(), name.to_owned()))?)
+    }
+
+    /// The queue of this id.
+    #[must_use]
+    pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<Queue>> {
+        self.queues.get(&id)
+    }
+
+    /// All queues of a namespace, by name.
+    pub fn queues<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Queue>> + 'a {
+        self.queue_names
+            .iter()
+            .filter(move |((n, _), _)| n == namespace)
+            .filter_map(|(_, id)| self.queues.get(id))
+    }
+
+    /// The queues that read a topic.
+    pub fn queues_on(&self, topic: TopicId) -> impl Iterator<Item = &Arc<Queue>> + '_ {
+        self.queues.values().filter(move |queue| queue.topic == topic)
+    }
+}

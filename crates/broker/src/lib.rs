@@ -1,0 +1,24 @@
+//! Topics and queues over one log: the deterministic core and the sessions through which frontends reach it.
+//!
+//! Place: floor 2. Knows no protocol, no socket, no clock. One thread owns a shard's state; it decides, applies in
+//! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
+
+pub mod catalog;
+pub mod clock;
+pub mod errors;
+pub mod limits;
+mod principal;
+mod session;
+mod verbs;
+
+pub use catalog::{
+    Catalog, Keep, Labels, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
+    TopicSpec,
+};
+pub use clock::{Clock, Monotonic, Now};
+pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
+pub use session::{Broker, BrokerOptions, Pending, Readable, Session};
+pub use verbs::{
+    Appended, Cursor, CursorMove, Depth, GroupCursors, Isolation, LeaseAsk, LeaseId, Leased, NewRecord,
+    OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
+};

@@ -1,0 +1,253 @@
+//! What the verbs take and give: plain values, shared by the core, the sessions and the frontends.
+
+use bytes::Bytes;
+use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
+use duolog_storage::StoredBatch;
+
+use crate::QueueId;
+
+/// What a reader sees of records whose transaction is undecided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything durable.
+    #[default]
+    ReadUncommitted,
+    /// Only what lies below the last stable offset.
+    ReadCommitted,
+}
+
+/// A batch took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base: Offset,
+    /// The broker's time, if the topic stamps records with it.
+    pub append_time: Option<Timestamp>,
+    /// First offset of the partition.
+    pub log_start: Offset,
+    /// It was stored by an earlier, identical request (idempotent producers); `base` is from then.
+    pub duplicate: bool,
+}
+
+/// A record to publish.
+#[derive(Clone, Debug, Default)]
+pub struct NewRecord {
+    /// Routing and grouping key.
+    pub key: Option<Bytes>,
+    /// Body.
+    pub value: Option<Bytes>,
+    /// Headers.
+    pub headers: Vec<Header>,
+    /// Its time; `None` is the broker's now.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// A published record took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Partition.
+    pub partition: PartitionId,
+    /// Index of the partition in its topic.
+    pub partition_index: u32,
+    /// Offset.
+    pub offset: Offset,
+    /// The record's time.
+    pub timestamp: Timestamp,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAsk {
+    /// Partition.
+    pub partition: PartitionId,
+    /// From the batch that contains this offset.
+    pub from: Offset,
+    /// Stop before exceeding this; the first batch is returned even if larger.
+    pub bytes_max: usize,
+    /// What of transactions is seen.
+    pub isolation: Isolation,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct ReadSlice {
+    /// Whole batches in order; the first may begin below the offset asked for.
+    pub batches: Vec<StoredBatch>,
+    /// First offset.
+    pub log_start: Offset,
+    /// Next offset to become readable.
+    pub high_watermark: Offset,
+    /// Below it every transaction is decided. Equal to the high watermark until transactions exist.
+    pub last_stable: Offset,
+}
+
+/// A position found by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAt {
+    /// The record's offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// Its epoch.
+    pub leader_epoch: i32,
+}
+
+/// A request for leases.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseAsk {
+    /// From which queue.
+    pub queue: QueueId,
+    /// At most so many, 1 to `limits::LEASES_MAX`.
+    pub count: u32,
+    /// How long the leases last, milliseconds; `None` is the queue's setting. 0 makes records visible again at once.
+    pub visibility_ms: Option<u64>,
+    /// How long to wait for the first record, milliseconds; 0 does not wait.
+    pub wait_ms: u64,
+}
+
+/// Names one lease of one record. Opaque to clients; a handle from before a restart, a replay or a redelivery never
+/// settles somebody else's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseId {
+    /// The queue.
+    pub queue: QueueId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The record.
+    pub offset: Offset,
+    /// Which life of the ledger and of this record the lease belongs to: restarts, replays.
+    pub incarnation: u64,
+    /// Which attempt it is.
+    pub attempt: u32,
+}
+
+impl LeaseId {
+    /// Bytes of the encoded form.
+    pub const BYTES: usize = 36;
+
+    /// Fixed-width, big-endian: queue, partition, offset, incarnation, attempt.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        out[0..8].copy_from_slice(&self.queue.0.to_be_bytes());
+        out[8..16].copy_from_slice(&self.partition.0.to_be_bytes());
+        out[16..24].copy_from_slice(&self.offset.0.to_be_bytes());
+        out[24..32].copy_from_slice(&self.incarnation.to_be_bytes());
+        out[32..36].copy_from_slice(&self.attempt.to_be_bytes());
+        out
+    }
+
+    /// The inverse of [`Self::to_bytes`]; any bytes of the right length give some id, which need not exist.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let word = |at: usize| {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_be_bytes(eight)
+        };
+        let mut four = [0; 4];
+        four.copy_from_slice(&bytes[32..36]);
+        Self {
+            queue: QueueId(word(0)),
+            partition: PartitionId(word(8)),
+            offset: Offset(word(16)),
+            incarnation: word(24),
+            attempt: u32::from_be_bytes(four),
+        }
+    }
+}
+
+/// A record under lease.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// The handle.
+    pub id: LeaseId,
+    /// Index of the partition in its topic.
+    pub partition_index: u32,
+    /// How many times it has been leased, this one included.
+    pub attempts: u32,
+    /// When it was first leased (since the last replay).
+    pub first_leased_at: Timestamp,
+    /// The record.
+    pub record: Record,
+}
+
+/// What becomes of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Settled for good.
+    Ack,
+    /// Available again after so many milliseconds, at its old place.
+    Release {
+        /// Milliseconds from now; 0 is at once.
+        after_ms: u64,
+    },
+    /// The lease ends so many milliseconds from now instead.
+    Extend {
+        /// Milliseconds from now.
+        for_ms: u64,
+    },
+    /// Moved to the dead-letter queue now, whatever its attempts.
+    DeadLetter,
+}
+
+/// How full a queue is. Counts are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Could be leased now.
+    pub available: u64,
+    /// Under lease.
+    pub in_flight: u64,
+    /// Released with a delay that is not over.
+    pub delayed: u64,
+    /// Stored bytes from the oldest unsettled record to the end, whole batches.
+    pub backlog_bytes: u64,
+    /// Age of the oldest unsettled record, milliseconds since its append.
+    pub oldest_age_ms: Option<u64>,
+    /// Moved to the dead-letter queue since the broker started.
+    pub dead_lettered: u64,
+}
+
+/// Where a group stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Next offset to read.
+    pub offset: Offset,
+    /// Epoch of the last record read, -1 if the client did not say.
+    pub leader_epoch: i32,
+    /// The client's own note.
+    pub metadata: String,
+    /// When it was moved.
+    pub moved_at: Timestamp,
+}
+
+/// A cursor to move.
+#[derive(Clone, Debug)]
+pub struct CursorMove {
+    /// Partition.
+    pub partition: PartitionId,
+    /// Next offset to read.
+    pub offset: Offset,
+    /// As in [`Cursor`].
+    pub leader_epoch: i32,
+    /// As in [`Cursor`].
+    pub metadata: String,
+}
+
+/// All cursors of one group, by partition.
+pub type GroupCursors = Vec<(PartitionId, Cursor)>;
+
+/// A look at everything, for metrics and the admin API.
+#[derive(Clone, Debug, Default)]
+pub struct Overview {
+    /// Depth per queue.
+    pub queues: Vec<(QueueId, Depth)>,
+    /// Cursors per group.
+    pub groups: Vec<(String, GroupCursors)>,
+    /// Group commits made since start.
+    pub group_commits: u64,
+    /// Records appended since start.
+    pub records_appended: u64,
+    /// Bytes appended since start.
+    pub bytes_appended: u64,
+}

@@ -1,0 +1,101 @@
+//! One budget of bytes for all buffers: reserve first, then allocate.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// One permit stands for this many bytes: a semaphore counts in 32 bits.
+const UNIT_BYTES: usize = 1024;
+
+/// A shared budget of memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+/// More was asked for at once than the whole budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes are more than the memory budget of {bytes_max}")]
+pub struct OverBudget {
+    /// Asked for.
+    pub bytes: usize,
+    /// The budget.
+    pub bytes_max: usize,
+}
+
+/// Reserved bytes; dropping it gives them back.
+#[derive(Debug)]
+pub struct Reservation {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// A budget of `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        let units = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units)), bytes_max: units * UNIT_BYTES }
+    }
+
+    /// Waits until `bytes` are free and takes them, first come first served.
+    ///
+    /// # Errors
+    /// `OverBudget` if that could never be.
+    pub async fn reserve(&self, bytes: usize) -> Result<Reservation, OverBudget> {
+        let Some(units) = self.units_of(bytes)? else { return Ok(Reservation { _permit: None }) };
+        let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
+        Ok(Reservation { _permit: permit })
+    }
+
+    /// Takes `bytes` if they are free now.
+    ///
+    /// # Errors
+    /// `OverBudget` if that could never be.
+    pub fn try_reserve(&self, bytes: usize) -> Result<Option<Reservation>, OverBudget> {
+        let Some(units) = self.units_of(bytes)? else { return Ok(Some(Reservation { _permit: None })) };
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok();
+        Ok(permit.map(|permit| Reservation { _permit: Some(permit) }))
+    }
+
+    /// Bytes that are reserved now, rounded up to the unit per reservation.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.bytes_max - self.units.available_permits() * UNIT_BYTES
+    }
+
+    /// The whole budget.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn units_of(&self, bytes: usize) -> Result<Option<u32>, OverBudget> {
+        if bytes > self.bytes_max {
+            return Err(OverBudget { bytes, bytes_max: self.bytes_max });
+        }
+        let units = bytes.div_ceil(UNIT_BYTES);
+        Ok((units > 0).then(|| u32::try_from(units).unwrap_or(u32::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Budget;
+
+    #[test]
+    fn what_is_dropped_can_be_reserved_again() {
+        let budget = Budget::new(4096);
+        let first = budget.try_reserve(4000).expect("fits");
+        assert!(first.is_some());
+        assert!(budget.try_reserve(1).expect("fits").is_none());
+        drop(first);
+        assert_eq!(budget.used_bytes(), 0);
+        assert!(budget.try_reserve(4096).expect("fits").is_some());
+    }
+
+    #[test]
+    fn more_than_everything_is_refused_at_once() {
+        assert!(Budget::new(4096).try_reserve(4097).is_err());
+    }
+}

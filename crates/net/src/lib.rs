@@ -1,0 +1,15 @@
+//! Accepting, limiting and shutting down connections, for every protocol alike.
+//!
+//! Place: floor 2, beside the broker, of which it knows nothing; it knows no wire format either. A frontend gets a
+//! [`Connection`], a [`Budget`] from which it reserves bytes before it allocates them, and a [`Shutdown`] to watch.
+//! TLS will become another arm of [`Connection`] without touching a frontend.
+
+mod budget;
+mod connection;
+mod listener;
+mod shutdown;
+
+pub use budget::{Budget, OverBudget, Reservation};
+pub use connection::Connection;
+pub use listener::{BindError, Context, Frontend, Limits, Listener};
+pub use shutdown::Shutdown;

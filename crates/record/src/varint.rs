@@ -1,0 +1,1 @@
+//! Variable-length integers, zigzag. Source: KIP-98; Protocol Buffers encoding.

@@ -1,0 +1,295 @@
+//! What the broker sees of the storage: one commit in, whole batches out.
+//!
+//! Invariant: a commit becomes durable and visible as a whole or not at all, and in the order of the calls.
+//! Adding a verb: here, in `memory`, in the disk log, and in the simulator's model.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use duolog_record::{Batch, Offset, PartitionId, Timestamp};
+
+/// What an acknowledgement of a commit means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Handed to the operating system: survives the process, not the machine. Visible when written.
+    Os,
+    /// On stable storage (fdatasync) before it is visible or acknowledged.
+    Sync,
+}
+
+/// Where one body goes: its place in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset of the body's first record there. Must equal the partition's end at this point of the commit order.
+    pub base: Offset,
+    /// Stamped into the prefix at reading.
+    pub leader_epoch: i32,
+}
+
+/// What of a batch the log stores: everything after the 16-byte prefix, and the header facts its index needs.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// Bytes from `PREFIX_BYTES` on (magic, CRC, attributes, ..., records). Never touched.
+    pub bytes: Bytes,
+    /// Number of offsets that it takes (last offset delta + 1).
+    pub offsets: u32,
+    /// The batch's CRC-32C as its own header has it; the frame header's checksum covers it.
+    pub crc: u32,
+    /// Largest record timestamp, for the time index.
+    pub max_timestamp: Timestamp,
+}
+
+impl Body {
+    /// The stored part of a sealed batch. Shares its bytes.
+    #[must_use]
+    pub fn of(batch: &Batch) -> Self {
+        let header = batch.header();
+        Self {
+            bytes: batch.body(),
+            offsets: header.last_offset_delta + 1,
+            crc: header.crc,
+            max_timestamp: header.max_timestamp,
+        }
+    }
+}
+
+/// One body and all the places it goes to, at most `limits::TARGETS_PER_ENTRY`.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The body, once, however many targets.
+    pub body: Body,
+    /// Where it goes.
+    pub targets: Vec<Target>,
+    /// Opaque hashes of its keys, for structures above the log; usually empty.
+    pub key_hashes: Vec<u64>,
+    /// For an abort mark: the first offset of the aborted transaction in that partition.
+    pub abort_first: Option<Offset>,
+}
+
+/// A new start of a partition, or its end altogether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// Records below `start` are gone. Idempotent; never moves backwards; at most the partition's end.
+    Start {
+        /// Which partition.
+        partition: PartitionId,
+        /// Its new first offset.
+        start: Offset,
+    },
+    /// The partition is gone. Its id is never used again.
+    Remove {
+        /// Which partition.
+        partition: PartitionId,
+    },
+}
+
+/// Appends and trims that become durable and visible together: one frame.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The appends, in order. Partitions come into being with their first append (at any base) or trim.
+    pub entries: Vec<Entry>,
+    /// The trims, applied after the appends.
+    pub trims: Vec<Trim>,
+    /// The level of durability that its acknowledgement promises.
+    pub durability: Durability,
+    /// The broker's time of append, kept per entry for retention.
+    pub append_time: Timestamp,
+}
+
+/// Called once when a commit is as durable as it asked to be, and visible to readers; or has failed.
+pub type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+/// First and next offset of a partition, `start..end`, durable ones only.
+pub type Bounds = Range<Offset>;
+
+/// How much to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimit {
+    /// Stop before exceeding this many bytes; the first batch is returned even if larger.
+    pub bytes_max: usize,
+    /// Stop before this offset.
+    pub until: Offset,
+}
+
+/// A whole batch as stored.
+#[derive(Clone, Debug)]
+pub struct StoredBatch {
+    /// Offset of its first record.
+    pub base: Offset,
+    /// Number of offsets that it takes.
+    pub offsets: u32,
+    /// The epoch to stamp.
+    pub leader_epoch: i32,
+    /// When the broker appended it.
+    pub append_time: Timestamp,
+    /// Everything after the prefix (`Batch::prefix` makes the prefix).
+    pub body: Bytes,
+}
+
+/// What the index knows of a batch without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of its first record.
+    pub base: Offset,
+    /// Number of offsets that it takes.
+    pub offsets: u32,
+    /// When the broker appended it.
+    pub append_time: Timestamp,
+    /// Largest record timestamp in it.
+    pub max_timestamp: Timestamp,
+    /// Stored bytes of its body.
+    pub bytes: u32,
+}
+
+/// Why a commit failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// No blocks could be had for it; nothing was written, a later commit may succeed.
+    #[error("no space left for {bytes} bytes in {directory}")]
+    DiskFull {
+        /// What the commit would have needed.
+        bytes: u64,
+        /// The data directory.
+        directory: String,
+    },
+    /// A write or sync failed, now or earlier: the log takes no more commits until it is opened anew.
+    #[error("the log has stopped: {reason}")]
+    Stopped {
+        /// The first failure.
+        reason: String,
+    },
+    /// The commit breaks a limit or an order; a mistake of the caller.
+    #[error("the commit is not valid: {reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a read failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such partition, or removed.
+    #[error("partition {0} does not exist")]
+    UnknownPartition(PartitionId),
+    /// The offset lies outside what is readable.
+    #[error("offset {at} is outside {start}..{end}")]
+    OutOfRange {
+        /// Asked for.
+        at: Offset,
+        /// First readable.
+        start: Offset,
+        /// Next to be written.
+        end: Offset,
+    },
+    /// The stored bytes are damaged; the partition serves nothing across the damage, the rest serve on.
+    #[error("partition {partition} is damaged at offset {at}: {reason}")]
+    Damaged {
+        /// Which partition.
+        partition: PartitionId,
+        /// Where.
+        at: Offset,
+        /// What was found.
+        reason: String,
+    },
+    /// The read itself failed.
+    #[error("cannot read partition {partition}: {reason}")]
+    Io {
+        /// Which partition.
+        partition: PartitionId,
+        /// The system's word.
+        reason: String,
+    },
+}
+
+/// Counters since opening, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStats {
+    /// Frames written.
+    pub frames: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// fdatasync calls on files of the log.
+    pub syncs: u64,
+    /// Files that exist now.
+    pub files: u64,
+    /// Bytes of disk that they take now.
+    pub disk_bytes: u64,
+}
+
+/// All partitions of one shard. Object-safe; shared by an `Arc`; every method may be called from any thread.
+///
+/// Bounds, reads and spans see only what is visible: durable for `Sync`, written for `Os`.
+pub trait Log: Send + Sync {
+    /// Queues a commit, in the order of the calls, and returns at once. `done` is called from the log's own thread
+    /// (or from `pump`, where there is no thread), in the same order, and must not block.
+    ///
+    /// A commit larger than `limits::COMMIT_BYTES` is `Invalid`.
+    fn commit(&self, commit: Commit, done: Done);
+
+    /// Whole batches from the one that contains `from` on, in order; empty at the end of the partition.
+    ///
+    /// # Errors
+    /// `OutOfRange` below the start or above the end; `Damaged` if the first batch cannot be verified.
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<Vec<StoredBatch>, ReadError>;
+
+    /// The same as `read` from the index alone: at most `count` spans.
+    ///
+    /// # Errors
+    /// As `read`.
+    fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError>;
+
+    /// True if `read` from here would be served from memory, so that it may be called on a thread that must not block.
+    fn is_cached(&self, partition: PartitionId, from: Offset) -> bool;
+
+    /// First and next offset, or `None` if there is no such partition.
+    fn bounds(&self, partition: PartitionId) -> Option<Bounds>;
+
+    /// Every partition that exists, in rising order, with its bounds.
+    fn partitions(&self) -> Vec<(PartitionId, Bounds)>;
+
+    /// The first batch whose largest record timestamp is at or after `at`, or `None`.
+    ///
+    /// # Errors
+    /// As `read`.
+    fn first_at_or_after(&self, partition: PartitionId, at: Timestamp) -> Result<Option<Span>, ReadError>;
+
+    /// The first batch that was appended at or after `at` by the broker's clock, or `None`: for retention.
+    ///
+    /// # Errors
+    /// As `read`.
+    fn first_appended_at_or_after(
+        &self,
+        partition: PartitionId,
+        at: Timestamp,
+    ) -> Result<Option<Span>, ReadError>;
+
+    /// Stored bytes of a partition between its start and its end, without those discarded.
+    fn partition_bytes(&self, partition: PartitionId) -> u64;
+
+    /// The first offset such that the partition from there on holds at most `bytes_max`: for retention by size.
+    fn start_for_bytes(&self, partition: PartitionId, bytes_max: u64) -> Offset;
+
+    /// These records are settled and need not be kept: they are reclaimed when it pays. Not durable: whoever calls
+    /// tells it again after a restart. Until reclaimed they stay readable.
+    fn discard(&self, partition: PartitionId, runs: &[Range<Offset>]);
+
+    /// Reclaims what retention left dead (whole files, now); called from time to time by the owner.
+    ///
+    /// # Errors
+    /// `Stopped` as for a commit.
+    fn reclaim(&self) -> Result<(), LogError>;
+
+    /// Counters for metrics.
+    fn stats(&self) -> LogStats;
+
+    /// Takes no more commits, makes durable what was queued, releases the directory. Blocks.
+    fn close(&self);
+}

@@ -1,0 +1,15 @@
+//! The Log: every partition of one shard in one sequence of files, and their durability.
+//!
+//! Place: floor 1. Knows batch headers (for lengths and times) and nothing inside a batch; knows no topic, no queue,
+//! no protocol. New durable bytes enter by one door, [`Log::commit`]. Readers see only what is durable.
+//! The clock is the caller's: every commit carries its append time.
+
+#[allow(dead_code)]
+mod api;
+pub mod disk;
+pub mod limits;
+
+pub use api::{
+    Body, Bounds, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit, Span,
+    StoredBatch, Target, Trim,
+};
