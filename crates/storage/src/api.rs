@@ -96,6 +96,9 @@ pub struct Commit {
     pub durability: Durability,
     /// The broker's time of append, kept per entry for retention.
     pub append_time: Timestamp,
+    /// True for what leads to free space or settles work (acknowledgements, state): on a full disk it may use the
+    /// reserve, where others are refused with `DiskFull`. A commit of trims alone always may.
+    pub may_use_reserve: bool,
 }
 
 /// Called once when a commit is as durable as it asked to be, and visible to readers; or has failed.
@@ -175,8 +178,10 @@ pub enum ReadError {
     #[error("partition {0} does not exist")]
     UnknownPartition(PartitionId),
     /// The offset lies outside what is readable.
-    #[error("offset {at} is outside {start}..{end}")]
+    #[error("offset {at} of partition {partition} is outside {start}..{end}")]
     OutOfRange {
+        /// Which partition.
+        partition: PartitionId,
         /// Asked for.
         at: Offset,
         /// First readable.
@@ -226,7 +231,8 @@ pub trait Log: Send + Sync {
     /// Queues a commit, in the order of the calls, and returns at once. `done` is called from the log's own thread
     /// (or from `pump`, where there is no thread), in the same order, and must not block.
     ///
-    /// A commit larger than `limits::COMMIT_BYTES` is `Invalid`.
+    /// A commit larger than `limits::COMMIT_BYTES` is `Invalid`. After a `DiskFull` the commits that were queued
+    /// behind it and continue where it would have ended are `DiskFull` too; the next to fit the true end succeeds.
     fn commit(&self, commit: Commit, done: Done);
 
     /// Whole batches from the one that contains `from` on, in order; empty at the end of the partition.
@@ -286,6 +292,10 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// `Stopped` as for a commit.
     fn reclaim(&self) -> Result<(), LogError>;
+
+    /// How many times the log has been opened, counted from 1, this time included: higher than at any earlier
+    /// opening, so fit for leader epochs and lease ids.
+    fn incarnation(&self) -> u32;
 
     /// Counters for metrics.
     fn stats(&self) -> LogStats;

@@ -58,6 +58,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// One file.
+#[allow(clippy::len_without_is_empty, reason = "an empty file is nothing special to a log")]
 pub trait DiskFile: Send + Sync {
     /// Reads exactly `into.len()` bytes at `position`.
     ///

@@ -4,12 +4,17 @@
 //! no protocol. New durable bytes enter by one door, [`Log::commit`]. Readers see only what is durable.
 //! The clock is the caller's: every commit carries its append time.
 
-#[allow(dead_code)]
 mod api;
+mod check;
 pub mod disk;
 pub mod limits;
+mod memory;
+mod runs;
+#[cfg(test)]
+mod testing;
 
 pub use api::{
     Body, Bounds, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit, Span,
     StoredBatch, Target, Trim,
 };
+pub use memory::MemoryLog;

@@ -4,3 +4,7 @@
 pub const COMMIT_BYTES: usize = 64 << 20;
 /// Targets of one entry: bounds what one frame header can hold; more are several frames.
 pub const TARGETS_PER_ENTRY: usize = 1024;
+/// Targets, trims and key hashes of one commit together: keeps a frame header below `FRAME_HEADER_BYTES`.
+pub const TARGETS_PER_COMMIT: usize = 64 << 10;
+/// Smallest body, bytes: the fields of a batch header behind the prefix, records excluded.
+pub const BODY_BYTES_MIN: usize = 45;
