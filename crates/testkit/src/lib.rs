@@ -1,1 +1,9 @@
-//! See the crate's description; filled in by what follows.
+//! For tests only: a simulated disk, chance by seed, and what judges a history.
+//!
+//! Place: beside the floors; a dev-dependency of the others. The production code runs on the simulated disk unchanged.
+
+pub mod disk;
+mod random;
+
+pub use disk::SimDisk;
+pub use random::Random;

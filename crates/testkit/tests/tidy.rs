@@ -45,7 +45,8 @@ fn root() -> PathBuf {
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -141,8 +142,10 @@ fn storage_reads_batch_headers_only() {
 #[test]
 fn no_clock_and_no_chance_below_the_binary() {
     let crates = ["record", "storage", "broker", "net", "kafka", "aws", "testkit"];
-    let found =
-        matches(&crates, &["Instant::now", "SystemTime::now", "getrandom::", "rand::", "thread_rng", "new_v4()"]);
+    let found = matches(
+        &crates,
+        &["Instant::now", "SystemTime::now", "getrandom::", "rand::", "thread_rng", "new_v4()"],
+    );
     complain("time and randomness are parameters below the binary", found);
 }
 
@@ -211,7 +214,9 @@ fn nothing_is_left_to_do() {
 fn matches(crates: &[&str], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources() {
-        if !crates.contains(&source.crate_name.as_str()) || (source.is_test() && source.crate_name != "testkit") {
+        if !crates.contains(&source.crate_name.as_str())
+            || (source.is_test() && source.crate_name != "testkit")
+        {
             continue;
         }
         for (number, line) in source.code() {

@@ -1,0 +1,145 @@
+//! The bytes of one file: as a reader sees them, as they were at the last sync, and the writes in between.
+
+use std::io;
+
+use super::Hits;
+use crate::Random;
+
+/// Disks write such units whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { position: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+/// One file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inode {
+    now: Vec<u8>,
+    synced: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+fn write_into(bytes: &mut Vec<u8>, position: usize, from: &[u8]) {
+    let end = position + from.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[position..end].copy_from_slice(from);
+}
+
+fn position_of(position: u64) -> usize {
+    usize::try_from(position).expect("simulated files fit the memory")
+}
+
+impl Inode {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.now
+    }
+
+    pub(super) fn read(&self, into: &mut [u8], position: u64) -> io::Result<()> {
+        let from = position_of(position);
+        let bytes = self.now.get(from..from.saturating_add(into.len())).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "beyond the end of the simulated file")
+        })?;
+        into.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, position: u64, bytes: &[u8]) {
+        let position = position_of(position);
+        write_into(&mut self.now, position, bytes);
+        self.unsynced.push(Change::Write { position, bytes: bytes.to_vec() });
+    }
+
+    pub(super) fn grow(&mut self, length: u64) {
+        if position_of(length) > self.now.len() {
+            self.set_len(length);
+        }
+    }
+
+    pub(super) fn set_len(&mut self, length: u64) {
+        let length = position_of(length);
+        self.now.resize(length, 0);
+        self.unsynced.push(Change::Length(length));
+    }
+
+    pub(super) fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            match change {
+                Change::Write { position, bytes } => write_into(&mut self.synced, position, &bytes),
+                Change::Length(length) => self.synced.resize(length, 0),
+            }
+        }
+    }
+
+    /// The pages turn clean without having reached the disk: readers still see them, no later sync will write them.
+    pub(super) fn sync_failed(&mut self) {
+        self.unsynced.clear();
+    }
+
+    /// A power cut: each unsynced write is dropped, kept, torn by sectors, or leaves zeros.
+    pub(super) fn survive(&mut self, random: &mut Random, hits: &mut Hits) {
+        let changes = std::mem::take(&mut self.unsynced);
+        // Now and then everything made it, or nothing: both happen on real machines more often than chance would have it.
+        let all_or_none = random.below(4);
+        for change in changes {
+            match change {
+                Change::Length(length) => {
+                    if all_or_none == 0 || random.one_in(2) {
+                        self.synced.resize(length, 0);
+                    }
+                }
+                Change::Write { position, bytes } => {
+                    let fate = if all_or_none < 2 { all_or_none } else { random.below(4) };
+                    self.land(fate, position, &bytes, random, hits);
+                }
+            }
+        }
+        self.now.clone_from(&self.synced);
+    }
+
+    fn land(&mut self, fate: u64, position: usize, bytes: &[u8], random: &mut Random, hits: &mut Hits) {
+        match fate {
+            0 => {
+                hits.writes_kept += 1;
+                write_into(&mut self.synced, position, bytes);
+            }
+            1 => hits.writes_dropped += 1,
+            2 => {
+                hits.writes_torn += 1;
+                let mut at = position;
+                let end = position + bytes.len();
+                while at < end {
+                    let next = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
+                    if random.one_in(2) {
+                        write_into(&mut self.synced, at, &bytes[at - position..next - position]);
+                    }
+                    at = next;
+                }
+            }
+            _ => {
+                hits.writes_zeroed += 1;
+                // The length was journalled, the data was not: zeros where nothing had been, the old bytes elsewhere.
+                let end = position + bytes.len();
+                if self.synced.len() < end {
+                    self.synced.resize(end, 0);
+                }
+            }
+        }
+    }
+
+    pub(super) fn flip_bit(&mut self, random: &mut Random) -> bool {
+        if self.synced.is_empty() {
+            return false;
+        }
+        let (at, bit) = (random.index(self.synced.len()), random.below(8));
+        self.synced[at] ^= 1 << bit;
+        if let Some(byte) = self.now.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+        true
+    }
+}
