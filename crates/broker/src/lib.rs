@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod clock;
 pub mod errors;
+pub mod ledger;
 pub mod limits;
 mod principal;
 mod session;

@@ -1,0 +1,83 @@
+//! What goes into a ledger and what comes out of it.
+
+use duolog_record::{Offset, PartitionId, Timestamp};
+
+/// What the ledger must know of a batch before it can lease its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerSpan {
+    /// Offset of the first record.
+    pub base: Offset,
+    /// Number of offsets.
+    pub offsets: u32,
+    /// When the broker appended it: time to live counts from here.
+    pub append_time: Timestamp,
+    /// Holds nothing for a queue (control records): settled silently when its turn comes.
+    pub skip: bool,
+}
+
+/// One record leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Partition.
+    pub partition: PartitionId,
+    /// Index of the partition in its topic.
+    pub partition_index: u32,
+    /// The record.
+    pub offset: Offset,
+    /// How many times it has been leased, this one included.
+    pub attempt: u32,
+    /// Goes into the lease id.
+    pub incarnation: u64,
+    /// When it was first leased (since the last replay).
+    pub first_leased_at: Timestamp,
+}
+
+/// A record on its way to the dead-letter queue: the caller commits the move and says `moved`, or `move_failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadRecord {
+    /// Partition.
+    pub partition: PartitionId,
+    /// The record.
+    pub offset: Offset,
+    /// How many times it was leased.
+    pub attempts: u32,
+    /// When it was first leased.
+    pub first_leased_at: Timestamp,
+}
+
+/// What a call of `lease` brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseResult {
+    /// Leased; records of one partition stand together, oldest first.
+    pub granted: Vec<Grant>,
+    /// Had their attempts and are to be moved.
+    pub dead: Vec<DeadRecord>,
+    /// How many were settled because their time to live was over.
+    pub expired: u64,
+}
+
+/// What a settlement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The record is settled; answer when the change is durable.
+    Acked,
+    /// The lease is over; the record is available now, or when its delay is over.
+    Released,
+    /// The lease ends at another time.
+    Extended,
+    /// The record waits to be moved: the caller commits the move and says `moved`, or `move_failed`.
+    WantsDeadLetter(DeadRecord),
+}
+
+/// How full a ledger is. A control batch or hole counts as available until it comes into the look-ahead window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerDepth {
+    /// Could be leased.
+    pub available: u64,
+    /// Under lease or on the way to the dead-letter queue.
+    pub in_flight: u64,
+    /// Released with a delay that is not over.
+    pub delayed: u64,
+    /// The oldest unsettled offset of each partition that has one.
+    pub oldest: Vec<(PartitionId, Offset)>,
+}
