@@ -1,1 +1,13 @@
-//! See the crate's description; filled in by what follows.
+//! The Kafka protocol over the broker's verbs.
+//!
+//! Place: floor 3. The stored batch is the wire's batch, so producing checks and appends, and fetching writes stored
+//! bytes out; nothing is decoded per record. docs/kafka.md says what is supported and what is not.
+
+mod api;
+pub mod codec;
+mod error;
+pub mod limits;
+mod options;
+
+pub use error::ErrorCode;
+pub use options::KafkaOptions;
