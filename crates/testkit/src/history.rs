@@ -1,0 +1,371 @@
+//! The judge: what clients were told, and whether it can all be true.
+//!
+//! It knows nothing of the broker's insides. Each record carries a number of its own; the simulator tells the history what
+//! clients asked for and what they were answered, and the history finds contradictions at once or at the end.
+//! Adding a rule: an event, a field, and a test below that breaks it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use duolog_broker::QueueId;
+use duolog_record::{Offset, PartitionId};
+
+/// What a client put into a record, unique in a run.
+pub type Number = u64;
+
+/// A contradiction. The text says which promise was broken, by which record, where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+type Verdict = Result<(), Broken>;
+type Place = (PartitionId, Offset);
+
+/// A record's life in one queue.
+#[derive(Clone, Debug, Default)]
+struct Work {
+    /// A settlement was answered: it must not be delivered again.
+    settled: bool,
+    /// A settlement was asked for and not answered: either is right.
+    maybe_settled: bool,
+    /// The highest attempt that a client was given.
+    attempt: u32,
+    /// The highest attempt that a later acknowledged commit must have carried to disk.
+    durable_attempt: u32,
+    /// It was seen in a dead-letter queue.
+    dead: bool,
+}
+
+/// What was told about one stream position.
+#[derive(Clone, Copy, Debug)]
+struct Fact {
+    number: Number,
+    /// Acknowledged or read: it must be there for ever, until it is trimmed.
+    promised: bool,
+}
+
+/// Everything that clients were told in one run.
+#[derive(Debug, Default)]
+pub struct History {
+    facts: BTreeMap<Place, Fact>,
+    /// Where a number was seen; a second place is a duplicate.
+    places: BTreeMap<Number, Place>,
+    asked: BTreeSet<Number>,
+    /// Start that was acknowledged, and the highest that was asked for.
+    starts: BTreeMap<PartitionId, (Offset, Offset)>,
+    work: BTreeMap<(QueueId, Number), Work>,
+    cursors: BTreeMap<(String, PartitionId), Vec<Offset>>,
+    acknowledged: u64,
+}
+
+impl History {
+    /// A client asks for a record to be appended or published.
+    pub fn asks(&mut self, number: Number) {
+        self.asked.insert(number);
+    }
+
+    /// It was acknowledged at this place.
+    ///
+    /// # Errors
+    /// The place was given to another record before.
+    pub fn appended(&mut self, partition: PartitionId, offset: Offset, number: Number) -> Verdict {
+        self.acknowledged += 1;
+        self.at(partition, offset, number, "acknowledged")
+    }
+
+    /// A client read it at this place.
+    ///
+    /// # Errors
+    /// Another record was there before; or nobody ever sent this one; or it is there twice.
+    pub fn read(&mut self, partition: PartitionId, offset: Offset, number: Number) -> Verdict {
+        self.at(partition, offset, number, "read")
+    }
+
+    fn at(&mut self, partition: PartitionId, offset: Offset, number: Number, how: &str) -> Verdict {
+        if !self.asked.contains(&number) {
+            return Err(Broken(format!(
+                "record {number} was {how} at {partition}/{offset} and nobody sent it"
+            )));
+        }
+        let fact = self.facts.entry((partition, offset)).or_insert(Fact { number, promised: true });
+        if fact.number != number {
+            let earlier = fact.number;
+            return Err(Broken(format!(
+                "record {number} was {how} at {partition}/{offset}, where record {earlier} was before"
+            )));
+        }
+        fact.promised = true;
+        let first = *self.places.entry(number).or_insert((partition, offset));
+        if first == (partition, offset) {
+            return Ok(());
+        }
+        Err(Broken(format!("record {number} is at {partition}/{offset} and at {}/{} too", first.0, first.1)))
+    }
+
+    /// A client asks to trim.
+    pub fn asks_trim(&mut self, partition: PartitionId, start: Offset) {
+        let (_, asked) = self.starts.entry(partition).or_default();
+        *asked = start.max(*asked);
+    }
+
+    /// The trim was acknowledged.
+    pub fn trimmed(&mut self, partition: PartitionId, start: Offset) {
+        self.acknowledged += 1;
+        let (acked, asked) = self.starts.entry(partition).or_default();
+        *acked = start.max(*acked);
+        *asked = start.max(*asked);
+    }
+
+    /// A partition was read from its start to its end: nothing promised may be missing, nothing trimmed may be back.
+    ///
+    /// # Errors
+    /// A promised record is missing, or the start moved back or too far.
+    pub fn read_whole(
+        &self,
+        partition: PartitionId,
+        start: Offset,
+        end: Offset,
+        seen: &BTreeSet<Offset>,
+    ) -> Verdict {
+        let (acked, asked) = self.starts.get(&partition).copied().unwrap_or_default();
+        if start < acked || start > asked {
+            return Err(Broken(format!(
+                "partition {partition} starts at {start}: {acked} to {asked} was asked for"
+            )));
+        }
+        let from = (partition, start);
+        let to = (partition, Offset(u64::MAX));
+        for ((_, offset), fact) in self.facts.range(from..=to) {
+            if fact.promised && !seen.contains(offset) {
+                let number = fact.number;
+                return Err(Broken(format!(
+                    "record {number} was promised at {partition}/{offset} and is lost"
+                )));
+            }
+        }
+        match seen.last() {
+            Some(last) if *last >= end => {
+                Err(Broken(format!("partition {partition} has {last} beyond its end {end}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A client was given a lease.
+    ///
+    /// # Errors
+    /// The record was settled or dead-lettered before, or its delivery count went back behind what was durable.
+    pub fn leased(&mut self, queue: QueueId, number: Number, attempt: u32) -> Verdict {
+        let work = self.work.entry((queue, number)).or_default();
+        if work.settled {
+            return Err(Broken(format!(
+                "record {number} was settled in queue {} and delivered again",
+                queue.0
+            )));
+        }
+        if work.dead {
+            return Err(Broken(format!(
+                "record {number} is dead-lettered and delivered by queue {} too",
+                queue.0
+            )));
+        }
+        if attempt <= work.durable_attempt {
+            let before = work.durable_attempt;
+            return Err(Broken(format!(
+                "record {number} is delivered as attempt {attempt}; attempt {before} was followed by a durable commit"
+            )));
+        }
+        // What was asked and not answered did not happen, or a replay undid it.
+        work.maybe_settled = false;
+        work.attempt = attempt;
+        Ok(())
+    }
+
+    /// A commit that was begun after everything told so far has been acknowledged: leases told so far are durable.
+    pub fn barrier(&mut self) {
+        for work in self.work.values_mut() {
+            work.durable_attempt = work.durable_attempt.max(work.attempt);
+        }
+    }
+
+    /// A client asks to settle.
+    pub fn asks_settle(&mut self, queue: QueueId, number: Number) {
+        self.work.entry((queue, number)).or_default().maybe_settled = true;
+    }
+
+    /// The settlement was acknowledged.
+    pub fn settled(&mut self, queue: QueueId, number: Number) {
+        self.acknowledged += 1;
+        self.work.entry((queue, number)).or_default().settled = true;
+    }
+
+    /// The record was seen in the dead-letter queue of `queue`.
+    ///
+    /// # Errors
+    /// It was settled in its queue before.
+    pub fn dead_lettered(&mut self, queue: QueueId, number: Number) -> Verdict {
+        let work = self.work.entry((queue, number)).or_default();
+        if work.settled && !work.dead {
+            return Err(Broken(format!(
+                "record {number} was settled in queue {} and dead-lettered",
+                queue.0
+            )));
+        }
+        work.dead = true;
+        Ok(())
+    }
+
+    /// A replay or purge was asked for: what was settled may be available again, or the reverse.
+    pub fn asks_replay(&mut self, queue: QueueId) {
+        for ((of, _), work) in &mut self.work {
+            if *of == queue && !work.dead {
+                *work = Work { maybe_settled: true, ..Work::default() };
+            }
+        }
+    }
+
+    /// A queue was worked until it was empty: what was promised to it and not settled must have been among `delivered`.
+    ///
+    /// # Errors
+    /// A record got lost between the states.
+    pub fn drained(
+        &self,
+        queue: QueueId,
+        promised: &BTreeSet<Number>,
+        delivered: &BTreeSet<Number>,
+    ) -> Verdict {
+        for number in promised {
+            let work = self.work.get(&(queue, *number)).cloned().unwrap_or_default();
+            let accounted = work.settled || work.maybe_settled || work.dead || delivered.contains(number);
+            if !accounted {
+                return Err(Broken(format!(
+                    "record {number} is neither settled, dead nor delivered by queue {}",
+                    queue.0
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A client asks to move a cursor.
+    pub fn asks_cursor(&mut self, group: &str, partition: PartitionId, offset: Offset) {
+        self.cursors.entry((group.to_owned(), partition)).or_default().push(offset);
+    }
+
+    /// The newest move that was asked for has been acknowledged: earlier ones no longer count.
+    pub fn cursor_moved(&mut self, group: &str, partition: PartitionId, offset: Offset) {
+        self.acknowledged += 1;
+        if let Some(asked) = self.cursors.get_mut(&(group.to_owned(), partition))
+            && let Some(at) = asked.iter().rposition(|it| *it == offset)
+        {
+            asked.drain(..at);
+        }
+    }
+
+    /// A client read a cursor: it must be the last acknowledged one or one asked for since.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn cursor_read(&self, group: &str, partition: PartitionId, found: Option<Offset>) -> Verdict {
+        let Some(asked) = self.cursors.get(&(group.to_owned(), partition)) else { return Ok(()) };
+        match found {
+            Some(offset) if asked.contains(&offset) => Ok(()),
+            _ => Err(Broken(format!("cursor of {group} in {partition} is {found:?}, none of {asked:?}"))),
+        }
+    }
+
+    /// How much was acknowledged, so that a run in which nothing happened is noticed.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: PartitionId = PartitionId(5);
+    const Q: QueueId = QueueId(1);
+
+    fn with(numbers: &[Number]) -> History {
+        let mut history = History::default();
+        numbers.iter().for_each(|number| history.asks(*number));
+        history
+    }
+
+    #[test]
+    fn an_acknowledged_record_that_is_gone_is_lost() {
+        let mut history = with(&[1]);
+        history.appended(P, Offset(0), 1).expect("the first");
+        assert!(history.read_whole(P, Offset(0), Offset(0), &BTreeSet::new()).is_err());
+        assert!(history.read_whole(P, Offset(0), Offset(1), &BTreeSet::from([Offset(0)])).is_ok());
+    }
+
+    #[test]
+    fn one_offset_holds_one_record_and_one_record_has_one_offset() {
+        let mut history = with(&[1, 2]);
+        history.read(P, Offset(0), 1).expect("the first");
+        assert!(history.appended(P, Offset(0), 2).is_err());
+        assert!(history.read(P, Offset(1), 1).is_err());
+        assert!(history.read(P, Offset(2), 9).is_err(), "nobody sent it");
+    }
+
+    #[test]
+    fn a_start_stays_where_it_was_asked_to_be() {
+        let mut history = with(&[]);
+        history.trimmed(P, Offset(3));
+        assert!(history.read_whole(P, Offset(0), Offset(9), &BTreeSet::new()).is_err());
+        assert!(history.read_whole(P, Offset(3), Offset(9), &BTreeSet::new()).is_ok());
+        assert!(history.read_whole(P, Offset(4), Offset(9), &BTreeSet::new()).is_err());
+        history.asks_trim(P, Offset(5));
+        assert!(history.read_whole(P, Offset(4), Offset(9), &BTreeSet::new()).is_ok());
+    }
+
+    #[test]
+    fn what_was_settled_does_not_come_again_until_a_replay() {
+        let mut history = with(&[1]);
+        history.leased(Q, 1, 1).expect("the first");
+        history.settled(Q, 1);
+        assert!(history.leased(Q, 1, 2).is_err());
+        history.asks_replay(Q);
+        assert!(history.leased(Q, 1, 1).is_ok());
+    }
+
+    #[test]
+    fn a_delivery_count_goes_back_only_if_nothing_durable_followed() {
+        let mut history = with(&[1]);
+        history.leased(Q, 1, 1).expect("the first");
+        assert!(history.leased(Q, 1, 1).is_ok(), "a crash may forget it");
+        history.barrier();
+        assert!(history.leased(Q, 1, 1).is_err());
+        assert!(history.leased(Q, 1, 2).is_ok());
+    }
+
+    #[test]
+    fn a_record_is_dead_or_alive() {
+        let mut history = with(&[1]);
+        history.leased(Q, 1, 1).expect("the first");
+        history.dead_lettered(Q, 1).expect("not settled");
+        assert!(history.leased(Q, 1, 2).is_err());
+    }
+
+    #[test]
+    fn a_drained_queue_has_delivered_what_was_promised() {
+        let history = with(&[1]);
+        assert!(history.drained(Q, &BTreeSet::from([1]), &BTreeSet::new()).is_err());
+        assert!(history.drained(Q, &BTreeSet::from([1]), &BTreeSet::from([1])).is_ok());
+    }
+
+    #[test]
+    fn a_cursor_is_the_last_acknowledged_or_a_later_one() {
+        let mut history = with(&[]);
+        for offset in [1, 2, 3] {
+            history.asks_cursor("g", P, Offset(offset));
+        }
+        history.cursor_moved("g", P, Offset(2));
+        assert!(history.cursor_read("g", P, Some(Offset(1))).is_err());
+        assert!(history.cursor_read("g", P, Some(Offset(2))).is_ok());
+        assert!(history.cursor_read("g", P, Some(Offset(3))).is_ok());
+        assert!(history.cursor_read("g", P, None).is_err());
+    }
+}
