@@ -3,6 +3,8 @@
 //! Invariant: names are unique per namespace among topics and among queues; a topic and a queue may share one. Ids are
 //! never reused. Itself a fold over the state partition.
 
+mod edit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -171,6 +173,8 @@ pub struct Catalog {
     pub(crate) queues: BTreeMap<QueueId, Arc<Queue>>,
     pub(crate) queue_names: BTreeMap<(String, String), QueueId>,
     pub(crate) partition_topics: BTreeMap<PartitionId, TopicId>,
+    /// What new records of a partition are stamped with.
+    pub(crate) epochs: BTreeMap<PartitionId, i32>,
 }
 
 impl Catalog {

@@ -161,6 +161,9 @@ pub enum CursorError {
     /// Longer than `limits::CURSOR_METADATA_BYTES`.
     #[error("metadata of {0} bytes is too long")]
     MetadataTooLarge(usize),
+    /// The broker remembers as many cursors as `limits::CURSORS` allows.
+    #[error("{0} cursors are the most that the broker remembers")]
+    TooMany(usize),
     /// No disk space.
     #[error("no space left on the data directory's disk")]
     DiskFull,

@@ -3,23 +3,33 @@
 //! Place: floor 2. Knows no protocol, no socket, no clock. One thread owns a shard's state; it decides, applies in
 //! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
 
+mod broker;
 pub mod catalog;
 pub mod clock;
+pub mod core;
 pub mod errors;
+mod inbox;
 pub mod ledger;
 pub mod limits;
 mod principal;
+mod seed;
 mod session;
+mod shard;
+mod shared;
+mod state;
 mod verbs;
+mod watch;
 
+pub use broker::{Broker, BrokerOptions};
 pub use catalog::{
     Catalog, Keep, Labels, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
     TopicSpec,
 };
 pub use clock::{Clock, Monotonic, Now};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
-pub use session::{Broker, BrokerOptions, Pending, Readable, Session};
+pub use session::{Pending, Session};
 pub use verbs::{
     Appended, Cursor, CursorMove, Depth, GroupCursors, Isolation, LeaseAsk, LeaseId, Leased, NewRecord,
     OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
 };
+pub use watch::Readable;

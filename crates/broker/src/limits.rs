@@ -24,3 +24,40 @@ pub const LEDGER_WINDOW_SPANS_MIN: usize = 16;
 pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 /// Parts of one change or snapshot piece of a ledger: bounds one state record to about half a MiB.
 pub const LEDGER_CHANGE_PARTS: usize = 16_384;
+/// Groups: bytes of bodies that one group commit takes; the rest waits for the next. A quarter of what a commit may
+/// hold, so that the state and one largest batch still fit beside it.
+pub const GROUP_BYTES: usize = 16 << 20;
+/// A second group is sealed while one is in flight once so many bytes wait: below it, waiting merges more into one sync.
+pub const SECOND_GROUP_BYTES: usize = 512 << 10;
+/// Groups in flight: one being synced, one queued behind it.
+pub const GROUPS_IN_FLIGHT: usize = 2;
+/// Bytes of appends that wait for a group: beyond, appends are refused as `Overloaded`.
+pub const PENDING_BYTES: usize = 256 << 20;
+/// Appends that wait for a group: bounds the memory of their answers.
+pub const PENDING_APPENDS: usize = 200_000;
+/// Largest batch that small publishes are merged into, bytes: a consumer fetches a batch as a whole.
+pub const MERGED_BATCH_BYTES: usize = 256 << 10;
+/// Bytes of a name: topics, queues, namespaces. Source: Kafka `Topic.MAX_NAME_LENGTH`.
+pub const NAME_BYTES: usize = 249;
+/// Topics of a shard: bounds the catalog.
+pub const TOPICS: usize = 20_000;
+/// Partitions of a shard: bounds the sequencers.
+pub const PARTITIONS: usize = 200_000;
+/// Cursors of a shard: bounds what groups may remember.
+pub const CURSORS: usize = 1_000_000;
+/// Bytes of all labels of one topic or queue: they are written with every change of it.
+pub const LABELS_BYTES: usize = 64 << 10;
+/// How long a lease alone waits for other changes to be written with it, milliseconds.
+pub const LAZY_MS: u64 = 5;
+/// How long a commit that was refused for want of space waits for the next try, milliseconds.
+pub const DISK_FULL_RETRY_MS: u64 = 250;
+/// Batches remembered per idempotent producer and partition: as many as clients keep in flight. Source: KIP-98.
+pub const PRODUCER_BATCHES: usize = 5;
+/// Milliseconds after which an idle producer is forgotten: a day. Source: Kafka `producer.id.expiration.ms`.
+pub const PRODUCER_IDLE_MS: i64 = 24 * 60 * 60 * 1000;
+/// Producers (per partition) remembered: about 300 bytes each.
+pub const PRODUCERS: usize = 100_000;
+/// Bytes of the state partition read at a time when it is recovered.
+pub const STATE_READ_BYTES: usize = 8 << 20;
+/// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.
+pub const DECODED_BATCH_BYTES: usize = 64 << 20;

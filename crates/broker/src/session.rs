@@ -1,7 +1,9 @@
-//! [`Broker`] is the handle on a running shard; [`Session`] is one principal's way to its verbs.
+//! [`Session`] is one principal's way to the verbs of a running shard.
 //!
 //! A verb that changes something is queued when it is called, in call order, and its [`Pending`] resolves when the
 //! change is durable. Looks are answered from shared state without passing the shard's thread where that is possible.
+
+mod look;
 
 use std::future::Future;
 use std::ops::Range;
@@ -10,19 +12,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
-use duolog_storage::{Durability, Log};
+use tokio::sync::oneshot;
 
+use crate::broker::Inner;
+use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
+use crate::principal::authorize;
+use crate::watch::Readable;
 use crate::{
-    Appended, Authorizer, Catalog, Clock, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, Leased,
-    NewRecord, OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec, ReadAsk,
-    ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
+    Action, Appended, Catalog, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, Leased, NewRecord,
+    OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice,
+    Start, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// An answer on its way. Dropping it does not undo what was asked, but a waiting receive is given up.
 #[must_use = "the answer says whether it worked"]
 pub struct Pending<T> {
-    pub(crate) answer: tokio::sync::oneshot::Receiver<T>,
+    pub(crate) answer: oneshot::Receiver<T>,
 }
 
 impl<T, E: From<Stopped>> Future for Pending<Result<T, E>> {
@@ -36,91 +42,34 @@ impl<T, E: From<Stopped>> Future for Pending<Result<T, E>> {
     }
 }
 
-/// Resolves when something that was not readable has become so, or a partition is gone.
-pub struct Readable {}
-
-impl Future for Readable {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        unimplemented!()
-    }
-}
-
-/// Settings of a shard.
-#[derive(Clone, Debug)]
-pub struct BrokerOptions {
-    /// What an acknowledgement means where a topic does not say.
-    pub durability: Durability,
-    /// Seed of identities (topic ids, incarnations): randomness is a parameter.
-    pub seed: u64,
-    /// How often retention is applied, milliseconds.
-    pub retention_check_ms: u64,
-}
-
-/// The handle on a running shard. Cheap to clone.
-#[derive(Clone)]
-pub struct Broker {}
-
-impl Broker {
-    /// Recovers the state from the log and starts the shard's thread.
-    ///
-    /// # Errors
-    /// `Stopped` if the state partition cannot be read.
-    pub fn start(
-        log: Arc<dyn Log>,
-        clock: Arc<dyn Clock>,
-        authorizer: Arc<dyn Authorizer>,
-        options: BrokerOptions,
-    ) -> Result<Self, Stopped> {
-        let _ = (log, clock, authorizer, options);
-        unimplemented!()
-    }
-
-    /// A session for `principal`.
-    #[must_use]
-    pub fn session(&self, principal: Principal) -> Session {
-        let _ = principal;
-        unimplemented!()
-    }
-
-    /// Resolves when the shard has stopped by itself, with the reason: the process should exit and be restarted.
-    pub async fn failed(&self) -> Stopped {
-        unimplemented!()
-    }
-
-    /// The log under the shard, for metrics.
-    #[must_use]
-    pub fn log(&self) -> &Arc<dyn Log> {
-        unimplemented!()
-    }
-
-    /// Answers what is queued, stops the thread, closes the log. Blocks; waiting receives are answered empty.
-    pub fn stop(&self) {}
-}
-
 /// One principal's verbs. Cheap to clone.
 #[derive(Clone)]
-pub struct Session {}
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) principal: Arc<Principal>,
+}
 
 #[allow(unused_variables)]
 impl Session {
     /// What exists now.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        unimplemented!()
+        self.inner.shared.catalog()
     }
 
     /// The broker's clock, wall time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        unimplemented!()
+        self.inner.clock.now().wall
     }
 
     /// Appends a sealed batch whose CRC has been checked. Its idempotence and order are checked against the producers
     /// known in the partition; the offset is stamped outside the CRC.
     pub fn append(&self, partition: PartitionId, batch: Batch) -> Pending<Result<Appended, AppendError>> {
-        unimplemented!()
+        if !self.may_on_partition(Action::Produce, partition) {
+            return refused(AppendError::Denied);
+        }
+        self.ask(|reply| Command::Append { partition, batch, reply })
     }
 
     /// Publishes records into a topic: each goes to the partition of its key's murmur2 hash, one without a key to the
@@ -130,7 +79,10 @@ impl Session {
         topic: TopicId,
         records: Vec<NewRecord>,
     ) -> Pending<Result<Vec<Published>, AppendError>> {
-        unimplemented!()
+        if !self.may_on_topic(Action::Produce, topic) {
+            return refused(AppendError::Denied);
+        }
+        self.ask(|reply| Command::Publish { topic, records, reply })
     }
 
     /// Reads whole batches. Does not wait. May touch the disk: see [`Self::is_cached`].
@@ -138,31 +90,34 @@ impl Session {
     /// # Errors
     /// See [`FetchError`].
     pub fn read(&self, ask: ReadAsk) -> Result<ReadSlice, FetchError> {
-        unimplemented!()
+        if !self.may_on_partition(Action::Consume, ask.partition) {
+            return Err(FetchError::Denied);
+        }
+        look::read(&self.inner, ask)
     }
 
     /// True if a read from here would be served from memory and may be made on a thread that must not block.
     #[must_use]
     pub fn is_cached(&self, partition: PartitionId, from: Offset) -> bool {
-        unimplemented!()
+        self.inner.log.is_cached(partition, from)
     }
 
     /// Waits until any of the partitions has more than the offset beside it, or is gone.
     #[must_use]
     pub fn readable(&self, beyond: &[(PartitionId, Offset)]) -> Readable {
-        unimplemented!()
+        self.inner.shared.watch.wait(beyond, |partition| Some(self.inner.log.bounds(partition)?.end))
     }
 
     /// First and next readable offset.
     #[must_use]
     pub fn bounds(&self, partition: PartitionId) -> Option<Range<Offset>> {
-        unimplemented!()
+        look::bounds(&self.inner, partition)
     }
 
     /// Epoch that new records of the partition are stamped with.
     #[must_use]
     pub fn leader_epoch(&self, partition: PartitionId) -> i32 {
-        unimplemented!()
+        self.inner.shared.catalog.load().epochs.get(&partition).copied().unwrap_or_default()
     }
 
     /// The first record whose timestamp is at or after `at`. May touch the disk.
@@ -170,7 +125,10 @@ impl Session {
     /// # Errors
     /// See [`FetchError`].
     pub fn offset_at(&self, partition: PartitionId, at: Timestamp) -> Result<Option<OffsetAt>, FetchError> {
-        unimplemented!()
+        if !self.may_on_partition(Action::Describe, partition) {
+            return Err(FetchError::Denied);
+        }
+        look::offset_at(&self.inner, partition, at)
     }
 
     /// The record with the largest timestamp, the first of several. May touch the disk.
@@ -178,7 +136,10 @@ impl Session {
     /// # Errors
     /// See [`FetchError`].
     pub fn offset_of_max_timestamp(&self, partition: PartitionId) -> Result<Option<OffsetAt>, FetchError> {
-        unimplemented!()
+        if !self.may_on_partition(Action::Describe, partition) {
+            return Err(FetchError::Denied);
+        }
+        look::offset_of_max_timestamp(&self.inner, partition)
     }
 
     /// Leases records, oldest first within a partition, round robin across; waits in line with other receivers.
@@ -206,17 +167,28 @@ impl Session {
 
     /// Moves cursors of a group, all or none.
     pub fn move_cursors(&self, group: &str, moves: Vec<CursorMove>) -> Pending<Result<(), CursorError>> {
-        unimplemented!()
+        if !self.may(Action::Consume, group) {
+            return refused(CursorError::Denied);
+        }
+        let group = group.to_owned();
+        self.ask(|reply| Command::MoveCursors { group, moves, reply })
     }
 
     /// All cursors of a group; empty if it has none.
     pub fn cursors(&self, group: &str) -> Pending<Result<GroupCursors, CursorError>> {
-        unimplemented!()
+        if !self.may(Action::Describe, group) {
+            return refused(CursorError::Denied);
+        }
+        let group = group.to_owned();
+        self.ask(|reply| Command::Cursors { group, reply })
     }
 
     /// Names of all groups that have a cursor.
     pub fn groups(&self) -> Pending<Result<Vec<String>, CursorError>> {
-        unimplemented!()
+        if !self.may(Action::Describe, "*") {
+            return refused(CursorError::Denied);
+        }
+        self.ask(|reply| Command::Groups { reply })
     }
 
     /// Forgets some (`Some`) or all (`None`) cursors of a group. True if there were any.
@@ -225,22 +197,35 @@ impl Session {
         group: &str,
         partitions: Option<Vec<PartitionId>>,
     ) -> Pending<Result<bool, CursorError>> {
-        unimplemented!()
+        if !self.may(Action::Consume, group) {
+            return refused(CursorError::Denied);
+        }
+        let group = group.to_owned();
+        self.ask(|reply| Command::ForgetCursors { group, partitions, reply })
     }
 
     /// A producer id that was never given out before, durable.
     pub fn new_producer_id(&self) -> Pending<Result<i64, CursorError>> {
-        unimplemented!()
+        if !self.may(Action::Produce, "*") {
+            return refused(CursorError::Denied);
+        }
+        self.ask(|reply| Command::NewProducerId { reply })
     }
 
     /// Creates a topic.
     pub fn create_topic(&self, spec: TopicSpec) -> Pending<Result<TopicId, ChangeError>> {
-        unimplemented!()
+        if !self.may(Action::Manage, &spec.name) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::CreateTopic { spec, reply })
     }
 
     /// Deletes a topic, its records and the queues that read it; waiting receives are answered `NotFound`.
     pub fn delete_topic(&self, topic: TopicId) -> Pending<Result<(), ChangeError>> {
-        unimplemented!()
+        if !self.may_on_topic(Action::Manage, topic) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::DeleteTopic { topic, reply })
     }
 
     /// Replaces policy and labels of a topic.
@@ -250,12 +235,18 @@ impl Session {
         policy: TopicPolicy,
         labels: Labels,
     ) -> Pending<Result<(), ChangeError>> {
-        unimplemented!()
+        if !self.may_on_topic(Action::Manage, topic) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::SetTopic { topic, policy, labels, reply })
     }
 
     /// Moves a partition's start up to `start`; answers the start that then holds.
     pub fn trim(&self, partition: PartitionId, start: Offset) -> Pending<Result<Offset, ChangeError>> {
-        unimplemented!()
+        if !self.may_on_partition(Action::Manage, partition) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::Trim { partition, start, reply })
     }
 
     /// Declares a queue. `Exists` if the name is taken, whatever its settings: the frontend compares.
@@ -293,4 +284,38 @@ impl Session {
     pub fn overview(&self) -> Pending<Result<Overview, ChangeError>> {
         unimplemented!()
     }
+
+    /// Sends a command; the answer comes when it is decided.
+    fn ask<T, E: From<Stopped>>(
+        &self,
+        command: impl FnOnce(Reply<T, E>) -> Command,
+    ) -> Pending<Result<T, E>> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.send(command(reply));
+        Pending { answer }
+    }
+
+    /// Asks the authorizer about a thing by name.
+    fn may(&self, action: Action, resource: &str) -> bool {
+        authorize(&*self.inner.authorizer, &self.principal, action, resource).is_some()
+    }
+
+    /// As `may`, of a topic by id; one that does not exist is refused by the verb itself.
+    fn may_on_topic(&self, action: Action, topic: TopicId) -> bool {
+        let catalog = self.inner.shared.catalog.load();
+        catalog.topic_by_id(topic).is_none_or(|topic| self.may(action, &topic.name))
+    }
+
+    fn may_on_partition(&self, action: Action, partition: PartitionId) -> bool {
+        let catalog = self.inner.shared.catalog.load();
+        catalog.topic_of(partition).is_none_or(|topic| self.may(action, &topic.name))
+    }
+}
+
+/// An answer that is known without asking the shard.
+fn refused<T, E: From<Stopped>>(error: E) -> Pending<Result<T, E>> {
+    let (reply, answer) = oneshot::channel();
+    // The receiver is held right here.
+    let _ = reply.send(Err(error));
+    Pending { answer }
 }

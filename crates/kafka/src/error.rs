@@ -147,7 +147,9 @@ pub fn of_cursor(error: &CursorError) -> ErrorCode {
         CursorError::Denied => ErrorCode::GroupAuthorizationFailed,
         CursorError::MetadataTooLarge(_) => ErrorCode::OffsetMetadataTooLarge,
         // Retriable, as Kafka answers when the offsets topic cannot take a commit.
-        CursorError::DiskFull | CursorError::Stopped(_) => ErrorCode::CoordinatorNotAvailable,
+        CursorError::DiskFull | CursorError::TooMany(_) | CursorError::Stopped(_) => {
+            ErrorCode::CoordinatorNotAvailable
+        }
     }
 }
 

@@ -1,0 +1,157 @@
+//! The core of a shard: everything it knows and decides, without a thread, a clock or a disk.
+//!
+//! Commands and the time go in; commits come out of [`Core::seal`], their fate goes into [`Core::committed`], slow looks
+//! at the log come out of [`Core::take_work`] and their findings go back in as commands. A shard's thread drives it, and
+//! so does the simulator: the same inputs in the same order give the same outputs.
+//! Order is always: decide, apply in memory, commit, answer when durable. Nothing is shown before it is durable.
+//! Adding a verb: a `Command`, an arm in [`Core::handle`], and a method in the file of its noun.
+
+mod appends;
+mod command;
+mod cursors;
+mod group;
+mod producers;
+mod recover;
+mod sealing;
+mod sequencer;
+mod topics;
+mod verdict;
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use duolog_record::PartitionId;
+use duolog_storage::Durability;
+
+use self::appends::Appends;
+use self::cursors::Cursors;
+use self::group::{Changes, Group};
+use self::producers::Producers;
+use self::sequencer::Sequencer;
+use self::verdict::{Answer, Verdict};
+use crate::errors::Stopped;
+use crate::seed::Seed;
+use crate::state::Owner;
+use crate::{Catalog, Monotonic, Now};
+
+pub use self::command::{Command, Reply};
+pub use self::recover::CoreOptions;
+pub use self::sealing::Sealed;
+pub use crate::shared::Shared;
+pub use crate::state::STATE_PARTITION;
+
+/// Identities given out; rise only.
+#[derive(Clone, Debug)]
+struct Counters {
+    next_partition: u64,
+    next_queue: u64,
+    next_producer: i64,
+}
+
+/// Counted since start, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stats {
+    group_commits: u64,
+    records_appended: u64,
+    bytes_appended: u64,
+}
+
+/// A shard's state and its decisions.
+pub struct Core {
+    durability: Durability,
+    seed: Seed,
+    shared: Arc<Shared>,
+    /// Ahead of the shared one by what is not durable yet.
+    catalog: Catalog,
+    counters: Counters,
+    /// This run has ended in order.
+    clean: bool,
+    partitions: BTreeMap<PartitionId, Sequencer>,
+    producers: Producers,
+    cursors: Cursors,
+    appends: Appends,
+    /// Owners whose state differs from what was last sealed.
+    dirty: BTreeSet<Owner>,
+    /// What the next group carries besides appends and the dirty.
+    changes: Changes,
+    /// Changed after the shared catalog was last sealed into a group.
+    catalog_changed: bool,
+    /// Since when a change waits that nobody waits for.
+    lazy_since: Option<Monotonic>,
+    /// `changes` were refused for want of space: they go first, without appends.
+    carried: bool,
+    in_flight: VecDeque<Group>,
+    next_group: u64,
+    /// Not before then is a refused commit tried again.
+    retry_at: Option<Monotonic>,
+    state: Sequencer,
+    stopped: Option<Stopped>,
+    stats: Stats,
+}
+
+impl Core {
+    /// Takes one command. What it answers at once is answered before this returns.
+    pub fn handle(&mut self, now: Now, command: Command) {
+        if let Some(stopped) = &self.stopped {
+            return command.refuse(stopped);
+        }
+        match command {
+            Command::Append { partition, batch, reply } => self.append(partition, batch, reply),
+            Command::Publish { topic, records, reply } => self.publish(now, topic, records, reply),
+            Command::MoveCursors { group, moves, reply } => self.move_cursors(now, group, moves, reply),
+            Command::Cursors { group, reply } => self.look_at_cursors(&group, reply),
+            Command::Groups { reply } => self.look_at_groups(reply),
+            Command::ForgetCursors { group, partitions, reply } => {
+                self.forget_cursors(&group, partitions, reply);
+            }
+            Command::NewProducerId { reply } => self.new_producer_id(reply),
+            Command::CreateTopic { spec, reply } => self.create_topic(now, spec, reply),
+            Command::DeleteTopic { topic, reply } => self.delete_topic(topic, reply),
+            Command::SetTopic { topic, policy, labels, reply } => {
+                self.set_topic(topic, policy, labels, reply)
+            }
+            Command::Trim { partition, start, reply } => self.trim(partition, start, reply),
+        }
+    }
+
+    /// When [`Self::tick`] and [`Self::seal`] are to be called next, if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let lazy = self.lazy_since.map(|since| since.plus_ms(crate::limits::LAZY_MS));
+        [lazy, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Why the shard takes no more commands, if so.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Holds an answer back until everything that has happened so far is durable; answers at once if it is.
+    fn answer_when_durable(&mut self, answer: Answer) {
+        if !self.dirty.is_empty() || !self.changes.is_empty() {
+            self.changes.answers.push(answer);
+        } else if let Some(group) = self.in_flight.back_mut() {
+            group.changes.answers.push(answer);
+        } else {
+            answer(&Verdict::Durable);
+        }
+    }
+
+    /// Ends the shard: everybody who waits hears why.
+    fn stop(&mut self, stopped: Stopped) {
+        tracing::error!(reason = %stopped.reason, "the shard stops");
+        let verdict = Verdict::Stopped(stopped.clone());
+        self.stopped = Some(stopped);
+        for group in std::mem::take(&mut self.in_flight) {
+            group.answer_all(&verdict);
+        }
+        for answer in std::mem::take(&mut self.changes).answers {
+            answer(&verdict);
+        }
+        self.appends.refuse_all(&verdict);
+        self.lazy_since = None;
+        self.retry_at = None;
+    }
+}

@@ -1,0 +1,191 @@
+//! Appends that wait for a group. They are judged here for what cannot change; offsets and sequences are given when
+//! the group is sealed, in the order of arrival, so that a refused group never leaves a gap.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use duolog_record::{Batch, PartitionId, partitioner};
+
+use super::Core;
+use super::command::Reply;
+use super::sealing::record_bytes;
+use super::verdict::Verdict;
+use crate::errors::AppendError;
+use crate::limits::{PENDING_APPENDS, PENDING_BYTES, PUBLISH_RECORDS};
+use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
+
+/// One append, waiting.
+pub(super) enum Waiting {
+    Batch { partition: PartitionId, batch: Batch, reply: Reply<Appended, AppendError> },
+    Publish { topic: TopicId, records: Vec<Placed>, bytes: usize, reply: Reply<Vec<Published>, AppendError> },
+}
+
+/// A record and its partition.
+pub(super) struct Placed {
+    pub(super) partition: PartitionId,
+    pub(super) index: u32,
+    pub(super) record: NewRecord,
+}
+
+impl Waiting {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Batch { batch, .. } => batch.bytes().len(),
+            Self::Publish { bytes, .. } => *bytes,
+        }
+    }
+
+    pub(super) fn refuse(self, error: AppendError) {
+        match self {
+            Self::Batch { reply, .. } => drop(reply.send(Err(error))),
+            Self::Publish { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// All of them, in order of arrival.
+#[derive(Default)]
+pub(super) struct Appends {
+    line: VecDeque<Waiting>,
+    bytes: usize,
+    /// Where the next record without a key goes, by topic.
+    turns: BTreeMap<TopicId, u32>,
+}
+
+impl Appends {
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The first, if it fits into `room` bytes.
+    pub(super) fn take(&mut self, room: usize) -> Option<Waiting> {
+        let waiting = self.line.pop_front_if(|waiting| waiting.bytes() <= room)?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        if self.line.len() >= PENDING_APPENDS || self.bytes + waiting.bytes() > PENDING_BYTES {
+            return waiting.refuse(AppendError::Overloaded);
+        }
+        self.bytes += waiting.bytes();
+        self.line.push_back(waiting);
+    }
+
+    /// Answers all with what `verdict` says; it is not `Durable`.
+    pub(super) fn refuse_all(&mut self, verdict: &Verdict) {
+        self.bytes = 0;
+        for waiting in self.line.drain(..) {
+            waiting.refuse(match verdict {
+                Verdict::Stopped(stopped) => stopped.clone().into(),
+                Verdict::DiskFull | Verdict::Durable => AppendError::DiskFull,
+            });
+        }
+    }
+
+    pub(super) fn forget_topic(&mut self, topic: TopicId) {
+        self.turns.remove(&topic);
+    }
+
+    /// The index of the partition for a record: its key's, or the next in turn.
+    pub(super) fn place(&mut self, topic: &Topic, key: Option<&[u8]>) -> u32 {
+        let partitions = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        if let Some(key) = key {
+            return partitioner::partition_of_key(key, partitions);
+        }
+        let turn = self.turns.entry(topic.id).or_default();
+        let index = *turn % partitions.max(1);
+        *turn = turn.wrapping_add(1);
+        index
+    }
+}
+
+impl Core {
+    pub(super) fn append(
+        &mut self,
+        partition: PartitionId,
+        batch: Batch,
+        reply: Reply<Appended, AppendError>,
+    ) {
+        match self.check_batch(partition, &batch) {
+            Ok(()) => self.appends.push(Waiting::Batch { partition, batch, reply }),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn check_batch(&self, partition: PartitionId, batch: &Batch) -> Result<(), AppendError> {
+        let topic = self.catalog.topic_of(partition).ok_or(AppendError::NotFound)?;
+        let header = batch.header();
+        let (bytes, bytes_max) = (batch.bytes().len() as u64, u64::from(topic.policy.batch_bytes_max));
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        if header.control {
+            return Err(AppendError::Malformed("control batches are the broker's own"));
+        }
+        if header.transactional {
+            return Err(AppendError::TransactionsUnsupported);
+        }
+        if header.records == 0 || header.records != header.offsets() {
+            return Err(AppendError::Malformed("the record count is not the number of offsets"));
+        }
+        if header.producer.is_some_and(|producer| producer.epoch < 0 || producer.base_sequence < 0) {
+            return Err(AppendError::Malformed("a producer id without epoch or sequence"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        now: Now,
+        topic: TopicId,
+        records: Vec<NewRecord>,
+        reply: Reply<Vec<Published>, AppendError>,
+    ) {
+        if records.is_empty() {
+            drop(reply.send(Ok(Vec::new())));
+            return;
+        }
+        match self.place_records(now, topic, records) {
+            Ok((records, bytes)) => {
+                self.appends.push(Waiting::Publish { topic, records, bytes, reply });
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn place_records(
+        &mut self,
+        now: Now,
+        topic: TopicId,
+        records: Vec<NewRecord>,
+    ) -> Result<(Vec<Placed>, usize), AppendError> {
+        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?;
+        if records.len() > PUBLISH_RECORDS {
+            return Err(AppendError::Malformed("more records than one publish may hold"));
+        }
+        let bytes_max = u64::from(topic.policy.batch_bytes_max);
+        let mut total = 0;
+        for record in &records {
+            let bytes = record_bytes(record);
+            if bytes as u64 > bytes_max {
+                return Err(AppendError::TooLarge { bytes: bytes as u64, bytes_max });
+            }
+            total += bytes;
+        }
+        if total > crate::limits::GROUP_BYTES {
+            let bytes_max = crate::limits::GROUP_BYTES as u64;
+            return Err(AppendError::TooLarge { bytes: total as u64, bytes_max });
+        }
+        let mut placed = Vec::with_capacity(records.len());
+        for mut record in records {
+            record.timestamp.get_or_insert(now.wall);
+            let index = self.appends.place(topic, record.key.as_deref());
+            placed.push(Placed { partition: topic.partitions[index as usize], index, record });
+        }
+        Ok((placed, total))
+    }
+}

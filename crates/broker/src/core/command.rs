@@ -1,0 +1,127 @@
+//! What a shard's core is asked: one command per verb, each with the sender that its answer goes to.
+//!
+//! Adding a verb: a variant here, an arm in [`Core::handle`](super::Core::handle), a method of `Session`.
+
+use duolog_record::{Batch, Offset, PartitionId};
+use tokio::sync::oneshot;
+
+use crate::errors::{AppendError, ChangeError, CursorError, Stopped};
+use crate::{
+    Appended, CursorMove, GroupCursors, Labels, NewRecord, Published, TopicId, TopicPolicy, TopicSpec,
+};
+
+/// Where an answer goes. A receiver that is gone is no error.
+pub type Reply<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// One verb on its way to the core.
+pub enum Command {
+    /// A sealed batch to a partition.
+    Append {
+        /// Where to.
+        partition: PartitionId,
+        /// The batch, its checksum verified.
+        batch: Batch,
+        /// Answered when durable.
+        reply: Reply<Appended, AppendError>,
+    },
+    /// Records into a topic.
+    Publish {
+        /// Where to.
+        topic: TopicId,
+        /// What.
+        records: Vec<NewRecord>,
+        /// Answered when durable.
+        reply: Reply<Vec<Published>, AppendError>,
+    },
+    /// Moves cursors of a group, all or none.
+    MoveCursors {
+        /// Whose.
+        group: String,
+        /// To where.
+        moves: Vec<CursorMove>,
+        /// Answered when durable.
+        reply: Reply<(), CursorError>,
+    },
+    /// Looks at all cursors of a group.
+    Cursors {
+        /// Whose.
+        group: String,
+        /// Answered when what it shows is durable.
+        reply: Reply<GroupCursors, CursorError>,
+    },
+    /// Names of all groups that have a cursor.
+    Groups {
+        /// Answered when what it shows is durable.
+        reply: Reply<Vec<String>, CursorError>,
+    },
+    /// Forgets cursors.
+    ForgetCursors {
+        /// Whose.
+        group: String,
+        /// Which; `None` is all.
+        partitions: Option<Vec<PartitionId>>,
+        /// Answered when durable: whether there were any.
+        reply: Reply<bool, CursorError>,
+    },
+    /// A producer id that was never given out.
+    NewProducerId {
+        /// Answered when durable.
+        reply: Reply<i64, CursorError>,
+    },
+    /// Creates a topic.
+    CreateTopic {
+        /// What.
+        spec: TopicSpec,
+        /// Answered when durable.
+        reply: Reply<TopicId, ChangeError>,
+    },
+    /// Deletes a topic and what reads it as a queue.
+    DeleteTopic {
+        /// Which.
+        topic: TopicId,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
+    /// Replaces policy and labels.
+    SetTopic {
+        /// Which.
+        topic: TopicId,
+        /// New policy.
+        policy: TopicPolicy,
+        /// New labels.
+        labels: Labels,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
+    /// Moves a partition's start up.
+    Trim {
+        /// Which.
+        partition: PartitionId,
+        /// To where.
+        start: Offset,
+        /// Answered when durable: the start that then holds.
+        reply: Reply<Offset, ChangeError>,
+    },
+}
+
+impl Command {
+    /// Answers that the shard has stopped.
+    pub(crate) fn refuse(self, stopped: &Stopped) {
+        fn tell<T, E: From<Stopped>>(reply: Reply<T, E>, stopped: &Stopped) {
+            // A caller that no longer listens needs no answer.
+            let _ = reply.send(Err(stopped.clone().into()));
+        }
+        match self {
+            Self::Append { reply, .. } => tell(reply, stopped),
+            Self::Publish { reply, .. } => tell(reply, stopped),
+            Self::MoveCursors { reply, .. } => tell(reply, stopped),
+            Self::Cursors { reply, .. } => tell(reply, stopped),
+            Self::Groups { reply } => tell(reply, stopped),
+            Self::ForgetCursors { reply, .. } => tell(reply, stopped),
+            Self::NewProducerId { reply } => tell(reply, stopped),
+            Self::CreateTopic { reply, .. } => tell(reply, stopped),
+            Self::DeleteTopic { reply, .. } | Self::SetTopic { reply, .. } => tell(reply, stopped),
+            Self::Trim { reply, .. } => tell(reply, stopped),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Cursors: where each group stands in each partition.
+
+use std::collections::BTreeMap;
+
+use duolog_record::{Offset, PartitionId, Timestamp};
+
+use super::Core;
+use super::command::Reply;
+use super::verdict::when_durable;
+use crate::errors::CursorError;
+use crate::limits::{CURSOR_METADATA_BYTES, CURSORS};
+use crate::state::{CursorValue, Owner};
+use crate::{Cursor, CursorMove, GroupCursors, Now};
+
+/// All cursors of a shard, by group and partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cursors {
+    groups: BTreeMap<String, BTreeMap<PartitionId, Cursor>>,
+    count: usize,
+}
+
+impl Cursors {
+    pub(super) fn get(&self, group: &str, partition: PartitionId) -> Option<&Cursor> {
+        self.groups.get(group)?.get(&partition)
+    }
+
+    pub(super) fn set(&mut self, group: &str, partition: PartitionId, cursor: Cursor) {
+        if !self.groups.contains_key(group) {
+            self.groups.insert(group.to_owned(), BTreeMap::new());
+        }
+        let known = self.groups.get_mut(group).and_then(|group| group.insert(partition, cursor));
+        self.count += usize::from(known.is_none());
+    }
+
+    pub(super) fn remove(&mut self, group: &str, partition: PartitionId) -> bool {
+        let Some(cursors) = self.groups.get_mut(group) else {
+            return false;
+        };
+        let was_there = cursors.remove(&partition).is_some();
+        self.count -= usize::from(was_there);
+        if cursors.is_empty() {
+            self.groups.remove(group);
+        }
+        was_there
+    }
+
+    pub(super) fn of(&self, group: &str) -> GroupCursors {
+        let all = self.groups.get(group).into_iter().flatten();
+        all.map(|(&partition, cursor)| (partition, cursor.clone())).collect()
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
+    }
+
+    /// The groups with a cursor in a partition.
+    pub(super) fn groups_in(&self, partition: PartitionId) -> Vec<String> {
+        let inside = self.groups.iter().filter(|(_, cursors)| cursors.contains_key(&partition));
+        inside.map(|(group, _)| group.clone()).collect()
+    }
+
+    /// The first cursor after this one, in order.
+    pub(super) fn next_after(&self, after: Option<(&str, PartitionId)>) -> Option<(&String, PartitionId)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let Some((group, partition)) = after else {
+            let (group, cursors) = self.groups.iter().next()?;
+            return cursors.keys().next().map(|&partition| (group, partition));
+        };
+        if let Some((group, cursors)) = self.groups.get_key_value(group)
+            && let Some((&next, _)) = cursors.range((Excluded(partition), Unbounded)).next()
+        {
+            return Some((group, next));
+        }
+        let (group, cursors) = self.groups.range::<str, _>((Excluded(group), Unbounded)).next()?;
+        cursors.keys().next().map(|&partition| (group, partition))
+    }
+}
+
+/// As it is written down.
+pub(super) fn to_value(cursor: &Cursor) -> CursorValue {
+    CursorValue {
+        offset: cursor.offset.0,
+        leader_epoch: cursor.leader_epoch,
+        metadata: cursor.metadata.clone(),
+        moved_at: cursor.moved_at.0,
+    }
+}
+
+/// From what was written down.
+pub(super) fn from_value(value: CursorValue) -> Cursor {
+    Cursor {
+        offset: Offset(value.offset),
+        leader_epoch: value.leader_epoch,
+        metadata: value.metadata,
+        moved_at: Timestamp(value.moved_at),
+    }
+}
+
+impl Core {
+    pub(super) fn move_cursors(
+        &mut self,
+        now: Now,
+        group: String,
+        moves: Vec<CursorMove>,
+        reply: Reply<(), CursorError>,
+    ) {
+        if let Err(error) = self.check_moves(&moves) {
+            drop(reply.send(Err(error)));
+            return;
+        }
+        for CursorMove { partition, offset, leader_epoch, metadata } in moves {
+            let cursor = Cursor { offset, leader_epoch, metadata, moved_at: now.wall };
+            self.cursors.set(&group, partition, cursor);
+            self.dirty.insert(Owner::Cursor(group.clone(), partition.0));
+        }
+        self.answer_when_durable(when_durable(reply, ()));
+    }
+
+    fn check_moves(&self, moves: &[CursorMove]) -> Result<(), CursorError> {
+        for it in moves {
+            if !self.partitions.contains_key(&it.partition) {
+                return Err(CursorError::NotFound(it.partition));
+            }
+            if it.metadata.len() > CURSOR_METADATA_BYTES {
+                return Err(CursorError::MetadataTooLarge(it.metadata.len()));
+            }
+        }
+        if self.cursors.count + moves.len() > CURSORS {
+            return Err(CursorError::TooMany(CURSORS));
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_at_cursors(&mut self, group: &str, reply: Reply<GroupCursors, CursorError>) {
+        let cursors = self.cursors.of(group);
+        self.answer_when_durable(when_durable(reply, cursors));
+    }
+
+    pub(super) fn look_at_groups(&mut self, reply: Reply<Vec<String>, CursorError>) {
+        let groups = self.cursors.groups().cloned().collect();
+        self.answer_when_durable(when_durable(reply, groups));
+    }
+
+    pub(super) fn forget_cursors(
+        &mut self,
+        group: &str,
+        partitions: Option<Vec<PartitionId>>,
+        reply: Reply<bool, CursorError>,
+    ) {
+        let all = || self.cursors.of(group).into_iter().map(|(partition, _)| partition).collect();
+        let mut any = false;
+        for partition in partitions.unwrap_or_else(all) {
+            any |= self.forget_cursor(group, partition);
+        }
+        self.answer_when_durable(when_durable(reply, any));
+    }
+
+    fn forget_cursor(&mut self, group: &str, partition: PartitionId) -> bool {
+        let was_there = self.cursors.remove(group, partition);
+        if was_there {
+            self.dirty.insert(Owner::Cursor(group.to_owned(), partition.0));
+        }
+        was_there
+    }
+
+    /// A partition goes, and with it where groups stood in it.
+    pub(super) fn forget_cursors_in(&mut self, partition: PartitionId) {
+        for group in self.cursors.groups_in(partition) {
+            self.forget_cursor(&group, partition);
+        }
+    }
+
+    pub(super) fn new_producer_id(&mut self, reply: Reply<i64, CursorError>) {
+        let id = self.counters.next_producer;
+        self.counters.next_producer += 1;
+        self.dirty.insert(Owner::Broker);
+        self.answer_when_durable(when_durable(reply, id));
+    }
+}

@@ -1,0 +1,96 @@
+//! A group: everything that one commit makes durable, and what is to happen when it is.
+//!
+//! Client appends of a refused commit are undone and answered; everything else (state, dead-letter moves, trims) has
+//! happened already in memory, is never undone, and is carried into the next commit until the log takes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use duolog_record::{Offset, PartitionId};
+use duolog_storage::{Span, Trim};
+
+use super::producers::{ProducerKey, ProducerState};
+use super::verdict::{Answer, Verdict};
+use crate::Catalog;
+use crate::state::StateRecord;
+
+/// What a group carries besides appends; survives a refusal.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// State records in order; later ones win.
+    pub(super) records: Vec<StateRecord>,
+    pub(super) trims: Vec<Trim>,
+    pub(super) answers: Vec<Answer>,
+    /// The catalog to show once durable.
+    pub(super) catalog: Option<Arc<Catalog>>,
+    /// Partitions that are gone then.
+    pub(super) removed: Vec<PartitionId>,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.trims.is_empty() && self.answers.is_empty() && self.catalog.is_none()
+    }
+
+    /// Puts what came later behind.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.trims.extend(later.trims);
+        self.answers.extend(later.answers);
+        self.removed.extend(later.removed);
+        if later.catalog.is_some() {
+            self.catalog = later.catalog;
+        }
+    }
+}
+
+/// What a group appends to topics.
+#[derive(Default)]
+pub(super) struct AppendedSpans {
+    /// In order of append within a partition.
+    pub(super) spans: Vec<(PartitionId, Span)>,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+/// A sealed group on its way to the disk.
+pub(super) struct Group {
+    pub(super) id: u64,
+    pub(super) appended: AppendedSpans,
+    /// The offset that the partition would have had next without this group.
+    pub(super) firsts: BTreeMap<PartitionId, Offset>,
+    /// Answers of client appends.
+    pub(super) append_answers: Vec<Answer>,
+    /// What producers were before this group; `None` were unknown.
+    pub(super) producers_before: BTreeMap<ProducerKey, Option<ProducerState>>,
+    pub(super) changes: Changes,
+    /// Set when the log has refused it; handled once nothing is in flight behind it.
+    pub(super) refused: bool,
+}
+
+impl Group {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            appended: AppendedSpans::default(),
+            firsts: BTreeMap::new(),
+            append_answers: Vec::new(),
+            producers_before: BTreeMap::new(),
+            changes: Changes::default(),
+            refused: false,
+        }
+    }
+
+    /// Takes over the answers of a group that has nothing to write.
+    pub(super) fn adopt_answers(&mut self, later: Self) {
+        self.append_answers.extend(later.append_answers);
+        self.changes.answers.extend(later.changes.answers);
+    }
+
+    /// Tells everybody the same.
+    pub(super) fn answer_all(self, verdict: &Verdict) {
+        for answer in self.append_answers.into_iter().chain(self.changes.answers) {
+            answer(verdict);
+        }
+    }
+}

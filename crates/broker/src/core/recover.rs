@@ -1,0 +1,242 @@
+//! A core from what the log holds: the fold over the state partition, set beside the bounds of the partitions.
+//!
+//! Invariant: the log's bounds decide where a partition stands, the state decides everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use duolog_record::{Batch, Offset, PartitionId};
+use duolog_storage::{Durability, Log, ReadLimit};
+
+use super::cursors::{self, Cursors};
+use super::producers::{ProducerState, Producers};
+use super::sequencer::Sequencer;
+use super::written::{queue_of, topic_of};
+use super::{Core, Counters};
+use crate::errors::Stopped;
+use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
+use crate::seed::Seed;
+use crate::shared::Shared;
+use crate::state::{
+    BrokerValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord, TopicValue, Value,
+};
+use crate::{Catalog, QueueId, TopicId};
+
+/// The state as the records of the state partition add up to it.
+#[derive(Default)]
+pub(super) struct Fold {
+    broker: Option<BrokerValue>,
+    topics: BTreeMap<u128, TopicValue>,
+    queues: BTreeMap<u64, QueueValue>,
+    cursors: Cursors,
+    producers: Producers,
+}
+
+impl Fold {
+    /// Adds one record.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the message that stops the start.
+    pub(super) fn apply(&mut self, record: &StateRecord) -> Result<(), String> {
+        let value =
+            record.value.as_deref().map(Value::decode).transpose().map_err(|error| error.to_string())?;
+        match (&record.owner, value) {
+            (Owner::Broker, Some(Value::Broker(value))) => self.broker = Some(value),
+            (Owner::Topic(id), Some(Value::Topic(value))) => drop(self.topics.insert(*id, value)),
+            (Owner::Topic(id), None) => drop(self.topics.remove(id)),
+            (Owner::Queue(id), Some(Value::Queue(value))) => drop(self.queues.insert(*id, value)),
+            (Owner::Queue(id), None) => drop(self.queues.remove(id)),
+            (Owner::Cursor(group, partition), Some(Value::Cursor(value))) => {
+                self.cursors.set(group, PartitionId(*partition), cursors::from_value(value));
+            }
+            (Owner::Cursor(group, partition), None) => {
+                self.cursors.remove(group, PartitionId(*partition));
+            }
+            (Owner::Producer(partition, id), Some(Value::Producer(value))) => {
+                self.producers.set((PartitionId(*partition), *id), Some(ProducerState::from_value(&value)));
+            }
+            (Owner::Producer(partition, id), None) => {
+                self.producers.set((PartitionId(*partition), *id), None)
+            }
+            (owner, _) => return Err(format!("the state of {owner:?} is of another kind")),
+        }
+        Ok(())
+    }
+}
+
+/// Reads the state partition from its start to its end.
+fn read_state(log: &dyn Log) -> Result<Fold, String> {
+    let mut fold = Fold::default();
+    let Some(bounds) = log.bounds(STATE_PARTITION) else {
+        return Ok(fold);
+    };
+    let mut at = bounds.start;
+    while at < bounds.end {
+        let limit = ReadLimit { bytes_max: STATE_READ_BYTES, until: bounds.end };
+        let batches = log.read(STATE_PARTITION, at, limit).map_err(|error| error.to_string())?;
+        if batches.is_empty() {
+            return Err(format!("the state ends at {at} instead of {}", bounds.end));
+        }
+        for stored in batches {
+            let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
+                .map_err(|error| error.to_string())?;
+            fold_batch(&mut fold, &batch, stored.base, bounds.start)?;
+            at = stored.base.plus(u64::from(stored.offsets));
+        }
+    }
+    Ok(fold)
+}
+
+/// Adds the records of one batch from `start` on.
+fn fold_batch(fold: &mut Fold, batch: &Batch, base: Offset, start: Offset) -> Result<(), String> {
+    let records = batch.records(base, GROUP_BYTES.saturating_mul(4)).map_err(|error| error.to_string())?;
+    for record in records {
+        let record = record.map_err(|error| error.to_string())?;
+        if record.offset < start {
+            continue;
+        }
+        let owner = record.key.as_deref().and_then(Owner::decode);
+        let owner = owner.ok_or_else(|| format!("the state record at {} has no owner", record.offset))?;
+        let value = record.value.map(|value| value.to_vec());
+        fold.apply(&StateRecord { owner, value })
+            .map_err(|error| format!("state record at {}: {error}", record.offset))?;
+    }
+    Ok(())
+}
+
+/// What a core is started with.
+#[derive(Clone, Debug)]
+pub struct CoreOptions {
+    /// What an acknowledgement means where a topic does not say.
+    pub durability: Durability,
+    /// Seed of identities.
+    pub seed: u64,
+}
+
+impl Core {
+    /// The core that continues what `log` holds; an empty log gives an empty one.
+    ///
+    /// # Errors
+    /// `Stopped` if the state cannot be read: damaged, or written by a newer version.
+    pub fn recover(log: &dyn Log, options: &CoreOptions, shared: Arc<Shared>) -> Result<Self, Stopped> {
+        let fold = read_state(log)
+            .map_err(|reason| Stopped { reason: format!("the broker's state cannot be read: {reason}") })?;
+        let broker = fold.broker.clone();
+        let counters = Counters {
+            next_partition: broker.as_ref().map_or(FIRST_PARTITION, |it| it.next_partition),
+            next_queue: broker.as_ref().map_or(1, |it| it.next_queue),
+            next_producer: broker.as_ref().map_or(1, |it| it.next_producer),
+        };
+        let mut core = Self::empty(options, u64::from(log.incarnation()), counters, shared);
+        core.take_fold(fold);
+        core.take_bounds(log);
+        if let Some(broker) = broker
+            && !broker.clean
+        {
+            core.raise_epochs(broker.durability_os);
+        }
+        core.show_all();
+        // The first commit of a run says that the last one has ended.
+        core.dirty.insert(Owner::Broker);
+        Ok(core)
+    }
+
+    fn empty(options: &CoreOptions, incarnation: u64, counters: Counters, shared: Arc<Shared>) -> Self {
+        Self {
+            durability: options.durability,
+            seed: Seed::new(options.seed, incarnation),
+            shared,
+            catalog: Catalog::default(),
+            counters,
+            clean: false,
+            partitions: BTreeMap::new(),
+            producers: Producers::default(),
+            cursors: Cursors::default(),
+            appends: super::appends::Appends::default(),
+            dirty: std::collections::BTreeSet::new(),
+            changes: super::group::Changes::default(),
+            catalog_changed: false,
+            lazy_since: None,
+            carried: false,
+            in_flight: std::collections::VecDeque::new(),
+            next_group: 1,
+            retry_at: None,
+            state: Sequencer::new(TopicId(0), 0, 0),
+            stopped: None,
+            stats: super::Stats::default(),
+        }
+    }
+
+    fn take_fold(&mut self, fold: Fold) {
+        for (id, value) in fold.topics {
+            let id = TopicId(id);
+            for (index, &(partition, epoch)) in value.partitions.iter().enumerate() {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                self.partitions.insert(PartitionId(partition), Sequencer::new(id, index, epoch));
+                self.catalog.epochs.insert(PartitionId(partition), epoch);
+            }
+            self.catalog.put_topic(topic_of(id, value));
+        }
+        for (id, value) in fold.queues {
+            self.catalog.put_queue(queue_of(QueueId(id), value));
+        }
+        self.catalog.version = self.catalog.version.max(fold.broker.map_or(0, |it| it.catalog_version));
+        self.cursors = fold.cursors;
+        self.producers = fold.producers;
+    }
+
+    fn take_bounds(&mut self, log: &dyn Log) {
+        for (&partition, sequencer) in &mut self.partitions {
+            if let Some(bounds) = log.bounds(partition) {
+                sequencer.start = bounds.start;
+                sequencer.next = bounds.end;
+                sequencer.durable = bounds.end;
+            }
+        }
+        if let Some(bounds) = log.bounds(STATE_PARTITION) {
+            self.state.start = bounds.start;
+            self.state.next = bounds.end;
+            self.state.durable = bounds.end;
+        }
+    }
+
+    /// The last run did not end in order: what it showed before the sync may be gone, and clients are to notice.
+    fn raise_epochs(&mut self, default_was_os: bool) {
+        let default = if default_was_os { Durability::Os } else { Durability::Sync };
+        let topics: Vec<_> = self.catalog.topics.values().cloned().collect();
+        for topic in topics {
+            if topic.policy.durability.unwrap_or(default) == Durability::Sync {
+                continue;
+            }
+            for partition in &topic.partitions {
+                if let Some(sequencer) = self.partitions.get_mut(partition) {
+                    sequencer.epoch = sequencer.epoch.saturating_add(1);
+                    self.catalog.epochs.insert(*partition, sequencer.epoch);
+                }
+            }
+            self.dirty.insert(Owner::Topic(topic.id.0));
+        }
+    }
+
+    fn show_all(&self) {
+        for &partition in self.partitions.keys() {
+            self.shared.watch.add(partition);
+        }
+        self.shared.catalog.store(Arc::new(self.catalog.clone()));
+    }
+
+    /// The next commit says that this run ended in order; nothing may follow it.
+    pub fn end(&mut self) {
+        self.clean = true;
+        self.dirty.insert(Owner::Broker);
+    }
+
+    /// True if nothing waits and nothing is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.appends.is_empty()
+            && self.changes.is_empty()
+            && self.dirty.is_empty()
+    }
+}

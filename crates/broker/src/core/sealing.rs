@@ -1,0 +1,294 @@
+//! From what waits to one commit, and from its fate to answers.
+//!
+//! Invariant: a group is one frame. Offsets and sequences are given here, in the order of arrival; what is refused is
+//! taken back in reverse order once nothing is in flight behind it.
+
+mod frame;
+
+use duolog_record::{Batch, PartitionId, Producer, TimestampType};
+use duolog_storage::{Commit, LogError, Target, Trim};
+
+use self::frame::Frame;
+pub(super) use self::frame::record_bytes;
+use super::Core;
+use super::appends::{Placed, Waiting};
+use super::group::Group;
+use super::producers::Sequenced;
+use super::verdict::{Verdict, when_durable};
+use crate::errors::{AppendError, Stopped};
+use crate::limits::{DISK_FULL_RETRY_MS, GROUP_BYTES, GROUPS_IN_FLIGHT, SECOND_GROUP_BYTES};
+use crate::state::{Owner, STATE_PARTITION};
+use crate::{Appended, Now, Published, TopicId};
+
+/// A group on its way to the log.
+pub struct Sealed {
+    /// Names the group in [`Core::committed`].
+    pub group: u64,
+    /// What the log is to make durable.
+    pub commit: Commit,
+}
+
+impl Core {
+    /// The next commit, if there is something to commit and not enough in flight. The caller hands it to the log and
+    /// its fate to [`Self::committed`], in order.
+    pub fn seal(&mut self, now: Now) -> Option<Sealed> {
+        if !self.may_seal(now) {
+            return None;
+        }
+        self.retry_at = None;
+        self.lazy_since = None;
+        let mut group = Group::new(self.next_group);
+        let mut frame = Frame::new(now, self.durability);
+        self.publish_catalog();
+        group.changes = std::mem::take(&mut self.changes);
+        // Appends of clients are not to use up the space that state needs to be written at all.
+        if !self.carried {
+            self.seal_appends(now, &mut frame, &mut group);
+        }
+        self.seal_state(&mut frame, &mut group);
+        self.finish(frame, group)
+    }
+
+    fn may_seal(&self, now: Now) -> bool {
+        if self.stopped.is_some() || self.in_flight.len() >= GROUPS_IN_FLIGHT {
+            return false;
+        }
+        if self.in_flight.iter().any(|group| group.refused) {
+            return false;
+        }
+        if !self.in_flight.is_empty() && self.appends.bytes() < SECOND_GROUP_BYTES {
+            return false;
+        }
+        if self.retry_at.is_some_and(|at| at > now.monotonic) {
+            return false;
+        }
+        !self.appends.is_empty() || !self.changes.is_empty() || !self.dirty.is_empty()
+    }
+
+    fn seal_appends(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
+        while let Some(waiting) = self.appends.take(GROUP_BYTES.saturating_sub(frame.bytes())) {
+            match waiting {
+                Waiting::Batch { partition, batch, reply } => {
+                    match self.seal_batch(now, frame, group, partition, batch) {
+                        Ok(appended) => group.append_answers.push(when_durable(reply, appended)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                }
+                Waiting::Publish { topic, records, reply, .. } => {
+                    match self.seal_publish(frame, group, topic, records) {
+                        Ok(published) => group.append_answers.push(when_durable(reply, published)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
+                }
+            }
+        }
+        frame.note_client_appends();
+    }
+
+    fn seal_batch(
+        &mut self,
+        now: Now,
+        frame: &mut Frame,
+        group: &mut Group,
+        partition: PartitionId,
+        batch: Batch,
+    ) -> Result<Appended, AppendError> {
+        let topic = self.catalog.topic_of(partition).ok_or(AppendError::NotFound)?;
+        let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
+        let log_start = sequencer.start;
+        let (offsets, producer) = (batch.header().offsets(), batch.header().producer);
+        if let Some(producer) = &producer {
+            match self.producers.check(partition, producer, offsets)? {
+                Sequenced::Next => {}
+                Sequenced::Duplicate(base) => {
+                    return Ok(Appended { base, append_time: None, log_start, duplicate: true });
+                }
+            }
+        }
+        let append_time = (topic.policy.timestamps == TimestampType::Append).then_some(now.wall);
+        let batch = match append_time {
+            Some(at) => batch.with_append_time(at),
+            None => batch,
+        };
+        group.firsts.entry(partition).or_insert(sequencer.next);
+        let target = sequencer.take(partition, offsets);
+        frame.push_batch(&topic.policy, target, &batch);
+        if let Some(producer) = producer {
+            self.note_producer(now, group, &producer, target, offsets);
+        }
+        Ok(Appended { base: target.base, append_time, log_start, duplicate: false })
+    }
+
+    fn note_producer(
+        &mut self,
+        now: Now,
+        group: &mut Group,
+        producer: &Producer,
+        target: Target,
+        offsets: u32,
+    ) {
+        if self.producers.is_full() {
+            self.expire_producers(now);
+        }
+        let key = (target.partition, producer.id);
+        let before = self.producers.note(target.partition, producer, offsets, target.base, now.wall);
+        group.producers_before.entry(key).or_insert(before);
+        self.dirty.insert(Owner::Producer(key.0.0, key.1));
+    }
+
+    pub(super) fn expire_producers(&mut self, now: Now) {
+        for (partition, producer) in self.producers.expire(now.wall) {
+            self.dirty.insert(Owner::Producer(partition.0, producer));
+        }
+    }
+
+    fn seal_publish(
+        &mut self,
+        frame: &mut Frame,
+        group: &mut Group,
+        topic: TopicId,
+        records: Vec<Placed>,
+    ) -> Result<Vec<Published>, AppendError> {
+        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?;
+        let mut published = Vec::with_capacity(records.len());
+        for Placed { partition, index, record } in records {
+            let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
+            group.firsts.entry(partition).or_insert(sequencer.next);
+            let target = sequencer.take(partition, 1);
+            let timestamp = frame.push_record(&topic.policy, target, &record);
+            published.push(Published { partition, partition_index: index, offset: target.base, timestamp });
+        }
+        Ok(published)
+    }
+
+    /// Writes the state of everything dirty behind what was carried over.
+    fn seal_state(&mut self, frame: &mut Frame, group: &mut Group) {
+        for owner in std::mem::take(&mut self.dirty) {
+            let record = self.state_record(owner);
+            group.changes.records.push(record);
+        }
+        if group.changes.records.is_empty() {
+            return;
+        }
+        group.firsts.insert(STATE_PARTITION, self.state.next);
+        let offsets = u32::try_from(group.changes.records.len()).expect("fewer owners than 2^32");
+        let target = self.state.take(STATE_PARTITION, offsets);
+        frame.push_state(target, &group.changes.records);
+    }
+
+    fn finish(&mut self, frame: Frame, mut group: Group) -> Option<Sealed> {
+        let is_awaited = !group.changes.answers.is_empty();
+        let trims = group.changes.trims.clone();
+        let (commit, appended) = frame.close(trims, is_awaited);
+        group.appended = appended;
+        if commit.entries.is_empty() && commit.trims.is_empty() {
+            // Nothing to write, yet what these answers rest on may still be in flight.
+            match self.in_flight.back_mut() {
+                Some(last) => last.adopt_answers(group),
+                None => group.answer_all(&Verdict::Durable),
+            }
+            return None;
+        }
+        let id = group.id;
+        self.next_group += 1;
+        self.in_flight.push_back(group);
+        Some(Sealed { group: id, commit })
+    }
+
+    /// The fate of a sealed group. Shows and answers what became durable.
+    pub fn committed(&mut self, now: Now, group: u64, result: Result<(), LogError>) {
+        let Some(index) = self.in_flight.iter().position(|it| it.id == group) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                if let Some(group) = self.in_flight.remove(index) {
+                    self.carried &= self.in_flight.iter().any(|it| it.refused);
+                    self.show(group);
+                }
+            }
+            Err(LogError::DiskFull { bytes, directory }) => {
+                tracing::warn!(bytes, %directory, "no space left: appends are refused");
+                self.in_flight[index].refused = true;
+            }
+            Err(LogError::Stopped { reason }) => self.stop(Stopped { reason }),
+            // A commit that the log finds wrong is our mistake; going on would build on what is not there.
+            Err(error @ LogError::Invalid { .. }) => self.stop(Stopped { reason: error.to_string() }),
+        }
+        if !self.in_flight.is_empty() && self.in_flight.iter().all(|it| it.refused) {
+            self.take_back(now);
+        }
+    }
+
+    /// Makes a durable group visible, then answers.
+    fn show(&mut self, mut group: Group) {
+        self.stats.group_commits += 1;
+        self.stats.records_appended += group.appended.records;
+        self.stats.bytes_appended += group.appended.bytes;
+        for (partition, span) in &group.appended.spans {
+            if let Some(sequencer) = self.partitions.get_mut(partition) {
+                sequencer.durable = span.base.plus(u64::from(span.offsets));
+            }
+        }
+        self.show_catalog(&mut group);
+        for partition in group.firsts.keys() {
+            if let Some(sequencer) = self.partitions.get(partition) {
+                self.shared.watch.advance(*partition, sequencer.durable);
+            }
+        }
+        group.answer_all(&Verdict::Durable);
+    }
+
+    fn show_catalog(&self, group: &mut Group) {
+        for trim in &group.changes.trims {
+            if let Trim::Start { partition, .. } = trim {
+                self.shared.watch.add(*partition);
+            }
+        }
+        if let Some(catalog) = group.changes.catalog.take() {
+            self.shared.catalog.store(catalog);
+        }
+        for &partition in &group.changes.removed {
+            self.shared.watch.remove(partition);
+        }
+    }
+
+    /// All that is in flight was refused: undoes the appends from the last to the first, keeps the rest for a retry.
+    fn take_back(&mut self, now: Now) {
+        let mut later = std::mem::take(&mut self.changes);
+        let mut had_appends = false;
+        while let Some(mut group) = self.in_flight.pop_back() {
+            had_appends |= !group.append_answers.is_empty();
+            self.undo_appends(&mut group);
+            let mut carried = std::mem::take(&mut group.changes);
+            carried.extend(later);
+            later = carried;
+            group.answer_all(&Verdict::DiskFull);
+        }
+        self.changes = later;
+        self.carried = !self.changes.is_empty();
+        if self.carried {
+            self.retry_at = Some(now.monotonic.plus_ms(DISK_FULL_RETRY_MS));
+        }
+        if !had_appends {
+            // Not even the reserve had room: new appends would fare no better.
+            self.appends.refuse_all(&Verdict::DiskFull);
+        }
+    }
+
+    fn undo_appends(&mut self, group: &mut Group) {
+        for (partition, first) in &group.firsts {
+            if *partition == STATE_PARTITION {
+                self.state.next = *first;
+            } else if let Some(sequencer) = self.partitions.get_mut(partition) {
+                sequencer.next = *first;
+            }
+        }
+        for (key, before) in std::mem::take(&mut group.producers_before) {
+            let owner = Owner::Producer(key.0.0, key.1);
+            group.changes.records.retain(|record| record.owner != owner);
+            self.producers.set(key, before);
+            self.dirty.insert(owner);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One commit while it is put together: entries in order, and per partition the batch that small publishes go into.
+
+use std::collections::BTreeMap;
+
+use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp, TimestampType};
+use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
+
+use crate::core::group::AppendedSpans;
+use crate::limits::MERGED_BATCH_BYTES;
+use crate::state::StateRecord;
+use crate::{NewRecord, Now, TopicPolicy};
+
+/// Records that are merged into one batch, open until something else comes to the partition.
+struct Open {
+    builder: BatchBuilder,
+    target: Target,
+    bytes_max: usize,
+}
+
+pub(super) struct Frame {
+    now: Now,
+    /// What topics follow that do not say, and the state.
+    durability_default: Durability,
+    durability: Durability,
+    entries: Vec<Entry>,
+    open: BTreeMap<PartitionId, Open>,
+    appended: AppendedSpans,
+    bytes: usize,
+    client_appends: bool,
+}
+
+impl Frame {
+    pub(super) fn new(now: Now, durability_default: Durability) -> Self {
+        Self {
+            now,
+            durability_default,
+            durability: Durability::Os,
+            entries: Vec::new(),
+            open: BTreeMap::new(),
+            appended: AppendedSpans::default(),
+            bytes: 0,
+            client_appends: false,
+        }
+    }
+
+    /// Bytes of bodies so far, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A sealed batch to its place.
+    pub(super) fn push_batch(&mut self, policy: &TopicPolicy, target: Target, batch: &Batch) {
+        self.raise(policy);
+        self.close_open(target.partition);
+        self.bytes += batch.bytes().len();
+        self.push_appended(target, batch);
+    }
+
+    /// One record to its place, merged with its neighbours. Gives the time that it carries.
+    pub(super) fn push_record(
+        &mut self,
+        policy: &TopicPolicy,
+        target: Target,
+        record: &NewRecord,
+    ) -> Timestamp {
+        self.raise(policy);
+        let timestamp = match policy.timestamps {
+            TimestampType::Create => record.timestamp.unwrap_or(self.now.wall),
+            TimestampType::Append => self.now.wall,
+        };
+        let bytes = record_bytes(record);
+        let is_full = |open: &Open| open.builder.bytes() + bytes > open.bytes_max;
+        if self.open.get(&target.partition).is_some_and(is_full) {
+            self.close_open(target.partition);
+        }
+        let open = self.open.entry(target.partition).or_insert_with(|| Open {
+            builder: BatchBuilder::new().timestamp_type(policy.timestamps),
+            target,
+            bytes_max: MERGED_BATCH_BYTES.min(policy.batch_bytes_max as usize),
+        });
+        open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        self.bytes += bytes;
+        timestamp
+    }
+
+    /// The state batch.
+    pub(super) fn push_state(&mut self, target: Target, records: &[StateRecord]) {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            builder.push(self.now.wall, Some(&record.owner.encode()), record.value.as_deref(), &[]);
+        }
+        self.push_entry(target, &builder.build());
+    }
+
+    /// What is in so far came from clients: it may be refused without harm, and is not to use up the reserve.
+    pub(super) fn note_client_appends(&mut self) {
+        self.client_appends = !self.entries.is_empty() || !self.open.is_empty();
+    }
+
+    /// The commit. `is_awaited`: somebody waits for what is in it besides appends.
+    pub(super) fn close(mut self, trims: Vec<Trim>, is_awaited: bool) -> (Commit, AppendedSpans) {
+        while let Some((&partition, _)) = self.open.first_key_value() {
+            self.close_open(partition);
+        }
+        let is_more_than_appends = is_awaited || !trims.is_empty() || self.appended.spans.is_empty();
+        let floor = if is_more_than_appends { self.durability_default } else { Durability::Os };
+        let commit = Commit {
+            entries: self.entries,
+            trims,
+            durability: self.durability.max(floor),
+            append_time: self.now.wall,
+            may_use_reserve: !self.client_appends,
+        };
+        (commit, self.appended)
+    }
+
+    fn raise(&mut self, policy: &TopicPolicy) {
+        self.durability = self.durability.max(policy.durability.unwrap_or(self.durability_default));
+    }
+
+    fn close_open(&mut self, partition: PartitionId) {
+        if let Some(Open { builder, target, .. }) = self.open.remove(&partition) {
+            self.push_appended(target, &builder.build());
+        }
+    }
+
+    fn push_appended(&mut self, target: Target, batch: &Batch) {
+        let body_bytes = batch.bytes().len().saturating_sub(duolog_record::PREFIX_BYTES);
+        let span = Span {
+            base: target.base,
+            offsets: batch.header().offsets(),
+            append_time: self.now.wall,
+            max_timestamp: batch.header().max_timestamp,
+            bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
+        };
+        self.appended.records += u64::from(batch.header().records);
+        self.appended.bytes += body_bytes as u64;
+        self.appended.spans.push((target.partition, span));
+        self.push_entry(target, batch);
+    }
+
+    fn push_entry(&mut self, target: Target, batch: &Batch) {
+        let entry =
+            Entry { body: Body::of(batch), targets: vec![target], key_hashes: Vec::new(), abort_first: None };
+        self.entries.push(entry);
+    }
+}
+
+/// Bytes that a record takes in a batch, at most.
+pub(in crate::core) fn record_bytes(record: &NewRecord) -> usize {
+    /// Lengths and deltas of one record, at most.
+    const OVERHEAD: usize = 40;
+    /// Lengths of one header, at most.
+    const HEADER_OVERHEAD: usize = 10;
+    let part = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers: usize =
+        record.headers.iter().map(|it| it.key.len() + part(&it.value) + HEADER_OVERHEAD).sum();
+    part(&record.key) + part(&record.value) + headers + OVERHEAD
+}

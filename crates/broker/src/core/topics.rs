@@ -1,0 +1,187 @@
+//! Topics: created, changed, trimmed, deleted.
+
+use std::sync::Arc;
+
+use duolog_record::{Offset, PartitionId};
+use duolog_storage::Trim;
+
+use super::Core;
+use super::command::Reply;
+use super::sequencer::Sequencer;
+use super::verdict::when_durable;
+use crate::errors::ChangeError;
+use crate::limits::{LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, TOPICS};
+use crate::state::Owner;
+use crate::{Labels, Now, Topic, TopicId, TopicPolicy, TopicSpec};
+
+fn invalid(what: &'static str, why: &str) -> ChangeError {
+    ChangeError::Invalid { what, why: why.to_owned() }
+}
+
+/// A name of a topic, queue or namespace.
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), ChangeError> {
+    match name.len() {
+        0 => Err(invalid(what, "it is empty")),
+        bytes if bytes > NAME_BYTES => Err(invalid(what, "it is longer than 249 bytes")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_labels(labels: &Labels) -> Result<(), ChangeError> {
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > LABELS_BYTES { Err(invalid("labels", "they are longer than 64 KiB")) } else { Ok(()) }
+}
+
+fn check_policy(policy: &TopicPolicy) -> Result<(), ChangeError> {
+    let room = crate::limits::GROUP_BYTES as u64;
+    if policy.batch_bytes_max == 0 {
+        return Err(invalid("batch_bytes_max", "it is 0"));
+    }
+    if u64::from(policy.batch_bytes_max) > room {
+        return Err(invalid("batch_bytes_max", "it is more than one commit takes (16 MiB)"));
+    }
+    Ok(())
+}
+
+impl Core {
+    pub(super) fn create_topic(&mut self, now: Now, spec: TopicSpec, reply: Reply<TopicId, ChangeError>) {
+        match self.check_topic(&spec) {
+            Ok(()) => {
+                let id = self.add_topic(now, spec, false);
+                self.answer_when_durable(when_durable(reply, id));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    pub(super) fn check_topic(&self, spec: &TopicSpec) -> Result<(), ChangeError> {
+        check_name("namespace", &spec.namespace)?;
+        check_name("name", &spec.name)?;
+        check_labels(&spec.labels)?;
+        check_policy(&spec.policy)?;
+        if spec.partitions == 0 || spec.partitions > PARTITIONS_PER_TOPIC {
+            return Err(invalid("partitions", "there must be 1 to 10000"));
+        }
+        if self.catalog.topic(&spec.namespace, &spec.name).is_some() {
+            return Err(ChangeError::Exists(spec.name.clone()));
+        }
+        if self.catalog.topics.len() >= TOPICS {
+            return Err(ChangeError::OverLimit("the broker holds as many topics as it may"));
+        }
+        if self.partitions.len() + spec.partitions as usize > PARTITIONS {
+            return Err(ChangeError::OverLimit("the broker holds as many partitions as it may"));
+        }
+        Ok(())
+    }
+
+    /// Adds a topic that was checked.
+    pub(super) fn add_topic(&mut self, now: Now, spec: TopicSpec, made_by_queue: bool) -> TopicId {
+        let mut id = TopicId(self.seed.next_id());
+        while self.catalog.topic_by_id(id).is_some() {
+            id = TopicId(self.seed.next_id());
+        }
+        let mut partitions = Vec::with_capacity(spec.partitions as usize);
+        for index in 0..spec.partitions {
+            let partition = PartitionId(self.counters.next_partition);
+            self.counters.next_partition += 1;
+            partitions.push(partition);
+            self.partitions.insert(partition, Sequencer::new(id, index, 0));
+            self.catalog.epochs.insert(partition, 0);
+            // So that the log knows the partition before its first record.
+            self.changes.trims.push(Trim::Start { partition, start: Offset(0) });
+        }
+        let TopicSpec { namespace, name, policy, labels, .. } = spec;
+        let created_at = now.wall;
+        self.catalog.put_topic(Topic {
+            id,
+            namespace,
+            name,
+            partitions,
+            policy,
+            made_by_queue,
+            created_at,
+            labels,
+        });
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
+        id
+    }
+
+    pub(super) fn delete_topic(&mut self, id: TopicId, reply: Reply<(), ChangeError>) {
+        if self.remove_topic(id) {
+            self.answer_when_durable(when_durable(reply, ()));
+        } else {
+            drop(reply.send(Err(ChangeError::NotFound("the topic".to_owned()))));
+        }
+    }
+
+    /// Takes a topic away with all that hangs on it; false if there is none.
+    pub(super) fn remove_topic(&mut self, id: TopicId) -> bool {
+        let Some(topic) = self.catalog.remove_topic(id) else {
+            return false;
+        };
+        for &partition in &topic.partitions {
+            self.partitions.remove(&partition);
+            self.forget_cursors_in(partition);
+            for (partition, producer) in self.producers.remove_partition(partition) {
+                self.dirty.insert(Owner::Producer(partition.0, producer));
+            }
+            self.changes.trims.push(Trim::Remove { partition });
+            self.changes.removed.push(partition);
+        }
+        self.appends.forget_topic(id);
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
+        true
+    }
+
+    pub(super) fn set_topic(
+        &mut self,
+        id: TopicId,
+        policy: TopicPolicy,
+        labels: Labels,
+        reply: Reply<(), ChangeError>,
+    ) {
+        match self.change_topic(id, policy, labels) {
+            Ok(()) => self.answer_when_durable(when_durable(reply, ())),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn change_topic(&mut self, id: TopicId, policy: TopicPolicy, labels: Labels) -> Result<(), ChangeError> {
+        check_policy(&policy)?;
+        check_labels(&labels)?;
+        let known =
+            self.catalog.topic_by_id(id).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
+        let topic = Topic { policy, labels, ..Topic::clone(known) };
+        self.catalog.put_topic(topic);
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
+        Ok(())
+    }
+
+    pub(super) fn trim(&mut self, partition: PartitionId, start: Offset, reply: Reply<Offset, ChangeError>) {
+        match self.move_start(partition, start) {
+            Some(start) => self.answer_when_durable(when_durable(reply, start)),
+            None => drop(reply.send(Err(ChangeError::NotFound("the partition".to_owned())))),
+        }
+    }
+
+    /// Moves a partition's start up, at most to what is durable; gives the start that then holds.
+    pub(super) fn move_start(&mut self, partition: PartitionId, start: Offset) -> Option<Offset> {
+        let sequencer = self.partitions.get_mut(&partition)?;
+        let start = start.min(sequencer.durable);
+        if start > sequencer.start {
+            sequencer.start = start;
+            self.changes.trims.push(Trim::Start { partition, start });
+        }
+        Some(sequencer.start)
+    }
+
+    /// Notes the catalog as it is now in what the next group will show.
+    pub(super) fn publish_catalog(&mut self) {
+        if std::mem::take(&mut self.catalog_changed) {
+            self.changes.catalog = Some(Arc::new(self.catalog.clone()));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The state partition: what the broker knows, as records whose key is an owner and whose value is its state.
+//!
+//! Invariant: the fold over the partition from any trim point on gives the same value. A value is absolute, so that
+//! the last one of an owner counts; a ledger alone also writes changes, which follow a whole value. A change without a
+//! whole value before it in the tail is skipped: a whole one follows, because the trim waits for that.
+//! A null value forgets the owner. Keys and values are postcard; a value begins with its format version.
+
+mod owner;
+mod value;
+
+pub(crate) use owner::Owner;
+pub(crate) use value::{BrokerValue, CursorValue, ProducerValue, QueueValue, TopicValue, Value};
+
+use duolog_record::PartitionId;
+
+/// The partition that holds the state: hidden, never a topic's.
+pub const STATE_PARTITION: PartitionId = PartitionId(0);
+/// The first id that a topic's partition may have; those below are the broker's own.
+pub(crate) const FIRST_PARTITION: u64 = 16;
+
+/// One record of the state partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StateRecord {
+    pub(crate) owner: Owner,
+    /// `None` forgets the owner.
+    pub(crate) value: Option<Vec<u8>>,
+}

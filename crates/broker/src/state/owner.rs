@@ -1,0 +1,33 @@
+//! Whose state a record of the state partition holds: the record's key.
+
+use serde::{Deserialize, Serialize};
+
+/// Who owns a piece of state. The order is the order of snapshots; variants are only ever appended, because their
+/// position is what is stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Owner {
+    /// Counters and the mark of a clean end.
+    Broker,
+    /// A topic, by id.
+    Topic(u128),
+    /// A queue's declaration, by id.
+    Queue(u64),
+    /// A queue's ledger, by the queue's id.
+    Ledger(u64),
+    /// A group's cursor in a partition.
+    Cursor(String, u64),
+    /// An idempotent producer in a partition.
+    Producer(u64, i64),
+}
+
+impl Owner {
+    /// The record's key.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("an owner has no part that postcard refuses")
+    }
+
+    /// The inverse; `None` for bytes that are no owner.
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        postcard::from_bytes(key).ok()
+    }
+}

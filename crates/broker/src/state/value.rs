@@ -1,0 +1,120 @@
+//! What an owner's state looks like when it is written: plain values, versioned, apart from the live types so that
+//! those may change without changing what is stored. A field is never taken away or moved; a new shape is a new
+//! version, and the old one is read for ever (`tests/fixtures`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Format version of a value, its first byte.
+const VERSION: u8 = 1;
+
+/// Any owner's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Value {
+    Broker(BrokerValue),
+    Topic(TopicValue),
+    Queue(QueueValue),
+    Cursor(CursorValue),
+    Producer(ProducerValue),
+}
+
+/// Counters of identities, and how the last run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BrokerValue {
+    pub(crate) next_partition: u64,
+    pub(crate) next_queue: u64,
+    pub(crate) next_producer: i64,
+    pub(crate) catalog_version: u64,
+    /// True if the run that wrote this ended in order.
+    pub(crate) clean: bool,
+    /// True if that run acknowledged before the sync where a topic did not say otherwise.
+    pub(crate) durability_os: bool,
+}
+
+/// A topic and the epochs of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TopicValue {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// Id and leader epoch, by index.
+    pub(crate) partitions: Vec<(u64, i32)>,
+    /// `None` is by retention; else kept until settled, and so many more.
+    pub(crate) keep_settled: Option<u64>,
+    pub(crate) retention_ms: Option<u64>,
+    pub(crate) retention_bytes: Option<u64>,
+    pub(crate) batch_bytes_max: u32,
+    pub(crate) append_time: bool,
+    /// `None` follows the broker; `true` waits for the sync.
+    pub(crate) durability_sync: Option<bool>,
+    pub(crate) made_by_queue: bool,
+    pub(crate) created_at: i64,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A queue's declaration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QueueValue {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) topic: u128,
+    pub(crate) visibility_timeout_ms: u64,
+    pub(crate) attempts_max: Option<u32>,
+    pub(crate) dead_letter: Option<String>,
+    pub(crate) receive_wait_ms: u64,
+    pub(crate) message_ttl_ms: Option<u64>,
+    pub(crate) in_flight_max: u32,
+    pub(crate) delay_ms: u64,
+    pub(crate) message_bytes_max: u32,
+    pub(crate) created_at: i64,
+    pub(crate) modified_at: i64,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CursorValue {
+    pub(crate) offset: u64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+    pub(crate) moved_at: i64,
+}
+
+/// What is known of a producer in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProducerValue {
+    pub(crate) epoch: i16,
+    /// First sequence, last sequence and base offset of its last batches, oldest first.
+    pub(crate) batches: Vec<(i32, i32, u64)>,
+    pub(crate) used_at: i64,
+}
+
+/// Why a value could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ValueError {
+    /// Written by a newer broker.
+    #[error("state of format version {0} where at most {VERSION} is known; start a newer duolog")]
+    Newer(u8),
+    /// Not what any broker writes.
+    #[error("the state record cannot be decoded: {0}")]
+    Malformed(String),
+}
+
+impl Value {
+    /// The record's value.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let start = vec![VERSION];
+        postcard::to_extend(self, start).expect("a value has no part that postcard refuses")
+    }
+
+    /// The inverse.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|error| ValueError::Malformed(error.to_string()))
+            }
+            Some((&version, _)) if version > VERSION => Err(ValueError::Newer(version)),
+            Some(_) | None => Err(ValueError::Malformed("no version".to_owned())),
+        }
+    }
+}
