@@ -6,6 +6,7 @@
 mod api;
 pub mod codec;
 mod error;
+pub mod group;
 pub mod limits;
 mod options;
 
