@@ -20,9 +20,9 @@ use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseErro
 use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
-    Action, Appended, Catalog, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, Leased, NewRecord,
-    OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice,
-    Start, TopicId, TopicPolicy, TopicSpec,
+    Action, Appended, Catalog, Clock, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, Leased,
+    NewRecord, OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec, ReadAsk,
+    ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// An answer on its way. Dropping it does not undo what was asked, but a waiting receive is given up.
@@ -61,6 +61,12 @@ impl Session {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now().wall
+    }
+
+    /// The broker's clock, for frontends that keep deadlines of their own.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
     }
 
     /// Appends a sealed batch whose CRC has been checked. Its idempotence and order are checked against the producers

@@ -9,12 +9,15 @@ use std::sync::Arc;
 use duolog_broker::Session;
 
 use crate::KafkaOptions;
+use crate::group::Groups;
 
 /// What a handler knows of the connection that asks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client {
     /// The broker's verbs, as the principal of the connection.
     pub session: Session,
+    /// The consumer groups.
+    pub groups: Arc<Groups>,
     /// Settings.
     pub options: Arc<KafkaOptions>,
     /// The client's address.

@@ -1,6 +1,7 @@
 //! Settings of the group protocol, named and defaulted as Kafka's broker settings.
 
 use super::limits;
+use crate::KafkaOptions;
 
 /// How groups behave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,17 @@ impl Default for GroupConfig {
             members_max: limits::MEMBERS_PER_GROUP,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offsets_check_interval_ms: 10 * 60 * 1000,
+        }
+    }
+}
+
+impl From<&KafkaOptions> for GroupConfig {
+    fn from(options: &KafkaOptions) -> Self {
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            initial_rebalance_delay_ms: ms(options.initial_rebalance_delay),
+            offsets_retention_ms: ms(options.offsets_retention),
+            ..Self::default()
         }
     }
 }
