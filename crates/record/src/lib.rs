@@ -9,10 +9,12 @@ pub mod build;
 pub mod compress;
 pub mod limits;
 pub mod partitioner;
+mod records;
 mod types;
 mod varint;
 
-pub use batch::{Batch, BatchError, BatchHeader, PREFIX_BYTES, Producer, Records, TimestampType};
+pub use batch::{Batch, BatchError, BatchHeader, PREFIX_BYTES, Producer, TimestampType, crc32c};
 pub use build::{BatchBuilder, Control};
 pub use compress::Codec;
+pub use records::Records;
 pub use types::{Header, Offset, PartitionId, Record, Timestamp};

@@ -6,3 +6,5 @@ pub const BATCH_BYTES_MIN: usize = 61;
 pub const BATCH_BYTES_MAX: usize = 128 << 20;
 /// Headers of one record: bounds what a decoder collects.
 pub const HEADERS_PER_RECORD: usize = 10_000;
+/// Smallest record, bytes: its length, attributes, two deltas, two lengths and the header count, one byte each.
+pub const RECORD_BYTES_MIN: usize = 7;
