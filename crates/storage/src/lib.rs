@@ -7,6 +7,7 @@
 mod api;
 mod check;
 pub mod disk;
+mod fs;
 pub mod limits;
 mod memory;
 mod runs;
@@ -17,4 +18,5 @@ pub use api::{
     Body, Bounds, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit, Span,
     StoredBatch, Target, Trim,
 };
+pub use fs::FsDisk;
 pub use memory::MemoryLog;

@@ -8,3 +8,5 @@ pub const TARGETS_PER_ENTRY: usize = 1024;
 pub const TARGETS_PER_COMMIT: usize = 64 << 10;
 /// Smallest body, bytes: the fields of a batch header behind the prefix, records excluded.
 pub const BODY_BYTES_MIN: usize = 45;
+/// Parts of one vectored write: the least `IOV_MAX` of the systems we run on; more go in several calls.
+pub const WRITE_PARTS: usize = 1024;
