@@ -10,8 +10,11 @@ mod appends;
 mod command;
 mod cursors;
 mod group;
+#[cfg(test)]
+mod harness;
 mod producers;
 mod recover;
+mod rounds;
 mod sealing;
 mod sequencer;
 mod topics;
@@ -28,6 +31,7 @@ use self::appends::Appends;
 use self::cursors::Cursors;
 use self::group::{Changes, Group};
 use self::producers::Producers;
+use self::rounds::Rounds;
 use self::sequencer::Sequencer;
 use self::verdict::{Answer, Verdict};
 use crate::errors::Stopped;
@@ -86,6 +90,7 @@ pub struct Core {
     /// Not before then is a refused commit tried again.
     retry_at: Option<Monotonic>,
     state: Sequencer,
+    rounds: Rounds,
     stopped: Option<Stopped>,
     stats: Stats,
 }

@@ -57,6 +57,18 @@ pub const PRODUCER_BATCHES: usize = 5;
 pub const PRODUCER_IDLE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Producers (per partition) remembered: about 300 bytes each.
 pub const PRODUCERS: usize = 100_000;
+/// Bytes of state behind the last round of snapshots before the next begins: a tail that is read in a millisecond.
+pub const STATE_ROUND_BYTES: u64 = 256 << 10;
+/// A snapshot's share of what changed: one byte for so many.
+pub const STATE_SNAPSHOT_SHARE: u64 = 4;
+/// Bytes of snapshots that a group may write however little changed: a round always comes to its end.
+pub const STATE_SNAPSHOT_BYTES_MIN: u64 = 512;
+/// Bytes of cursors that one group writes; what is more waits for the next. Keeps a commit far below what a log takes.
+pub const STATE_CURSOR_BYTES: usize = 8 << 20;
+/// Appends that one group takes: a commit may have 65,536 targets, and merged publishes and state need some.
+pub const GROUP_APPENDS: usize = 32_768;
+/// New starts and removals of partitions that wait for a group: leaves room for the appends beside them.
+pub const PENDING_TRIMS: usize = 20_480;
 /// Bytes of the state partition read at a time when it is recovered.
 pub const STATE_READ_BYTES: usize = 8 << 20;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.

@@ -25,3 +25,12 @@ pub(crate) struct StateRecord {
     /// `None` forgets the owner.
     pub(crate) value: Option<Vec<u8>>,
 }
+
+impl StateRecord {
+    /// Bytes that it takes in its batch, about.
+    pub(crate) fn bytes(&self) -> usize {
+        /// Key, lengths and deltas.
+        const OVERHEAD: usize = 24;
+        OVERHEAD + self.value.as_ref().map_or(0, Vec::len)
+    }
+}

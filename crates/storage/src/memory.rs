@@ -35,6 +35,8 @@ struct State {
     failures: VecDeque<LogError>,
     stopped: Option<String>,
     stats: LogStats,
+    /// How many times it was reopened.
+    reopened: u32,
 }
 
 impl MemoryLog {
@@ -48,6 +50,17 @@ impl MemoryLog {
     #[must_use]
     pub fn manual() -> Self {
         Self { manual: true, state: Mutex::default() }
+    }
+
+    /// What an opening after the end of the process would find: everything that is durable, nothing that waits, no
+    /// stop, a higher incarnation. This one stays as it is.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        let state = self.state.lock();
+        let partitions = state.partitions.iter().map(|(&id, it)| (id, it.reopen())).collect();
+        let (removed, reopened) = (state.removed.clone(), state.reopened + 1);
+        let state = State { partitions, removed, reopened, ..State::default() };
+        Self { manual: self.manual, state: Mutex::new(state) }
     }
 
     /// Completes the oldest waiting commit; false if none waits.
@@ -250,7 +263,7 @@ impl Log for MemoryLog {
     }
 
     fn incarnation(&self) -> u32 {
-        1
+        self.state.lock().reopened + 1
     }
 
     fn stats(&self) -> LogStats {

@@ -64,6 +64,10 @@ pub(super) struct Group {
     /// What producers were before this group; `None` were unknown.
     pub(super) producers_before: BTreeMap<ProducerKey, Option<ProducerState>>,
     pub(super) changes: Changes,
+    /// Whole states of some owners, written behind the changes. Not carried over: the round begins anew.
+    pub(super) snapshot: Vec<StateRecord>,
+    /// Ends a round of snapshots.
+    pub(super) state_trim: Option<Trim>,
     /// Set when the log has refused it; handled once nothing is in flight behind it.
     pub(super) refused: bool,
 }
@@ -77,6 +81,8 @@ impl Group {
             append_answers: Vec::new(),
             producers_before: BTreeMap::new(),
             changes: Changes::default(),
+            snapshot: Vec::new(),
+            state_trim: None,
             refused: false,
         }
     }

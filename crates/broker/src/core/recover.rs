@@ -10,6 +10,7 @@ use duolog_storage::{Durability, Log, ReadLimit};
 
 use super::cursors::{self, Cursors};
 use super::producers::{ProducerState, Producers};
+use super::rounds::Rounds;
 use super::sequencer::Sequencer;
 use super::written::{queue_of, topic_of};
 use super::{Core, Counters};
@@ -30,6 +31,8 @@ pub(super) struct Fold {
     queues: BTreeMap<u64, QueueValue>,
     cursors: Cursors,
     producers: Producers,
+    /// Bytes of the state partition.
+    tail_bytes: u64,
 }
 
 impl Fold {
@@ -81,6 +84,7 @@ fn read_state(log: &dyn Log) -> Result<Fold, String> {
             let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
                 .map_err(|error| error.to_string())?;
             fold_batch(&mut fold, &batch, stored.base, bounds.start)?;
+            fold.tail_bytes += stored.body.len() as u64;
             at = stored.base.plus(u64::from(stored.offsets));
         }
     }
@@ -162,6 +166,7 @@ impl Core {
             next_group: 1,
             retry_at: None,
             state: Sequencer::new(TopicId(0), 0, 0),
+            rounds: Rounds::default(),
             stopped: None,
             stats: super::Stats::default(),
         }
@@ -181,6 +186,7 @@ impl Core {
             self.catalog.put_queue(queue_of(QueueId(id), value));
         }
         self.catalog.version = self.catalog.version.max(fold.broker.map_or(0, |it| it.catalog_version));
+        self.rounds = Rounds::recovered(fold.tail_bytes);
         self.cursors = fold.cursors;
         self.producers = fold.producers;
     }

@@ -16,7 +16,9 @@ use super::group::Group;
 use super::producers::Sequenced;
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{AppendError, Stopped};
-use crate::limits::{DISK_FULL_RETRY_MS, GROUP_BYTES, GROUPS_IN_FLIGHT, SECOND_GROUP_BYTES};
+use crate::limits::{
+    DISK_FULL_RETRY_MS, GROUP_APPENDS, GROUP_BYTES, GROUPS_IN_FLIGHT, SECOND_GROUP_BYTES, STATE_CURSOR_BYTES,
+};
 use crate::state::{Owner, STATE_PARTITION};
 use crate::{Appended, Now, Published, TopicId};
 
@@ -66,7 +68,9 @@ impl Core {
     }
 
     fn seal_appends(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
-        while let Some(waiting) = self.appends.take(GROUP_BYTES.saturating_sub(frame.bytes())) {
+        while frame.targets() < GROUP_APPENDS
+            && let Some(waiting) = self.appends.take(GROUP_BYTES.saturating_sub(frame.bytes()))
+        {
             match waiting {
                 Waiting::Batch { partition, batch, reply } => {
                     match self.seal_batch(now, frame, group, partition, batch) {
@@ -163,22 +167,33 @@ impl Core {
 
     /// Writes the state of everything dirty behind what was carried over.
     fn seal_state(&mut self, frame: &mut Frame, group: &mut Group) {
+        let mut cursor_bytes = 0;
         for owner in std::mem::take(&mut self.dirty) {
+            let is_cursor = matches!(owner, Owner::Cursor(..));
+            if is_cursor && cursor_bytes >= STATE_CURSOR_BYTES {
+                self.dirty.insert(owner);
+                continue;
+            }
             let record = self.state_record(owner);
+            cursor_bytes += if is_cursor { record.bytes() } else { 0 };
             group.changes.records.push(record);
+        }
+        if !self.dirty.is_empty() {
+            // Whoever waits for a cursor that is left waits for the group that has it.
+            self.changes.answers = std::mem::take(&mut group.changes.answers);
         }
         if group.changes.records.is_empty() {
             return;
         }
         group.firsts.insert(STATE_PARTITION, self.state.next);
-        let offsets = u32::try_from(group.changes.records.len()).expect("fewer owners than 2^32");
-        let target = self.state.take(STATE_PARTITION, offsets);
-        frame.push_state(target, &group.changes.records);
+        self.seal_snapshot(group);
+        let records = group.changes.records.iter().chain(&group.snapshot);
+        frame.push_state(&mut self.state, records);
     }
 
     fn finish(&mut self, frame: Frame, mut group: Group) -> Option<Sealed> {
         let is_awaited = !group.changes.answers.is_empty();
-        let trims = group.changes.trims.clone();
+        let trims = group.changes.trims.iter().copied().chain(group.state_trim).collect();
         let (commit, appended) = frame.close(trims, is_awaited);
         group.appended = appended;
         if commit.entries.is_empty() && commit.trims.is_empty() {
@@ -255,6 +270,7 @@ impl Core {
 
     /// All that is in flight was refused: undoes the appends from the last to the first, keeps the rest for a retry.
     fn take_back(&mut self, now: Now) {
+        self.rounds.abandon();
         let mut later = std::mem::take(&mut self.changes);
         let mut had_appends = false;
         while let Some(mut group) = self.in_flight.pop_back() {

@@ -10,7 +10,7 @@ use super::command::Reply;
 use super::sequencer::Sequencer;
 use super::verdict::when_durable;
 use crate::errors::ChangeError;
-use crate::limits::{LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, TOPICS};
+use crate::limits::{LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, PENDING_TRIMS, TOPICS};
 use crate::state::Owner;
 use crate::{Labels, Now, Topic, TopicId, TopicPolicy, TopicSpec};
 
@@ -65,11 +65,20 @@ impl Core {
         if self.catalog.topic(&spec.namespace, &spec.name).is_some() {
             return Err(ChangeError::Exists(spec.name.clone()));
         }
+        self.check_room(spec.partitions as usize)?;
         if self.catalog.topics.len() >= TOPICS {
             return Err(ChangeError::OverLimit("the broker holds as many topics as it may"));
         }
         if self.partitions.len() + spec.partitions as usize > PARTITIONS {
             return Err(ChangeError::OverLimit("the broker holds as many partitions as it may"));
+        }
+        Ok(())
+    }
+
+    /// A commit has only so many places.
+    fn check_room(&self, partitions: usize) -> Result<(), ChangeError> {
+        if self.changes.trims.len() + partitions > PENDING_TRIMS {
+            return Err(ChangeError::OverLimit("too many changes wait to be written; try again"));
         }
         Ok(())
     }
@@ -108,7 +117,10 @@ impl Core {
     }
 
     pub(super) fn delete_topic(&mut self, id: TopicId, reply: Reply<(), ChangeError>) {
-        if self.remove_topic(id) {
+        let partitions = self.catalog.topic_by_id(id).map_or(0, |topic| topic.partitions.len());
+        if let Err(error) = self.check_room(partitions) {
+            drop(reply.send(Err(error)));
+        } else if self.remove_topic(id) {
             self.answer_when_durable(when_durable(reply, ()));
         } else {
             drop(reply.send(Err(ChangeError::NotFound("the topic".to_owned()))));
@@ -161,6 +173,10 @@ impl Core {
     }
 
     pub(super) fn trim(&mut self, partition: PartitionId, start: Offset, reply: Reply<Offset, ChangeError>) {
+        if let Err(error) = self.check_room(1) {
+            drop(reply.send(Err(error)));
+            return;
+        }
         match self.move_start(partition, start) {
             Some(start) => self.answer_when_durable(when_durable(reply, start)),
             None => drop(reply.send(Err(ChangeError::NotFound("the partition".to_owned())))),

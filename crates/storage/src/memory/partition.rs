@@ -33,6 +33,12 @@ impl Partition {
         Self { start, end: start, batches: VecDeque::new(), discarded: Runs::default() }
     }
 
+    /// The same without what was discarded: that is told again after a restart.
+    pub(super) fn reopen(&self) -> Self {
+        let batches = self.batches.clone();
+        Self { start: self.start, end: self.end, batches, discarded: Runs::default() }
+    }
+
     pub(super) fn bounds(&self) -> Bounds {
         self.start..self.end
     }

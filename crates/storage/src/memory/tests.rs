@@ -101,3 +101,16 @@ fn retention_by_size_ignores_what_was_discarded() {
     assert_eq!(log.start_for_bytes(PartitionId(1), each * 2), Offset(1));
     assert_eq!(log.start_for_bytes(PartitionId(1), 0), Offset(4));
 }
+
+#[test]
+fn reopening_keeps_what_was_durable_and_raises_the_incarnation() {
+    let log = MemoryLog::manual();
+    log.commit(commit_of(vec![append(1, 0, 2, b"a")]), Box::new(|_| ()));
+    assert!(log.pump());
+    log.commit(commit_of(vec![append(1, 2, 1, b"b")]), Box::new(|_| ()));
+    log.discard(PartitionId(1), &[Offset(0)..Offset(1)]);
+    let again = log.reopen();
+    assert_eq!(again.partitions(), [(PartitionId(1), Offset(0)..Offset(2))]);
+    assert_eq!((again.waiting(), again.incarnation()), (0, 2));
+    assert_eq!(log.waiting(), 1);
+}

@@ -6,8 +6,9 @@ use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp, TimestampType};
 use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
 
 use crate::core::group::AppendedSpans;
+use crate::core::sequencer::Sequencer;
 use crate::limits::MERGED_BATCH_BYTES;
-use crate::state::StateRecord;
+use crate::state::{STATE_PARTITION, StateRecord};
 use crate::{NewRecord, Now, TopicPolicy};
 
 /// Records that are merged into one batch, open until something else comes to the partition.
@@ -48,6 +49,11 @@ impl Frame {
         self.bytes
     }
 
+    /// Places taken so far.
+    pub(super) fn targets(&self) -> usize {
+        self.entries.len() + self.open.len()
+    }
+
     /// A sealed batch to its place.
     pub(super) fn push_batch(&mut self, policy: &TopicPolicy, target: Target, batch: &Batch) {
         self.raise(policy);
@@ -84,12 +90,18 @@ impl Frame {
     }
 
     /// The state batch.
-    pub(super) fn push_state(&mut self, target: Target, records: &[StateRecord]) {
+    pub(super) fn push_state<'a>(
+        &mut self,
+        state: &mut Sequencer,
+        records: impl Iterator<Item = &'a StateRecord>,
+    ) {
         let mut builder = BatchBuilder::new();
         for record in records {
             builder.push(self.now.wall, Some(&record.owner.encode()), record.value.as_deref(), &[]);
         }
-        self.push_entry(target, &builder.build());
+        let batch = builder.build();
+        let target = state.take(STATE_PARTITION, batch.header().offsets());
+        self.push_entry(target, &batch);
     }
 
     /// What is in so far came from clients: it may be refused without harm, and is not to use up the reserve.
