@@ -4,6 +4,8 @@
 //! taken back in reverse order once nothing is in flight behind it.
 
 mod frame;
+#[cfg(test)]
+mod tests;
 
 use duolog_record::{Batch, PartitionId, Producer, TimestampType};
 use duolog_storage::{Commit, LogError, Target, Trim};
