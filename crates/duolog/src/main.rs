@@ -1,1 +1,48 @@
-fn main() {}
+//! The `duolog` binary: it wires what the crates below decide.
+//!
+//! `serve` runs a broker, `topic`, `queue` and `group` talk to one over its admin API, `bench` loads one. Only here are
+//! the system's clock and chance read; everything below gets them as parameters.
+
+mod admin;
+mod clock;
+mod config;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// One durable log: read it as a stream with Kafka clients, work it as a queue with SQS clients.
+#[derive(Debug, Parser)]
+#[command(name = "duolog", version, propagate_version = true, arg_required_else_help = true)]
+struct Duolog {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker.
+    ///
+    /// One line per listener goes to standard output, then `ready`; logs go to standard error. SIGTERM finishes what was
+    /// accepted, syncs and exits with 0; a second one exits at once. Every option can also be given by the variable
+    /// shown beside it or by its name with underscores in the configuration file: option over variable over file.
+    Serve(config::ServeArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Duolog::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("duolog: {error:#}");
+            // As clap does for what it finds wrong itself.
+            ExitCode::from(if error.is::<config::ConfigError>() { 2 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The admin listener: health, metrics, and the JSON API under the command line.
+//!
+//! Adding a resource: a file with its routes, merged in `router`, and its page in docs/admin-api.md.
+
+mod error;
+mod exposition;
+mod health;
+mod metrics;
+mod peek;
+
+mod topics;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use duolog_broker::{Broker, Principal, Session};
+use duolog_net::{Budget, Connection, Context, Frontend, Shutdown};
+use duolog_storage::Log;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+
+use crate::config::TopicDefaults;
+use crate::serve::Parts;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Admin {
+    session: Session,
+    log: Arc<dyn Log>,
+    budget: Budget,
+    shutdown: Shutdown,
+    begun: Instant,
+    defaults: TopicDefaults,
+}
+
+impl Admin {
+    fn new(broker: &Broker, context: &Context, defaults: TopicDefaults) -> Self {
+        Self {
+            defaults,
+            session: broker.session(Principal { name: "admin".to_owned() }),
+            log: Arc::clone(broker.log()),
+            budget: context.budget.clone(),
+            shutdown: context.shutdown.clone(),
+            begun: Instant::now(),
+        }
+    }
+}
+
+/// HTTP/1 over the routes of this module.
+pub struct AdminFrontend {
+    router: Router,
+}
+
+impl AdminFrontend {
+    /// Its handlers act as the principal `admin`.
+    pub fn new(parts: &Parts<'_>) -> Self {
+        let admin = Admin::new(parts.broker, parts.context, parts.config.topics);
+        Self { router: router().with_state(admin) }
+    }
+}
+
+fn router() -> Router<Admin> {
+    health::routes().merge(metrics::routes()).merge(topics::routes()).fallback(error::no_such_path)
+}
+
+impl Frontend for AdminFrontend {
+    fn protocol(&self) -> &'static str {
+        "admin"
+    }
+
+    async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
+        let peer = connection.peer();
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(context.limits.idle_timeout);
+        let service = TowerToHyperService::new(self.router.clone());
+        let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(connection), service));
+        let done = tokio::select! {
+            done = serving.as_mut() => done,
+            () = context.shutdown.begun() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%peer, %error, "an admin connection ended early");
+        }
+    }
+}

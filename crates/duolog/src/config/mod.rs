@@ -1,0 +1,159 @@
+//! The configuration of `serve`: option over `DUOLOG_*` variable over configuration file over default.
+//!
+//! Adding a setting: a field in `settings.rs` (option, variable and key follow from its name), its default there, its use
+//! in [`Config`], and the row that the test of docs/configuration.md asks for.
+
+mod file;
+mod settings;
+#[cfg(test)]
+mod shown;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use duolog_storage::Durability;
+
+pub use self::settings::Settings;
+pub use self::values::{Listen, LogFormat, Protocol, Span};
+
+/// What stands behind `duolog serve`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Configuration file, TOML
+    #[arg(long, env = "DUOLOG_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The settings themselves.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What is wrong with the configuration, and what to write instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Settings of a topic whose creator does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicDefaults {
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Age past which records go, milliseconds.
+    pub retention_ms: Option<u64>,
+    /// Bytes per partition past which the oldest go.
+    pub retention_bytes: Option<u64>,
+    /// Largest batch, bytes.
+    pub batch_bytes_max: u32,
+}
+
+/// A complete, checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the log lives.
+    pub data_dir: PathBuf,
+    /// What to open, in order.
+    pub listen: Vec<Listen>,
+    /// What an acknowledgement means where a topic does not say.
+    pub durability: Durability,
+    /// Bytes that buffers of all connections may take together.
+    pub memory_budget: usize,
+    /// Caps of each listener.
+    pub limits: duolog_net::Limits,
+    /// Of topics whose creator does not say.
+    pub topics: TopicDefaults,
+    /// How often retention is applied.
+    pub retention_check: Duration,
+    /// Filter of what is logged.
+    pub log_level: String,
+    /// Shape of what is logged.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lays the layers over one another.
+    ///
+    /// # Errors
+    /// `ConfigError` names the setting and what would be right.
+    pub fn load(arguments: ServeArgs) -> Result<Self, ConfigError> {
+        let file = match &arguments.config {
+            Some(path) => file::read(path)?,
+            None => Settings::default(),
+        };
+        Self::of(arguments.settings.or(file).or(Settings::defaults()))
+    }
+
+    fn of(settings: Settings) -> Result<Self, ConfigError> {
+        // Every setting with a default is there: `defaults` was the lowest layer.
+        let missing = |name: &str| ConfigError(format!("{name} is not set"));
+        macro_rules! take {
+            ($name:ident) => {
+                settings.$name.ok_or_else(|| missing(stringify!($name)))?
+            };
+        }
+        let request_bytes_max = take!(request_bytes_max).bytes()?;
+        let config = Self {
+            data_dir: take!(data_dir),
+            listen: take!(listen),
+            durability: take!(durability).into(),
+            memory_budget: take!(memory_budget).bytes()?,
+            limits: duolog_net::Limits {
+                connections_max: take!(connections_max) as usize,
+                request_bytes_max,
+                request_timeout: take!(request_timeout).0,
+                idle_timeout: take!(idle_timeout).0,
+            },
+            topics: TopicDefaults {
+                partitions: take!(default_partitions),
+                retention_ms: take!(default_retention).0.map(Span::ms),
+                retention_bytes: take!(default_retention_bytes).0.map(|size| size.0),
+                batch_bytes_max: u32::try_from(take!(default_batch_bytes_max).0)
+                    .map_err(|_| ConfigError("default_batch_bytes_max must be below 4GiB".to_owned()))?,
+            },
+            retention_check: take!(retention_check).0,
+            log_level: take!(log_level),
+            log_format: take!(log_format),
+        };
+        config.check(take!(allow_remote))?;
+        Ok(config)
+    }
+
+    fn check(&self, allow_remote: bool) -> Result<(), ConfigError> {
+        if self.listen.is_empty() {
+            return Err(ConfigError("listen names no listener; leave it out to open all of them".to_owned()));
+        }
+        for (index, listen) in self.listen.iter().enumerate() {
+            if self.listen[..index].iter().any(|earlier| earlier.protocol == listen.protocol) {
+                return Err(ConfigError(format!("listen names {} twice", listen.protocol)));
+            }
+            if !allow_remote && !is_loopback(listen.address) {
+                return Err(ConfigError(format!(
+                    "{} would listen on {}, where other machines reach it, and there is neither authentication nor \
+                     encryption yet; listen on 127.0.0.1, or say --allow-remote if the network is trusted",
+                    listen.protocol, listen.address
+                )));
+            }
+        }
+        if self.memory_budget < self.limits.request_bytes_max {
+            return Err(ConfigError(format!(
+                "memory_budget ({} bytes) is below request_bytes_max ({} bytes): such a request could never be served",
+                self.memory_budget, self.limits.request_bytes_max
+            )));
+        }
+        if self.limits.connections_max == 0 {
+            return Err(ConfigError("connections_max must be at least 1".to_owned()));
+        }
+        if self.retention_check.is_zero() {
+            return Err(ConfigError("retention_check must be longer than nothing".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}

@@ -1,0 +1,108 @@
+//! Every setting once: the field is the option (`--data-dir`), the variable (`DUOLOG_DATA_DIR`) and the key (`data_dir`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::values::{Acked, Listen, LogFormat, OrNone, Protocol, Size, Span};
+
+macro_rules! settings {
+    ($( $(#[$meta:meta])* $field:ident: $type:ty = $default:expr, )*) => {
+        /// One layer of settings; `None` leaves a setting to the layer below.
+        #[derive(Clone, Debug, Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            $( $(#[$meta])* pub $field: Option<$type>, )*
+        }
+
+        impl Settings {
+            /// The keys of the file.
+            pub const KEYS: &[&str] = &[$(stringify!($field)),*];
+
+            /// The lowest layer.
+            pub fn defaults() -> Self {
+                Self { $( $field: $default, )* }
+            }
+
+            /// This layer over a lower one.
+            pub fn or(self, lower: Self) -> Self {
+                Self { $( $field: self.$field.or(lower.$field), )* }
+            }
+
+            /// Keys and values as one would write them, for the documentation.
+            #[cfg(test)]
+            pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$( (stringify!($field), self.$field.as_ref().map(super::shown::Shown::shown)) ),*]
+            }
+        }
+    };
+}
+
+settings! {
+    /// Directory of the log; created if it is not there
+    #[arg(long, env = "DUOLOG_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf = Some(PathBuf::from("./duolog-data")),
+
+    /// Listener to open, again for more; with it exactly those named. Port 0 takes a free one
+    #[arg(long, env = "DUOLOG_LISTEN", value_name = "PROTOCOL=ADDR", value_delimiter = ',')]
+    listen: Vec<Listen> = Some(Protocol::ALL.iter().map(|&protocol| Listen::standard(protocol)).collect()),
+
+    /// Allow listeners that other machines can reach
+    #[arg(long, env = "DUOLOG_ALLOW_REMOTE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    allow_remote: bool = Some(false),
+
+    /// What an acknowledgement means: `sync` on stable storage, `os` handed to the operating system
+    #[arg(long, env = "DUOLOG_DURABILITY", value_name = "sync|os")]
+    durability: Acked = Some(Acked::Sync),
+
+    /// Bytes that the buffers of all connections may take together
+    #[arg(long, env = "DUOLOG_MEMORY_BUDGET", value_name = "SIZE")]
+    memory_budget: Size = Some(Size(256 << 20)),
+
+    /// Connections per listener at a time; more wait
+    #[arg(long, env = "DUOLOG_CONNECTIONS_MAX", value_name = "N")]
+    connections_max: u32 = Some(10_000),
+
+    /// Largest request of a client
+    #[arg(long, env = "DUOLOG_REQUEST_BYTES_MAX", value_name = "SIZE")]
+    request_bytes_max: Size = Some(Size(100 << 20)),
+
+    /// How long a client may take to send a request that it began
+    #[arg(long, env = "DUOLOG_REQUEST_TIMEOUT", value_name = "TIME")]
+    request_timeout: Span = Some(Span(Duration::from_secs(30))),
+
+    /// How long a connection may be without a request
+    #[arg(long, env = "DUOLOG_IDLE_TIMEOUT", value_name = "TIME")]
+    idle_timeout: Span = Some(Span(Duration::from_secs(600))),
+
+    /// Partitions of a topic whose creator does not say
+    #[arg(long, env = "DUOLOG_DEFAULT_PARTITIONS", value_name = "N")]
+    default_partitions: u32 = Some(1),
+
+    /// Age past which records of such a topic go; `none` keeps them
+    #[arg(long, env = "DUOLOG_DEFAULT_RETENTION", value_name = "TIME|none")]
+    default_retention: OrNone<Span> = Some(OrNone(Some(Span(Duration::from_secs(7 * 24 * 60 * 60))))),
+
+    /// Bytes per partition past which the oldest records of such a topic go; `none` is no limit
+    #[arg(long, env = "DUOLOG_DEFAULT_RETENTION_BYTES", value_name = "SIZE|none")]
+    default_retention_bytes: OrNone<Size> = Some(OrNone(None)),
+
+    /// Largest batch of such a topic
+    #[arg(long, env = "DUOLOG_DEFAULT_BATCH_BYTES_MAX", value_name = "SIZE")]
+    default_batch_bytes_max: Size = Some(Size(1_048_588)),
+
+    /// How often retention is applied
+    #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]
+    retention_check: Span = Some(Span(Duration::from_secs(30))),
+
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or per module as in `duolog_broker=debug,info`
+    #[arg(long, env = "DUOLOG_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: String = Some("info".to_owned()),
+
+    /// Shape of the log on standard error: `text` or `json`
+    #[arg(long, env = "DUOLOG_LOG_FORMAT", value_name = "text|json")]
+    log_format: LogFormat = Some(LogFormat::Text),
+}

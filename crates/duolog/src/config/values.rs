@@ -1,0 +1,240 @@
+//! The values that settings take, each with one text form for option, variable and file.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use duolog_storage::Durability;
+use serde::{Deserialize, Deserializer, de};
+
+use super::ConfigError;
+
+/// A protocol with a listener of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Health, metrics and the API under the command line.
+    Admin,
+}
+
+impl Protocol {
+    /// Those that exist, in the order in which they are opened.
+    pub const ALL: &[Self] = &[Self::Admin];
+
+    /// The name in options and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The port that clients expect.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Admin => 9600,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One listener: `PROTOCOL=ADDR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where; port 0 is a free one.
+    pub address: SocketAddr,
+}
+
+impl Listen {
+    /// On loopback, at the port that clients expect.
+    pub fn standard(protocol: Protocol) -> Self {
+        Self { protocol, address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), protocol.port()) }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, address) = text
+            .split_once('=')
+            .ok_or_else(|| format!("{text:?} is not PROTOCOL=ADDR, as in admin=127.0.0.1:9600"))?;
+        let protocol = Protocol::ALL.iter().find(|protocol| protocol.name() == name).ok_or_else(|| {
+            let names: Vec<_> = Protocol::ALL.iter().map(|protocol| protocol.name()).collect();
+            format!("no listener speaks {name:?}; there are {}", names.join(", "))
+        })?;
+        let address =
+            address.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(|| {
+                format!("{address:?} is not HOST:PORT, as in 127.0.0.1:{}", protocol.port())
+            })?;
+        Ok(Self { protocol: *protocol, address })
+    }
+}
+
+/// Bytes: `1048576`, `64KiB`, `256MiB`, `1GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+pub(super) const SIZES: &[(&str, u64)] = &[
+    ("", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("B", 1),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+impl Size {
+    /// As a length in memory.
+    pub fn bytes(self) -> Result<usize, ConfigError> {
+        usize::try_from(self.0)
+            .map_err(|_| ConfigError(format!("{} bytes are too many for this machine", self.0)))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        number_and_unit(text, SIZES)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size, as in 1048576, 64KiB or 1GiB"))
+    }
+}
+
+/// A length of time: `250ms`, `30s`, `5m`, `2h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+pub(super) const SPANS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl Span {
+    /// In milliseconds.
+    pub fn ms(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        number_and_unit(text, SPANS)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("{text:?} is not a time with a unit, as in 250ms, 30s, 5m, 2h or 7d"))
+    }
+}
+
+/// A value, or `none` for what has no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrNone<T>(pub Option<T>);
+
+impl<T: FromStr<Err = String>> FromStr for OrNone<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|value| Self(Some(value))).map_err(|error| format!("{error}, or none"))
+    }
+}
+
+/// The whole number before a known unit, in the smallest of the units.
+fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// On stable storage.
+    Sync,
+    /// Handed to the operating system.
+    Os,
+}
+
+impl FromStr for Acked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sync" => Ok(Self::Sync),
+            "os" => Ok(Self::Os),
+            _ => Err(format!("{text:?} is neither sync nor os")),
+        }
+    }
+}
+
+impl From<Acked> for Durability {
+    fn from(acked: Acked) -> Self {
+        match acked {
+            Acked::Sync => Self::Sync,
+            Acked::Os => Self::Os,
+        }
+    }
+}
+
+/// Shape of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is neither text nor json")),
+        }
+    }
+}
+
+/// In the file a value is a string in the same form, or a bare number where that is enough.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(u64),
+    Text(String),
+}
+
+fn from_scalar<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    let text = match Scalar::deserialize(from)? {
+        Scalar::Number(number) => number.to_string(),
+        Scalar::Text(text) => text,
+    };
+    text.parse().map_err(de::Error::custom)
+}
+
+macro_rules! from_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from_scalar(from)
+            }
+        }
+    )*};
+}
+
+from_text!(Listen, Size, Span, Acked, LogFormat, OrNone<Size>, OrNone<Span>);

@@ -1,0 +1,56 @@
+//! From a protocol's name to a listener that serves it. A new protocol is one arm in [`Bound::serve`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use duolog_broker::Broker;
+use duolog_net::{Context, Frontend, Listener};
+use tokio_util::task::TaskTracker;
+
+use crate::admin::AdminFrontend;
+use crate::config::{Config, Listen, Protocol};
+
+/// What listens where, the real ports included.
+pub type Addresses = Vec<(Protocol, SocketAddr)>;
+
+/// What a frontend is made of.
+pub struct Parts<'a> {
+    pub config: &'a Config,
+    pub broker: &'a Broker,
+    pub context: &'a Context,
+}
+
+/// Sockets that are bound and not served yet.
+pub struct Bound {
+    listeners: Vec<(Protocol, Listener)>,
+}
+
+impl Bound {
+    /// Binds all or none.
+    pub fn all(listen: &[Listen]) -> anyhow::Result<Self> {
+        let bind = |listen: &Listen| -> anyhow::Result<_> {
+            let listener = Listener::bind(listen.address)
+                .with_context(|| format!("cannot open the {} listener", listen.protocol))?;
+            Ok((listen.protocol, listener))
+        };
+        Ok(Self { listeners: listen.iter().map(bind).collect::<anyhow::Result<_>>()? })
+    }
+
+    /// Serves all of them.
+    pub fn serve(self, parts: &Parts<'_>) -> (TaskTracker, Addresses) {
+        let addresses: Addresses =
+            self.listeners.iter().map(|(protocol, listener)| (*protocol, listener.address())).collect();
+        let tasks = TaskTracker::new();
+        for (protocol, listener) in self.listeners {
+            match protocol {
+                Protocol::Admin => start(&tasks, listener, AdminFrontend::new(parts), parts),
+            }
+        }
+        (tasks, addresses)
+    }
+}
+
+fn start<F: Frontend>(tasks: &TaskTracker, listener: Listener, frontend: F, parts: &Parts<'_>) {
+    tasks.spawn(listener.run(Arc::new(frontend), parts.context.clone()));
+}

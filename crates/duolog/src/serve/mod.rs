@@ -1,0 +1,124 @@
+//! Runs a broker: binds, recovers, serves, ends.
+//!
+//! Order: everything that can be refused is refused before the log is opened; `ready` is said when all listeners serve;
+//! at the end nothing new is accepted, what was accepted is finished, then the shard and the log are closed.
+
+mod banner;
+mod listeners;
+mod logging;
+mod signals;
+mod store;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use duolog_broker::{Broker, BrokerOptions, Permissive};
+use duolog_net::{Budget, Context, Shutdown};
+use tracing::{error, info, warn};
+
+use crate::clock::SystemClock;
+use crate::config::{Config, ServeArgs};
+
+use self::listeners::Bound;
+pub use self::listeners::Parts;
+use self::signals::Signals;
+
+/// How long connections get to finish after a signal; with the shard's end it stays below ten seconds.
+const CONNECTIONS_GRACE: Duration = Duration::from_secs(5);
+/// How long the shard and the log get after that.
+const STOP_GRACE: Duration = Duration::from_secs(4);
+
+/// Runs until a signal or a failure.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub fn run(arguments: ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(arguments)?;
+    logging::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .context("cannot start the threads")?;
+    let done = runtime.block_on(serve(&config));
+    // Nothing is left on it but what did not end in time.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let bound = Bound::all(&config.listen)?;
+    let log = store::open(config)?;
+    let broker = start_broker(config, log)?;
+    let context = Context {
+        budget: Budget::new(config.memory_budget),
+        shutdown: Shutdown::new(),
+        limits: config.limits,
+    };
+    let parts = Parts { config, broker: &broker, context: &context };
+    let (served, addresses) = bound.serve(&parts);
+    banner::show(config, &addresses);
+    announce(&addresses);
+    info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "ready");
+
+    let failed = tokio::select! {
+        signal = signals.next() => {
+            info!(signal, "shutting down; a second signal ends at once");
+            None
+        }
+        stopped = broker.failed() => {
+            error!(reason = %stopped.reason, "the shard has stopped by itself");
+            Some(stopped)
+        }
+    };
+    context.shutdown.begin();
+    served.close();
+    if tokio::time::timeout(CONNECTIONS_GRACE, served.wait()).await.is_err() {
+        warn!("some connections did not end in time and are cut off");
+    }
+    let ending = broker.clone();
+    let stopped = tokio::task::spawn_blocking(move || ending.stop());
+    let in_time = tokio::time::timeout(STOP_GRACE, stopped).await.is_ok();
+    match failed {
+        Some(stopped) => Err(anyhow!(
+            "the broker stopped by itself: {}. Nothing acknowledged is lost; see to the disk and start it again",
+            stopped.reason
+        )),
+        None if !in_time => Err(anyhow!("the log could not be closed in time; the next start recovers it")),
+        None => {
+            info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+fn start_broker(config: &Config, log: Arc<dyn duolog_storage::Log>) -> anyhow::Result<Broker> {
+    let options = BrokerOptions {
+        durability: config.durability,
+        seed: chance()?,
+        retention_check_ms: u64::try_from(config.retention_check.as_millis()).unwrap_or(u64::MAX),
+    };
+    Broker::start(log, Arc::new(SystemClock::new()), Arc::new(Permissive), options).map_err(|stopped| {
+        anyhow!("the state in {} cannot be read: {}", config.data_dir.display(), stopped.reason)
+    })
+}
+
+/// The one draw of chance; all else is derived from it.
+fn chance() -> anyhow::Result<u64> {
+    getrandom::u64().map_err(|error| anyhow!("the system gives no random numbers: {error}"))
+}
+
+/// What scripts wait for. That nobody reads it is no failure.
+fn announce(addresses: &listeners::Addresses) {
+    let mut lines = String::new();
+    for (protocol, address) in addresses {
+        lines += &format!("listening protocol={protocol} addr={address}\n");
+    }
+    lines += "ready\n";
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+}

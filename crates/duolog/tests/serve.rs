@@ -1,0 +1,93 @@
+//! `duolog serve` from outside: starting, answering, ending, refusing.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Instant;
+
+use common::{Server, run, stderr};
+
+#[test]
+fn it_says_where_it_listens_and_ends_in_order_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_ne!(server.address("admin").port(), 0);
+    assert_eq!(server.http("GET", "/health/live", "").0, 200);
+    assert_eq!(server.http("GET", "/health/ready", "").0, 200);
+    assert_eq!(server.http("GET", "/nowhere", "").0, 404);
+    let begun = Instant::now();
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed().as_secs() < 10);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_listener() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = directory.path().to_str().unwrap();
+    let output = run(&["serve", "--data-dir", data, "--listen", &format!("admin={address}")]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(
+        message.contains(&format!("cannot open the admin listener: {address} is already in use")),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_wrong_configuration_exits_with_2() {
+    for line in [
+        &["serve", "--listen", "nonsense"][..],
+        &["serve", "--listen", "admin=10.0.0.1:0"],
+        &["serve", "--config", "/does/not/exist.toml"],
+        &["serve", "--durability", "maybe"],
+        &["serve", "--log-level", "a=b=c"],
+    ] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty());
+    }
+}
+
+#[test]
+fn metrics_are_well_formed_and_tell_the_end_of_each_partition() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let (status, body) = server.http("POST", "/api/topics", r#"{"name":"orders","partitions":2}"#);
+    assert_eq!(status, 201, "{body}");
+    let (status, text) = server.http("GET", "/metrics", "");
+    assert_eq!(status, 200);
+    let mut families = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            families.push(rest.split(' ').next().unwrap());
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            value.parse::<f64>().unwrap();
+            assert_eq!(name.split('{').next(), families.last().copied(), "{line} stands outside its family");
+        }
+    }
+    assert!(text.contains("duolog_topic_end_offset{topic=\"orders\",partition=\"1\"} 0\n"), "{text}");
+    assert!(families.contains(&"duolog_log_fsyncs_total"));
+}
+
+#[test]
+fn topics_are_made_looked_at_and_deleted_over_http() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let create = r#"{"name":"orders","partitions":3,"retention_ms":60000}"#;
+    assert_eq!(server.http("POST", "/api/topics", create).0, 201);
+    let (status, body) = server.http("POST", "/api/topics", create);
+    assert_eq!((status, body.contains("\"error\":\"exists\"")), (409, true), "{body}");
+    let (status, body) = server.http("GET", "/api/topics/orders", "");
+    let described: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, described["retention_ms"].as_u64()), (200, Some(60000)));
+    assert_eq!(described["partitions"].as_array().unwrap().len(), 3);
+    assert_eq!(server.http("GET", "/api/topics/orders/records?partition=1", ""), (200, "[]".to_owned()));
+    assert_eq!(server.http("GET", "/api/topics/orders/records?partition=3", "").0, 404);
+    assert_eq!(server.http("POST", "/api/topics", r#"{"name":"a b"}"#).0, 400);
+    assert_eq!(server.http("DELETE", "/api/topics/orders", "").0, 204);
+    assert_eq!(server.http("GET", "/api/topics/orders", "").0, 404);
+}
