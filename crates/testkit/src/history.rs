@@ -18,7 +18,8 @@ pub type Number = u64;
 pub struct Broken(pub String);
 
 type Verdict = Result<(), Broken>;
-type Place = (PartitionId, Offset);
+/// Where a record stands.
+pub type Place = (PartitionId, Offset);
 
 /// A record's life in one queue.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +55,10 @@ pub struct History {
     starts: BTreeMap<PartitionId, (Offset, Offset)>,
     work: BTreeMap<(QueueId, Number), Work>,
     cursors: BTreeMap<(String, PartitionId), Vec<Offset>>,
+    /// Where a record of a queue was dead-lettered to.
+    graves: BTreeMap<(QueueId, Number), Place>,
+    /// Queues for which a replay or purge was asked.
+    replayed: BTreeSet<QueueId>,
     acknowledged: u64,
 }
 
@@ -198,11 +203,21 @@ impl History {
         self.work.entry((queue, number)).or_default().settled = true;
     }
 
-    /// The record was seen in the dead-letter queue of `queue`.
+    /// The record was seen at `place` in the dead-letter queue of `queue`.
     ///
     /// # Errors
-    /// It was settled in its queue before.
-    pub fn dead_lettered(&mut self, queue: QueueId, number: Number) -> Verdict {
+    /// It was settled in its queue before, or was moved twice although nothing was replayed.
+    pub fn dead_lettered(&mut self, queue: QueueId, number: Number, place: Place) -> Verdict {
+        let first = *self.graves.entry((queue, number)).or_insert(place);
+        if first != place && !self.replayed.contains(&queue) {
+            return Err(Broken(format!(
+                "record {number} of queue {} was dead-lettered to {}/{} and to {}/{}",
+                queue.0, first.0, first.1, place.0, place.1
+            )));
+        }
+        if self.replayed.contains(&queue) {
+            return Ok(());
+        }
         let work = self.work.entry((queue, number)).or_default();
         if work.settled && !work.dead {
             return Err(Broken(format!(
@@ -214,10 +229,11 @@ impl History {
         Ok(())
     }
 
-    /// A replay or purge was asked for: what was settled may be available again, or the reverse.
+    /// A replay or purge was asked for: what was settled or dead-lettered may be available again, or the reverse.
     pub fn asks_replay(&mut self, queue: QueueId) {
+        self.replayed.insert(queue);
         for ((of, _), work) in &mut self.work {
-            if *of == queue && !work.dead {
+            if *of == queue {
                 *work = Work { maybe_settled: true, ..Work::default() };
             }
         }
@@ -345,8 +361,9 @@ mod tests {
     fn a_record_is_dead_or_alive() {
         let mut history = with(&[1]);
         history.leased(Q, 1, 1).expect("the first");
-        history.dead_lettered(Q, 1).expect("not settled");
+        history.dead_lettered(Q, 1, (P, Offset(7))).expect("not settled");
         assert!(history.leased(Q, 1, 2).is_err());
+        assert!(history.dead_lettered(Q, 1, (P, Offset(8))).is_err(), "moved twice");
     }
 
     #[test]
