@@ -10,3 +10,9 @@ pub const TARGETS_PER_COMMIT: usize = 64 << 10;
 pub const BODY_BYTES_MIN: usize = 45;
 /// Parts of one vectored write: the least `IOV_MAX` of the systems we run on; more go in several calls.
 pub const WRITE_PARTS: usize = 1024;
+/// Header of one frame, bytes: 60 for each of `TARGETS_PER_COMMIT` and the fixed part.
+pub const FRAME_HEADER_BYTES: usize = 4 << 20;
+/// Files of one log; at 64 MiB each that is 64 TiB. Bounds what a manifest can make us allocate.
+pub const FILES: usize = 1 << 20;
+/// Files that one file may have been rewritten from: what fits its first block.
+pub const INPUTS_PER_FILE: usize = 500;
