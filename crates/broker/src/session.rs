@@ -301,8 +301,9 @@ impl Session {
         Pending { answer }
     }
 
-    /// Asks the authorizer about a thing by name.
-    fn may(&self, action: Action, resource: &str) -> bool {
+    /// Asks the authorizer about a thing by name: for lists, and for what a principal is told of its rights.
+    #[must_use]
+    pub fn may(&self, action: Action, resource: &str) -> bool {
         authorize(&*self.inner.authorizer, &self.principal, action, resource).is_some()
     }
 

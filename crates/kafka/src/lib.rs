@@ -5,10 +5,15 @@
 
 mod api;
 pub mod codec;
+mod connection;
 mod error;
+mod frame;
+mod frontend;
 pub mod group;
 pub mod limits;
 mod options;
+mod topic_config;
 
 pub use error::ErrorCode;
+pub use frontend::KafkaFrontend;
 pub use options::KafkaOptions;

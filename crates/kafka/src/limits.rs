@@ -12,3 +12,13 @@ pub const ARRAY_PREALLOCATED: usize = 256;
 pub const TAGS: u32 = 1_000;
 /// Bodies below this many bytes are copied into the response: a copy is cheaper than one more slice to write.
 pub const COPY_BELOW_BYTES: usize = 1024;
+/// Requests of one connection that are served at a time, in order: enough to fill a commit while another is on its way.
+pub const IN_FLIGHT: usize = 100;
+/// Bytes of a connection's read buffer: holds a size and most requests without records.
+pub const READ_BUFFER_BYTES: usize = 8 << 10;
+/// Bytes of a request that are reserved and allocated on its word alone; the rest is, each time, as much as has come.
+pub const TRUSTED_BYTES: usize = 1 << 20;
+/// Parts of responses that are given to the system in one call; the system's own limit is 1,024.
+pub const WRITE_PARTS: usize = 256;
+/// Bytes that a fetch reserves at the least; below it waits for memory instead of answering with less.
+pub const FETCH_LEAST_BYTES: usize = 64 << 10;

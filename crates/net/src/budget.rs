@@ -25,9 +25,32 @@ pub struct OverBudget {
 }
 
 /// Reserved bytes; dropping it gives them back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Reservation {
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reservation {
+    /// Adds what another holds.
+    pub fn merge(&mut self, other: Self) {
+        match (&mut self.permit, other.permit) {
+            (Some(permit), Some(other)) => permit.merge(other),
+            (permit @ None, other) => *permit = other,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Gives back what is above `bytes`, rounded up to the unit; holds what it holds if that is less.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if bytes == 0 {
+            self.permit = None;
+        }
+        if let Some(permit) = &mut self.permit
+            && let Some(above) = permit.num_permits().checked_sub(bytes.div_ceil(UNIT_BYTES))
+        {
+            drop(permit.split(above));
+        }
+    }
 }
 
 impl Budget {
@@ -43,9 +66,9 @@ impl Budget {
     /// # Errors
     /// `OverBudget` if that could never be.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, OverBudget> {
-        let Some(units) = self.units_of(bytes)? else { return Ok(Reservation { _permit: None }) };
+        let Some(units) = self.units_of(bytes)? else { return Ok(Reservation { permit: None }) };
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
-        Ok(Reservation { _permit: permit })
+        Ok(Reservation { permit: permit })
     }
 
     /// Takes `bytes` if they are free now.
@@ -53,9 +76,9 @@ impl Budget {
     /// # Errors
     /// `OverBudget` if that could never be.
     pub fn try_reserve(&self, bytes: usize) -> Result<Option<Reservation>, OverBudget> {
-        let Some(units) = self.units_of(bytes)? else { return Ok(Some(Reservation { _permit: None })) };
+        let Some(units) = self.units_of(bytes)? else { return Ok(Some(Reservation { permit: None })) };
         let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok();
-        Ok(permit.map(|permit| Reservation { _permit: Some(permit) }))
+        Ok(permit.map(|permit| Reservation { permit: Some(permit) }))
     }
 
     /// Bytes that are reserved now, rounded up to the unit per reservation.
@@ -92,6 +115,20 @@ mod tests {
         drop(first);
         assert_eq!(budget.used_bytes(), 0);
         assert!(budget.try_reserve(4096).expect("fits").is_some());
+    }
+
+    #[test]
+    fn reservations_merge_and_shrink() {
+        let budget = Budget::new(8192);
+        let mut held = budget.try_reserve(2048).expect("fits").expect("free");
+        held.merge(budget.try_reserve(4096).expect("fits").expect("free"));
+        assert_eq!(budget.used_bytes(), 6144);
+        held.shrink_to(1025);
+        assert_eq!(budget.used_bytes(), 2048);
+        held.shrink_to(8192);
+        assert_eq!(budget.used_bytes(), 2048);
+        held.shrink_to(0);
+        assert_eq!(budget.used_bytes(), 0);
     }
 
     #[test]

@@ -1,14 +1,28 @@
 //! One module per api: takes a decoded request, asks the broker, gives the response.
 //!
 //! A handler has the shape `async fn handle(client: &Client, header: &RequestHeader, request: X) -> XResponse`. Adding
-//! an api: its messages in `codec/messages`, its row in `codec/api.rs`, a module here, an arm in `dispatch`.
+//! an api: its messages in `codec/messages`, its row in `codec/api.rs`, a module here, a line in `begin`.
+
+mod api_versions;
+mod configs;
+mod create_topics;
+mod fetch;
+mod list_offsets;
+mod lookup;
+mod metadata;
+mod operations;
+mod produce;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use duolog_broker::Session;
+use duolog_net::{Budget, Reservation, Shutdown};
 
 use crate::KafkaOptions;
+use crate::codec::{ApiKey, DecodeError, Decoder, Frame, RequestHeader, decode_body, encode_response};
 use crate::group::Groups;
 
 /// What a handler knows of the connection that asks. Cheap to clone.
@@ -20,6 +34,10 @@ pub(crate) struct Client {
     pub groups: Arc<Groups>,
     /// Settings.
     pub options: Arc<KafkaOptions>,
+    /// To reserve from what an answer holds.
+    pub budget: Budget,
+    /// What may wait for long ends early when it begins.
+    pub shutdown: Shutdown,
     /// The client's address.
     pub peer: SocketAddr,
     /// The address that the client reached.
@@ -34,4 +52,119 @@ impl Client {
             None => (self.local.ip().to_string(), i32::from(self.local.port())),
         }
     }
+}
+
+/// What becomes of a request.
+pub(crate) enum Reply {
+    /// A response, and the memory that it holds.
+    Frame(Frame, Reservation),
+    /// The client wants no response.
+    Silent,
+    /// The client wants no response, and has to learn that it failed: only the end of the connection can say so.
+    Close,
+}
+
+/// A reply on its way.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Why a request ends its connection, as it does in Kafka: there is no response that the client could read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Not an api of ours, or not at this version.
+    #[error("api {key} at version {version} is not supported")]
+    Unsupported {
+        /// As sent.
+        key: i16,
+        /// As sent.
+        version: i16,
+    },
+    /// Bytes that are no header.
+    #[error("a request without a header: {0}")]
+    Header(DecodeError),
+    /// Bytes that are not what the header says.
+    #[error("{api} version {version}: {error}")]
+    Body {
+        /// The api's name.
+        api: &'static str,
+        /// Its version.
+        version: i16,
+        /// What is wrong.
+        error: DecodeError,
+    },
+}
+
+/// The table of apis: each decodes its request, awaits its handler and encodes the response.
+macro_rules! handlers {
+    ($($api:ident => $module:ident;)*) => {
+        /// Every api that has a handler, by rising key.
+        const SERVED: &[ApiKey] = &[$(ApiKey::$api),*];
+
+        fn handler(
+            client: Client,
+            header: RequestHeader,
+            api: ApiKey,
+            body: &mut Decoder,
+            reserved: Reservation,
+        ) -> Result<Answer, DecodeError> {
+            match api {
+                $(ApiKey::$api => {
+                    let request = decode_body(body)?;
+                    Ok(Box::pin(async move {
+                        let response = $module::handle(&client, &header, request).await;
+                        // The request's payload has been stored or dropped.
+                        drop(reserved);
+                        response.into_reply(api, &header)
+                    }))
+                })*
+                #[allow(unreachable_patterns)]
+                _ => Ok(Box::pin(std::future::ready(Reply::Close))),
+            }
+        }
+    };
+}
+
+handlers! {
+    Produce => produce;
+    Fetch => fetch;
+    ListOffsets => list_offsets;
+    Metadata => metadata;
+    ApiVersions => api_versions;
+    CreateTopics => create_topics;
+}
+
+/// What a handler gives: a response, mostly.
+trait IntoReply {
+    fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply;
+}
+
+impl<T: crate::codec::Wire> IntoReply for T {
+    fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
+        let frame = encode_response(api, header.api_version, header.correlation_id, &self);
+        Reply::Frame(frame, Reservation::default())
+    }
+}
+
+/// Decodes a request and sets out to serve it; nothing happens until the answer is polled.
+///
+/// # Errors
+/// See [`Refusal`].
+pub(crate) fn begin(client: &Client, request: Bytes, reserved: Reservation) -> Result<Answer, Refusal> {
+    let mut from = Decoder::new(request, 0, false);
+    let mut header = RequestHeader::decode_start(&mut from).map_err(Refusal::Header)?;
+    let (key, version) = (header.api_key, header.api_version);
+    let api =
+        ApiKey::of(key).filter(|api| SERVED.contains(api)).ok_or(Refusal::Unsupported { key, version })?;
+    if !api.versions().contains(&version) {
+        if api == ApiKey::ApiVersions {
+            let reply = api_versions::unsupported(header.correlation_id);
+            return Ok(Box::pin(std::future::ready(reply)));
+        }
+        return Err(Refusal::Unsupported { key, version });
+    }
+    header.decode_rest(api, &mut from).map_err(Refusal::Header)?;
+    handler(client.clone(), header, api, &mut from, reserved).map_err(|error| Refusal::Body {
+        api: api.name(),
+        version,
+        error,
+    })
 }

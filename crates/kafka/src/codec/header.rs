@@ -46,14 +46,13 @@ impl RequestHeader {
     }
 }
 
-/// Reads the body of a request.
+/// Reads the body of a request. Bytes after the last field are ignored, as Kafka does: librdkafka sends some.
+/// Source: librdkafka#5049.
 ///
 /// # Errors
-/// See [`DecodeError`]; bytes after the last field are `Trailing`.
+/// See [`DecodeError`].
 pub fn decode_body<T: Wire>(from: &mut Decoder) -> Result<T, DecodeError> {
-    let body = T::decode(from)?;
-    from.finish()?;
-    Ok(body)
+    T::decode(from)
 }
 
 /// A request as a client sends it.
@@ -89,7 +88,7 @@ pub fn encode_response<T: Wire>(api: ApiKey, version: i16, correlation_id: i32, 
 /// Reads a response as a client does, its size already taken off.
 ///
 /// # Errors
-/// See [`DecodeError`].
+/// See [`DecodeError`]; bytes after the last field are `Trailing`.
 pub fn decode_response<T: Api>(version: i16, frame: Bytes) -> Result<(i32, T::Response), DecodeError> {
     let flexible = T::KEY.is_flexible(version);
     let mut from = Decoder::new(frame, version, flexible);
@@ -97,5 +96,7 @@ pub fn decode_response<T: Api>(version: i16, frame: Bytes) -> Result<(i32, T::Re
     if flexible && T::KEY != ApiKey::ApiVersions {
         from.tags(|_, _| Ok(()))?;
     }
-    Ok((correlation_id, decode_body(&mut from)?))
+    let body = T::Response::decode(&mut from)?;
+    from.finish()?;
+    Ok((correlation_id, body))
 }

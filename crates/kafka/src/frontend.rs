@@ -1,0 +1,50 @@
+//! [`KafkaFrontend`] is what the binary gives to a listener.
+
+use std::sync::Arc;
+
+use duolog_broker::Session;
+use duolog_net::{Connection, Context, Frontend, Shutdown};
+
+use crate::api::Client;
+use crate::group::{GroupConfig, Groups};
+use crate::{KafkaOptions, connection};
+
+/// The Kafka protocol on one broker. Give it to as many listeners as there are; they share its groups.
+pub struct KafkaFrontend {
+    session: Session,
+    groups: Arc<Groups>,
+    options: Arc<KafkaOptions>,
+}
+
+impl KafkaFrontend {
+    /// A frontend whose connections act as the principal of `session`.
+    #[must_use]
+    pub fn new(session: Session, options: KafkaOptions) -> Self {
+        let groups = Groups::new(session.clone(), GroupConfig::from(&options), options.seed);
+        Self { session, groups, options: Arc::new(options) }
+    }
+
+    /// Keeps the deadlines of the consumer groups until `shutdown` begins: spawn it once beside the listeners.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        Arc::clone(&self.groups).run(shutdown).await;
+    }
+}
+
+impl Frontend for KafkaFrontend {
+    fn protocol(&self) -> &'static str {
+        "kafka"
+    }
+
+    async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
+        let client = Client {
+            session: self.session.clone(),
+            groups: Arc::clone(&self.groups),
+            options: Arc::clone(&self.options),
+            budget: context.budget.clone(),
+            shutdown: context.shutdown.clone(),
+            peer: connection.peer(),
+            local: connection.local(),
+        };
+        connection::serve(client, connection, context).await;
+    }
+}
