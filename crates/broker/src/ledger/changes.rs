@@ -3,7 +3,11 @@
 //! Invariant: the fold of all changes, or of a snapshot's pieces and the changes after it, is the live ledger's
 //! durable state, byte for byte. Changes assign states to ranges of offsets, so applying them twice does no harm.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::settled::SettledSet;
 
 /// What is written of one record that has a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +94,69 @@ pub struct SnapshotAt {
     pub(super) offset: u64,
 }
 
+/// The durable state of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartitionState {
+    pub(super) settled: SettledSet,
+    pub(super) replay: ReplayMark,
+    pub(super) records: BTreeMap<u64, RecordState>,
+}
+
 /// The durable state of a ledger while it is folded at start-up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LedgerState {}
+pub struct LedgerState {
+    /// By partition.
+    pub(super) partitions: BTreeMap<u64, PartitionState>,
+}
 
 impl LedgerState {
     /// Applies changes or a piece of a snapshot, in the order in which they were written. Never fails: nonsense
     /// (empty ranges, ranges past the last offset) is left out.
     pub fn apply(&mut self, changes: &LedgerChanges) {
-        let _ = changes;
-        unimplemented!()
+        for changes in &changes.partitions {
+            let partition = self.partitions.entry(changes.partition).or_default();
+            partition.replay = changes.replay;
+            partition.settle(0, changes.floor);
+            for part in &changes.parts {
+                partition.assign(part);
+            }
+        }
+    }
+}
+
+impl PartitionState {
+    fn assign(&mut self, part: &Part) {
+        match *part {
+            Part::Settled(start, count) => {
+                if let Some(end) = start.checked_add(count) {
+                    self.settle(start, end);
+                }
+            }
+            Part::Fresh(start, count) => {
+                if let Some(end) = start.checked_add(count) {
+                    self.settled.remove(start, end);
+                    self.forget(start, end);
+                }
+            }
+            Part::Record(offset, state) => {
+                if offset < u64::MAX {
+                    self.settled.remove(offset, offset + 1);
+                    self.records.insert(offset, state);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, start: u64, end: u64) {
+        self.settled.add(start, end);
+        self.forget(start, end);
+    }
+
+    fn forget(&mut self, start: u64, end: u64) {
+        if start < end {
+            while let Some((&offset, _)) = self.records.range(start..end).next() {
+                self.records.remove(&offset);
+            }
+        }
     }
 }

@@ -1,186 +1,301 @@
 //! The ledger: which records of a queue are available, leased, delayed, on the way to the dead-letter queue, settled.
+//!
+//! Invariant: every offset from a partition's start to its end is in exactly one state; below the floor all are
+//! settled. Pure: decisions take `now`, what changed is handed out by `take_changes` and folds back in `recover`.
+//! A backlog costs no memory: only settled runs, records with a history and a window of spans are kept, each bounded
+//! in `limits.rs`. Where to look: `lease` hands out, `settle` takes back, `rewind` purges and replays, `written` is
+//! the way to disk and back. Adding an outcome: `Outcome`, `settle`, and the model in `tests/`. Order by key will
+//! need key hashes in `LedgerSpan`, a chain per key beside `ready`, and a key of a leased record to be skipped.
+//! Source: KIP-932 (record states); SQS Developer Guide, "visibility timeout".
 
 mod changes;
+mod dirty;
+mod lease;
+mod partition;
+mod rewind;
+mod settle;
+mod settled;
+mod timers;
 mod types;
+mod window;
+mod written;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId};
 
-use crate::errors::SettleError;
-use crate::{LeaseId, Monotonic, Now, Outcome, QueuePolicy};
+use crate::limits::{
+    LEDGER_RECORDS, LEDGER_RUNS, LEDGER_WINDOW_SPANS, LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
+};
+use partition::{Counted, PartitionLedger};
+use timers::Timers;
+use window::span_end;
 
 pub use changes::{
     Hold, LedgerChanges, LedgerState, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
 pub use types::{DeadRecord, Grant, LeaseResult, LedgerDepth, LedgerSpan, Settled};
 
+/// How much a ledger keeps; the tests use tiny ones.
+#[derive(Clone, Copy, Debug)]
+struct Caps {
+    runs: usize,
+    records: usize,
+    spans: usize,
+    spans_queue: usize,
+    spans_min: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            runs: LEDGER_RUNS,
+            records: LEDGER_RECORDS,
+            spans: LEDGER_WINDOW_SPANS,
+            spans_queue: LEDGER_WINDOW_SPANS_QUEUE,
+            spans_min: LEDGER_WINDOW_SPANS_MIN,
+        }
+    }
+}
+
 /// The ledger of one queue over all partitions of its topic.
 #[derive(Debug)]
-pub struct Ledger {}
+pub struct Ledger {
+    caps: Caps,
+    partitions: Vec<PartitionLedger>,
+    by_id: HashMap<PartitionId, u32>,
+    timers: Timers,
+    /// The log's incarnation above, a count of purges, replays and leases taken back below: with the attempt it
+    /// names a lease of a record once and never again.
+    incarnation: u64,
+    /// The partition whose turn it is.
+    turn: u32,
+    /// Sums over the partitions.
+    runs: usize,
+    records: usize,
+    spans: usize,
+    /// Partitions that have something to lease in the window or among the retries.
+    leasable: BTreeSet<u32>,
+    /// Partitions whose window is below half of what it may be, and those whose window is about to run out.
+    window_low: BTreeSet<u32>,
+    window_empty: BTreeSet<u32>,
+    /// Partitions with changes that were not taken.
+    dirty: BTreeSet<u32>,
+}
 
-#[allow(unused_variables, clippy::unimplemented)]
 impl Ledger {
     /// A ledger that begins at these floors (in the order of the topic's partitions); all of it counts as changed.
     /// `opening` is the log's incarnation: it must rise with every restart.
     #[must_use]
     pub fn new(partitions: &[(PartitionId, Offset)], opening: u32) -> Self {
-        unimplemented!()
+        let mut ledger = Self::empty(opening);
+        for &(partition, floor) in partitions {
+            ledger.add_partition(partition, floor);
+        }
+        ledger
     }
 
-    /// The ledger that was folded to `state`, over the partitions of its topic with their bounds in the log. A timed
-    /// lease or delay keeps the lesser of what remains by the wall clock and what was granted; handles given before
-    /// stay valid. What lies outside the bounds is forgotten.
-    #[must_use]
-    pub fn recover(
-        state: LedgerState,
-        partitions: &[(PartitionId, Range<Offset>)],
-        now: Now,
-        opening: u32,
-    ) -> Self {
-        unimplemented!()
+    fn empty(opening: u32) -> Self {
+        Self {
+            caps: Caps::default(),
+            partitions: Vec::new(),
+            by_id: HashMap::new(),
+            timers: Timers::default(),
+            incarnation: u64::from(opening) << 32,
+            turn: 0,
+            runs: 0,
+            records: 0,
+            spans: 0,
+            leasable: BTreeSet::new(),
+            window_low: BTreeSet::new(),
+            window_empty: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+        }
     }
 
     /// Adds a partition behind the others.
     pub fn add_partition(&mut self, partition: PartitionId, floor: Offset) {
-        unimplemented!()
+        let index = self.partitions.len() as u32;
+        let mut added = PartitionLedger::new(partition, index, floor.0);
+        added.touched = true;
+        self.partitions.push(added);
+        self.by_id.insert(partition, index);
+        self.refresh(index);
     }
 
     /// Everything below `end` is readable. Never moves back.
     pub fn set_end(&mut self, partition: PartitionId, end: Offset) {
-        unimplemented!()
+        let Some(index) = self.index(partition) else { return };
+        let it = &mut self.partitions[index as usize];
+        if end.0 > it.end {
+            it.end = end.0;
+            self.refresh(index);
+        }
     }
 
     /// A live append has become readable: moves the end, and the window if that reaches this far and has room.
     pub fn appended(&mut self, partition: PartitionId, span: LedgerSpan) {
-        unimplemented!()
+        let Some(index) = self.index(partition) else { return };
+        let room = self.window_room(index);
+        let it = &mut self.partitions[index as usize];
+        let end = span_end(&span);
+        it.end = it.end.max(end);
+        if room > 0 && it.window.end() == span.base.0 && span.offsets > 0 {
+            it.window.push(span);
+            it.advance();
+        }
+        self.refresh(index);
     }
 
     /// Partitions whose look-ahead window is low although there is more in the log: where to read spans from and how
     /// many at most. Answer each with `extend_window`.
     pub fn needs_window(&self) -> impl Iterator<Item = (PartitionId, Offset, usize)> + '_ {
-        std::iter::empty()
+        let low = self.spans < self.caps.spans_queue;
+        let indices = if low { &self.window_low } else { &self.window_empty };
+        indices.iter().filter_map(|&index| {
+            let it = &self.partitions[index as usize];
+            let room = self.window_room(index);
+            (room > 0).then(|| (it.id, Offset(it.window.end()), room))
+        })
+    }
+
+    /// How many spans a partition's window may take.
+    fn window_room(&self, index: u32) -> usize {
+        let len = self.partitions[index as usize].window.len();
+        let of_queue = self.caps.spans_queue.saturating_sub(self.spans) + len;
+        of_queue.clamp(self.caps.spans_min, self.caps.spans).saturating_sub(len)
     }
 
     /// The log's spans from `from` (as `needs_window` asked) up to `to`, complete: what no span covers are holes
     /// and are settled silently. `to` is the end of the last span, or the known end if the log had no more. Ignored
     /// if the window has moved since.
     pub fn extend_window(&mut self, partition: PartitionId, from: Offset, spans: &[LedgerSpan], to: Offset) {
-        unimplemented!()
+        let Some(index) = self.index(partition) else { return };
+        let room = self.window_room(index);
+        let it = &mut self.partitions[index as usize];
+        if it.window.end() != from.0 {
+            return;
+        }
+        let full = it.window.len() + room;
+        let mut all = true;
+        for &span in spans {
+            let (begin, end) = (it.window.end().max(span.base.0), span_end(&span));
+            if end <= begin {
+                continue;
+            }
+            if end > it.end || it.window.len() >= full {
+                all = false;
+                break;
+            }
+            it.window.push(span);
+        }
+        if all {
+            it.window.push_hole(to.0.min(it.end));
+        }
+        it.advance();
+        self.refresh(index);
     }
 
     /// Forgets the look-ahead window (the queue is idle); it is asked for again.
     pub fn drop_window(&mut self) {
-        unimplemented!()
-    }
-
-    /// Leases up to `count` available records for `visibility_ms` (at most 12 hours).
-    pub fn lease(
-        &mut self,
-        now: Now,
-        policy: &QueuePolicy,
-        count: u32,
-        visibility_ms: u64,
-        dead_letter_exists: bool,
-    ) -> LeaseResult {
-        unimplemented!()
-    }
-
-    /// Settles at the heads of the partitions what has outlived `policy.message_ttl_ms`. Answers how many.
-    pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> u64 {
-        unimplemented!()
+        for index in 0..self.partitions.len() as u32 {
+            let it = &mut self.partitions[index as usize];
+            it.window.restart(it.scan);
+            it.advance();
+            self.refresh(index);
+        }
     }
 
     /// Records leased now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        unimplemented!()
+        self.timers.leased()
     }
 
     /// True if `lease` would find something (after `expire`), unless the in-flight cap forbids it.
     #[must_use]
     pub fn has_available(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Ends or changes a lease.
-    ///
-    /// # Errors
-    /// `Settled`, `Expired`, `Unknown`, `TooLong`.
-    pub fn settle(&mut self, now: Now, id: LeaseId, outcome: Outcome) -> Result<Settled, SettleError> {
-        unimplemented!()
-    }
-
-    /// The move to the dead-letter queue is part of the commit being made: the record is settled.
-    pub fn moved(&mut self, partition: PartitionId, offset: Offset) {
-        unimplemented!()
-    }
-
-    /// The move cannot be made: the record is available again.
-    pub fn move_failed(&mut self, partition: PartitionId, offset: Offset) {
-        unimplemented!()
-    }
-
-    /// The receiver was gone before it got the record: as if this lease had never been.
-    pub fn undo_lease(&mut self, id: LeaseId) {
-        unimplemented!()
-    }
-
-    /// Ends leases and delays that are due; true if something became available.
-    pub fn expire(&mut self, now: Now) -> bool {
-        unimplemented!()
-    }
-
-    /// When `expire` has something to do next.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Monotonic> {
-        unimplemented!()
+        if self.runs < self.caps.runs && self.records < self.caps.records {
+            return !self.leasable.is_empty();
+        }
+        let fresh_too = self.records < self.caps.records;
+        self.leasable.iter().any(|&index| {
+            let it = &self.partitions[index as usize];
+            !it.ready.is_empty() || fresh_too && it.has_fresh() && it.settled.touches(it.scan)
+        })
     }
 
     /// All below are settled; `None` for a partition that is not the queue's.
     #[must_use]
     pub fn floor(&self, partition: PartitionId) -> Option<Offset> {
-        unimplemented!()
+        let index = self.index(partition)?;
+        Some(Offset(self.partitions[index as usize].settled.floor()))
     }
 
     /// Settled runs above the floor, rising.
     #[must_use]
     pub fn settled_runs(&self, partition: PartitionId) -> Vec<Range<Offset>> {
-        unimplemented!()
-    }
-
-    /// Records below `start` are gone (retention, trim).
-    pub fn start_moved(&mut self, partition: PartitionId, start: Offset) {
-        unimplemented!()
-    }
-
-    /// Settles everything below the known end, whatever its state. Answers how many.
-    pub fn purge(&mut self) -> u64 {
-        unimplemented!()
-    }
-
-    /// Makes settled records from `from` on available again with no attempts, their time to live counted from now.
-    /// The caller keeps `from` at or above the log's start. Answers how many.
-    pub fn replay(&mut self, now: Now, partition: PartitionId, from: Offset) -> u64 {
-        unimplemented!()
+        let Some(index) = self.index(partition) else { return Vec::new() };
+        let settled = &self.partitions[index as usize].settled;
+        settled.runs(0).map(|(start, end)| Offset(start)..Offset(end)).collect()
     }
 
     /// How full it is.
     #[must_use]
     pub fn depth(&self) -> LedgerDepth {
-        unimplemented!()
+        let mut depth = LedgerDepth {
+            available: 0,
+            in_flight: u64::from(self.timers.leased()) + u64::from(self.timers.moving()),
+            delayed: u64::from(self.timers.delayed()),
+            oldest: Vec::new(),
+        };
+        for it in &self.partitions {
+            depth.available += it.unsettled();
+            if it.settled.floor() < it.end {
+                depth.oldest.push((it.id, Offset(it.settled.floor())));
+            }
+        }
+        depth.available -= depth.in_flight + depth.delayed;
+        depth
     }
 
-    /// The net change since the last call as absolute values; bounded, so call it until it gives `None` and write all
-    /// of them in one commit.
-    pub fn take_changes(&mut self) -> Option<LedgerChanges> {
-        unimplemented!()
+    fn index(&self, partition: PartitionId) -> Option<u32> {
+        self.by_id.get(&partition).copied()
     }
 
-    /// One bounded piece of the whole durable state from `at` (`None` is the beginning), and where the next begins
-    /// (`None` after the last). Pieces may be written in different commits, each after the changes of its commit.
-    #[must_use]
-    pub fn snapshot(&self, at: Option<SnapshotAt>) -> (LedgerChanges, Option<SnapshotAt>) {
-        unimplemented!()
+    /// Brings the sums over all partitions up to what one has become.
+    fn refresh(&mut self, index: u32) {
+        let it = &mut self.partitions[index as usize];
+        let more = it.window.end() < it.end;
+        let now = Counted {
+            runs: it.settled.runs_len(),
+            records: it.records.len(),
+            spans: it.window.len(),
+            leasable: it.has_fresh() || !it.ready.is_empty(),
+            window_low: more && it.window.len() < self.caps.spans / 2,
+            window_empty: more && it.window.len() < self.caps.spans_min / 2,
+            dirty: it.touched,
+        };
+        let before = std::mem::replace(&mut it.counted, now);
+        self.runs = self.runs - before.runs + now.runs;
+        self.records = self.records - before.records + now.records;
+        self.spans = self.spans - before.spans + now.spans;
+        set_member(&mut self.leasable, index, before.leasable, now.leasable);
+        set_member(&mut self.window_low, index, before.window_low, now.window_low);
+        set_member(&mut self.window_empty, index, before.window_empty, now.window_empty);
+        set_member(&mut self.dirty, index, before.dirty, now.dirty);
+    }
+}
+
+/// Adds to or takes out of a set if that has changed.
+fn set_member(set: &mut BTreeSet<u32>, index: u32, before: bool, now: bool) {
+    if now && !before {
+        set.insert(index);
+    } else if before && !now {
+        set.remove(&index);
     }
 }

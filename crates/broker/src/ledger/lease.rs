@@ -1,0 +1,305 @@
+//! Handing records out: retries and fresh records in the order of their offsets, partitions in turn.
+
+use super::changes::{Hold, RecordState};
+use super::partition::{Entry, Live, PartitionLedger};
+use super::timers::Timers;
+use super::window::span_end;
+use super::{DeadRecord, Grant, LeaseResult, Ledger};
+use crate::limits::{LEASES_MAX, LEDGER_DEAD_PER_LEASE, VISIBILITY_MS};
+use crate::{Now, QueuePolicy};
+use duolog_record::{Offset, Timestamp};
+
+/// The terms of one call, and what it may still take.
+struct Call<'a> {
+    now: Now,
+    policy: &'a QueuePolicy,
+    visibility_ms: u64,
+    /// Attempts after which a record is dead.
+    attempts_max: u32,
+    incarnation: u64,
+    /// Records that may still be granted.
+    room: usize,
+    /// Of which fresh ones.
+    fresh_room: usize,
+    /// No further settled run may begin: only what continues one is leased.
+    runs_full: bool,
+}
+
+impl Call<'_> {
+    fn outlived(&self, live_from: i64) -> bool {
+        outlived(self.now, self.policy, live_from)
+    }
+
+    fn hold(&self) -> (Hold, Live) {
+        lease_hold(self.now, self.now.wall.0, self.visibility_ms, None)
+    }
+}
+
+impl Ledger {
+    /// Leases up to `count` available records for `visibility_ms` (at most 12 hours); 0 makes them available again at
+    /// once. Ends what is due first.
+    pub fn lease(
+        &mut self,
+        now: Now,
+        policy: &QueuePolicy,
+        count: u32,
+        visibility_ms: u64,
+        dead_letter_exists: bool,
+    ) -> LeaseResult {
+        self.expire(now);
+        let mut result = LeaseResult::default();
+        let in_flight_room = policy.in_flight_max.saturating_sub(self.timers.leased());
+        let mut call = Call {
+            now,
+            policy,
+            visibility_ms: visibility_ms.min(VISIBILITY_MS),
+            attempts_max: policy
+                .attempts_max
+                .filter(|_| dead_letter_exists)
+                .map_or(u32::MAX, |max| max.max(1)),
+            incarnation: self.incarnation,
+            room: count.min(LEASES_MAX).min(in_flight_room) as usize,
+            fresh_room: 0,
+            runs_full: false,
+        };
+        let first = self.turn;
+        let (mut at, mut wrapped) = (first, false);
+        while call.room > 0 {
+            match self.leasable.range(at..).next().copied() {
+                Some(index) if !wrapped || index < first => {
+                    let granted = result.granted.len();
+                    self.lease_from(index, &mut call, &mut result);
+                    at = index + 1;
+                    if result.granted.len() > granted {
+                        self.turn = at;
+                    }
+                }
+                Some(_) | None if wrapped => break,
+                Some(_) | None => (at, wrapped) = (0, true),
+            }
+        }
+        result
+    }
+
+    fn lease_from(&mut self, index: u32, call: &mut Call<'_>, result: &mut LeaseResult) {
+        call.fresh_room = self.caps.records.saturating_sub(self.records);
+        call.runs_full = self.runs >= self.caps.runs;
+        let it = &mut self.partitions[index as usize];
+        // What is available again at once must not be leased again by this call.
+        let mut again = Vec::new();
+        while call.room > 0 {
+            let fresh = it.may_lease_fresh(call).then_some(it.scan);
+            let more = match it.ready.first().copied() {
+                Some(retry) if fresh.is_none_or(|fresh| retry < fresh) => {
+                    it.lease_retry(retry, call, &mut self.timers, &mut again, result)
+                }
+                Some(_) | None if fresh.is_some() => {
+                    it.lease_fresh(call, &mut self.timers, &mut again, result);
+                    true
+                }
+                Some(_) | None => false,
+            };
+            if !more {
+                break;
+            }
+        }
+        it.ready.extend(again);
+        self.refresh(index);
+    }
+
+    /// Settles at the heads of the partitions what has outlived `policy.message_ttl_ms`. Answers how many.
+    pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> u64 {
+        let mut settled = 0;
+        if policy.message_ttl_ms.is_none() {
+            return settled;
+        }
+        for index in 0..self.partitions.len() as u32 {
+            let it = &mut self.partitions[index as usize];
+            let here = it.settle_outlived(now, policy, &mut self.timers);
+            if here > 0 {
+                settled += here;
+                self.refresh(index);
+            }
+        }
+        settled
+    }
+}
+
+impl PartitionLedger {
+    fn may_lease_fresh(&self, call: &Call<'_>) -> bool {
+        self.has_fresh() && call.fresh_room > 0 && (!call.runs_full || self.settled.touches(self.scan))
+    }
+
+    /// Leases the fresh records at `scan` that belong together, or settles them if they have outlived.
+    fn lease_fresh(
+        &mut self,
+        call: &mut Call<'_>,
+        timers: &mut Timers,
+        again: &mut Vec<u64>,
+        result: &mut LeaseResult,
+    ) {
+        let Some((start, end, live_from)) = self.fresh_segment() else { return };
+        if call.outlived(live_from) {
+            result.expired += self.settle_fresh(start, end);
+            self.scan = end;
+            self.advance();
+            return;
+        }
+        let most = if call.runs_full { 1 } else { call.room.min(call.fresh_room) };
+        let count = usize::try_from(end - start).unwrap_or(usize::MAX).min(most);
+        let (hold, live) = call.hold();
+        let state = RecordState {
+            attempts: 1,
+            incarnation: call.incarnation,
+            live_from,
+            first_leased_at: call.now.wall.0,
+            hold,
+        };
+        let end = start + count as u64;
+        for offset in start..end {
+            self.records.insert(offset, Entry { state, incarnation_before: 0, live });
+            timers.enter((self.index, offset), live);
+            result.granted.push(self.grant(offset, &state));
+        }
+        if live == Live::Ready {
+            again.extend(start..end);
+        }
+        self.mark(start, end);
+        call.room -= count;
+        call.fresh_room -= count;
+        self.scan = end;
+        self.advance();
+    }
+
+    /// The fresh records at `scan` that lie in one span and live from one time: start, end, that time.
+    fn fresh_segment(&self) -> Option<(u64, u64, i64)> {
+        let span = self.window.front()?;
+        let mut end = span_end(span).min(self.fresh_end());
+        if self.scan < self.replay.below {
+            end = end.min(self.replay.below);
+        }
+        Some((self.scan, end, self.live_from(self.scan, span)))
+    }
+
+    /// Leases a record again, or settles it if it has outlived, or sends it on its way to the dead-letter queue.
+    /// False if that takes no more.
+    fn lease_retry(
+        &mut self,
+        offset: u64,
+        call: &mut Call<'_>,
+        timers: &mut Timers,
+        again: &mut Vec<u64>,
+        result: &mut LeaseResult,
+    ) -> bool {
+        let Some(entry) = self.records.get_mut(&offset) else { return false };
+        if call.outlived(entry.state.live_from) {
+            self.settle_record(offset, timers);
+            result.expired += 1;
+            return true;
+        }
+        if entry.state.attempts >= call.attempts_max {
+            if result.dead.len() >= LEDGER_DEAD_PER_LEASE {
+                return false;
+            }
+            result.dead.push(dead_record(self.id, offset, &entry.state));
+            self.set_live(offset, Live::Moving, timers);
+            return true;
+        }
+        let (hold, live) = call.hold();
+        entry.incarnation_before = entry.state.incarnation;
+        entry.state.incarnation = call.incarnation;
+        entry.state.attempts = entry.state.attempts.saturating_add(1);
+        if entry.state.attempts == 1 {
+            entry.state.first_leased_at = call.now.wall.0;
+        }
+        entry.state.hold = hold;
+        let state = entry.state;
+        self.set_live(offset, live, timers);
+        if live == Live::Ready {
+            self.ready.remove(&offset);
+            again.push(offset);
+        }
+        self.mark(offset, offset + 1);
+        result.granted.push(self.grant(offset, &state));
+        call.room -= 1;
+        true
+    }
+
+    fn grant(&self, offset: u64, state: &RecordState) -> Grant {
+        Grant {
+            partition: self.id,
+            partition_index: self.index,
+            offset: Offset(offset),
+            attempt: state.attempts,
+            incarnation: state.incarnation,
+            first_leased_at: Timestamp(state.first_leased_at),
+        }
+    }
+
+    fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, timers: &mut Timers) -> u64 {
+        let mut settled = 0;
+        while self.settled.floor() < self.end {
+            let head = self.settled.floor();
+            if let Some(entry) = self.records.get(&head) {
+                let idle = match entry.live {
+                    Live::Ready | Live::Delayed { .. } => true,
+                    Live::Leased { .. } | Live::Moving => false,
+                };
+                if !idle || !outlived(now, policy, entry.state.live_from) {
+                    break;
+                }
+                self.settle_record(head, timers);
+                settled += 1;
+            } else {
+                // A fresh head is where the scan stands, unless the window does not reach it.
+                let Some((start, end, live_from)) = self.fresh_segment() else { break };
+                if start != head || !outlived(now, policy, live_from) {
+                    break;
+                }
+                settled += self.settle_fresh(start, end);
+                self.scan = end;
+                self.advance();
+            }
+        }
+        settled
+    }
+}
+
+/// True if the time to live is over.
+fn outlived(now: Now, policy: &QueuePolicy, live_from: i64) -> bool {
+    let age_ms = now.wall.0.saturating_sub(live_from);
+    policy.message_ttl_ms.is_some_and(|ttl_ms| u64::try_from(age_ms).is_ok_and(|age_ms| age_ms >= ttl_ms))
+}
+
+/// The hold of a lease of `granted_ms` from now, as it is written and as it lives; `latest` is to where it may be
+/// extended if the lease is not a new one.
+pub(super) fn lease_hold(
+    now: Now,
+    leased_at: i64,
+    granted_ms: u64,
+    latest: Option<crate::Monotonic>,
+) -> (Hold, Live) {
+    if granted_ms == 0 {
+        return (Hold::Free, Live::Ready);
+    }
+    let until = now.wall.0.saturating_add_unsigned(granted_ms);
+    let latest = latest.unwrap_or_else(|| now.monotonic.plus_ms(VISIBILITY_MS));
+    (
+        Hold::Leased { leased_at, until, granted_ms },
+        Live::Leased { until: now.monotonic.plus_ms(granted_ms), latest },
+    )
+}
+
+/// What the caller is told of a record to be moved.
+pub(super) fn dead_record(
+    partition: duolog_record::PartitionId,
+    offset: u64,
+    state: &RecordState,
+) -> DeadRecord {
+    DeadRecord {
+        partition,
+        offset: Offset(offset),
+        attempts: state.attempts,
+        first_leased_at: Timestamp(state.first_leased_at),
+    }
+}

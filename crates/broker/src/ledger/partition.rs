@@ -1,0 +1,252 @@
+//! One partition of a ledger: the state of each of its records.
+//!
+//! Invariant: below `scan` a record is settled or has a history (`records`); from there on one that has neither is
+//! fresh. `scan` itself stands at a fresh record of the window, or at the window's end. A record with a history that
+//! is available is in `ready`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use duolog_record::PartitionId;
+
+use super::changes::{Part, RecordState, ReplayMark};
+use super::dirty::Dirty;
+use super::settled::SettledSet;
+use super::timers::Timers;
+use super::window::{Window, span_end};
+use crate::Monotonic;
+use crate::ledger::LedgerSpan;
+
+/// What a record with a history is doing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Live {
+    /// Can be leased.
+    Ready,
+    /// Leased.
+    Leased {
+        /// When that ends.
+        until: Monotonic,
+        /// To where it can be extended.
+        latest: Monotonic,
+    },
+    /// Released with a delay.
+    Delayed {
+        /// When that ends.
+        until: Monotonic,
+    },
+    /// On the way to the dead-letter queue.
+    Moving,
+}
+
+/// A record with a history that is not settled.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// What is written of it.
+    pub(super) state: RecordState,
+    /// Incarnation of the lease before the last, for taking the last back.
+    pub(super) incarnation_before: u64,
+    /// What it is doing.
+    pub(super) live: Live,
+}
+
+/// What the ledger last added up of a partition.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) runs: usize,
+    pub(super) records: usize,
+    pub(super) spans: usize,
+    pub(super) leasable: bool,
+    pub(super) window_low: bool,
+    pub(super) window_empty: bool,
+    pub(super) dirty: bool,
+}
+
+/// The records of one partition.
+#[derive(Debug)]
+pub(super) struct PartitionLedger {
+    pub(super) id: PartitionId,
+    pub(super) index: u32,
+    /// Everything below is readable.
+    pub(super) end: u64,
+    pub(super) settled: SettledSet,
+    pub(super) records: BTreeMap<u64, Entry>,
+    pub(super) ready: BTreeSet<u64>,
+    pub(super) replay: ReplayMark,
+    pub(super) scan: u64,
+    pub(super) window: Window,
+    pub(super) dirty: Dirty,
+    /// Floor or replay mark changed, or `dirty` holds something.
+    pub(super) touched: bool,
+    pub(super) counted: Counted,
+}
+
+impl PartitionLedger {
+    /// All below `floor` settled, nothing behind it known.
+    pub(super) fn new(id: PartitionId, index: u32, floor: u64) -> Self {
+        Self {
+            id,
+            index,
+            end: floor,
+            settled: SettledSet::new(floor),
+            records: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            replay: ReplayMark::default(),
+            scan: floor,
+            window: Window::new(floor),
+            dirty: Dirty::default(),
+            touched: false,
+            counted: Counted::default(),
+        }
+    }
+
+    /// Not settled, whatever else.
+    pub(super) fn unsettled(&self) -> u64 {
+        self.end - self.settled.floor() - self.settled.above()
+    }
+
+    /// True if there is a fresh record at `scan`.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.scan < self.window.end()
+    }
+
+    /// Notes that the states of a range have changed.
+    pub(super) fn mark(&mut self, start: u64, end: u64) {
+        self.dirty.mark(start, end);
+        self.touched = true;
+    }
+
+    /// Where the fresh records that begin at `scan` end, holes aside; `scan` if there are none.
+    pub(super) fn fresh_end(&self) -> u64 {
+        let record = self.records.range(self.scan..).next().map_or(u64::MAX, |(&offset, _)| offset);
+        self.window.end().min(record).min(self.settled.next_run(self.scan))
+    }
+
+    /// When the time to live of a fresh record began.
+    pub(super) fn live_from(&self, offset: u64, span: &LedgerSpan) -> i64 {
+        let appended = span.append_time.0;
+        if offset < self.replay.below { appended.max(self.replay.at) } else { appended }
+    }
+
+    /// Moves `scan` to the next fresh record of the window; holes and what is to be skipped on the way are settled.
+    pub(super) fn advance(&mut self) {
+        loop {
+            self.scan = self.next_fresh(self.scan);
+            self.window.pass(self.scan);
+            if self.scan >= self.window.end() {
+                return;
+            }
+            let nothing_until = match self.window.front() {
+                Some(span) if span.base.0 > self.scan => span.base.0,
+                Some(span) if span.skip => span_end(span),
+                Some(_) => return,
+                None => self.window.end(),
+            };
+            self.settle_fresh(self.scan, nothing_until);
+            self.scan = nothing_until;
+        }
+    }
+
+    /// The first offset at or behind `from` that is neither settled nor has a history.
+    fn next_fresh(&self, from: u64) -> u64 {
+        let mut at = from;
+        loop {
+            let mut next = self.settled.next_outside(at);
+            for (&offset, _) in self.records.range(next..) {
+                if offset != next {
+                    break;
+                }
+                next += 1;
+            }
+            if next == at {
+                return at;
+            }
+            at = next;
+        }
+    }
+
+    /// Settles what is fresh in a range; answers how many.
+    pub(super) fn settle_fresh(&mut self, start: u64, end: u64) -> u64 {
+        let mut settled = 0;
+        let mut at = start;
+        while at < end {
+            let record = self.records.range(at..end).next().map_or(end, |(&offset, _)| offset);
+            settled += self.settled.add(at, record);
+            self.mark(at, record);
+            at = record + 1;
+        }
+        settled
+    }
+
+    /// Gives a record that has a history another live state.
+    pub(super) fn set_live(&mut self, offset: u64, live: Live, timers: &mut Timers) {
+        let Some(entry) = self.records.get_mut(&offset) else { return };
+        let before = std::mem::replace(&mut entry.live, live);
+        if before == Live::Ready {
+            self.ready.remove(&offset);
+        }
+        timers.leave((self.index, offset), before);
+        timers.enter((self.index, offset), live);
+        if live == Live::Ready {
+            self.ready.insert(offset);
+        }
+    }
+
+    /// Settles a record that has a history.
+    pub(super) fn settle_record(&mut self, offset: u64, timers: &mut Timers) {
+        let Some(entry) = self.records.remove(&offset) else { return };
+        timers.leave((self.index, offset), entry.live);
+        if entry.live == Live::Ready {
+            self.ready.remove(&offset);
+        }
+        self.settled.add(offset, offset + 1);
+        self.mark(offset, offset + 1);
+    }
+
+    /// Settles everything below `floor`, whatever its state; answers how many.
+    pub(super) fn settle_below(&mut self, floor: u64, timers: &mut Timers) -> u64 {
+        if floor <= self.settled.floor() {
+            return 0;
+        }
+        let kept = self.records.split_off(&floor);
+        for (offset, entry) in std::mem::replace(&mut self.records, kept) {
+            timers.leave((self.index, offset), entry.live);
+        }
+        self.ready = self.ready.split_off(&floor);
+        self.end = self.end.max(floor);
+        self.touched = true;
+        let settled = self.settled.add(0, floor);
+        self.scan = self.scan.max(floor);
+        self.advance();
+        settled
+    }
+
+    /// Writes down the states in a range, at most `parts_max` of them in all; answers up to where.
+    pub(super) fn describe(&self, start: u64, end: u64, parts: &mut Vec<Part>, parts_max: usize) -> u64 {
+        let mut at = start.max(self.settled.floor());
+        if at >= end {
+            return end;
+        }
+        let mut runs = self.settled.runs(at).peekable();
+        let mut records = self.records.range(at..end).peekable();
+        while at < end {
+            if parts.len() >= parts_max {
+                return at;
+            }
+            let run = runs.peek().map_or((u64::MAX, u64::MAX), |&run| run);
+            let record = records.peek().map_or(u64::MAX, |&(&offset, _)| offset);
+            if run.0 <= at {
+                let run_end = run.1.min(end);
+                parts.push(Part::Settled(at, run_end - at));
+                at = run_end;
+                runs.next();
+            } else if let Some((_, entry)) = records.next_if(|&(&offset, _)| offset == at) {
+                parts.push(Part::Record(at, entry.state));
+                at += 1;
+            } else {
+                let fresh_end = run.0.min(record).min(end);
+                parts.push(Part::Fresh(at, fresh_end - at));
+                at = fresh_end;
+            }
+        }
+        end
+    }
+}
