@@ -7,6 +7,7 @@
 //! Adding a verb: a `Command`, an arm in [`Core::handle`], and a method in the file of its noun.
 
 mod appends;
+mod check;
 mod command;
 mod cursors;
 mod group;
@@ -74,6 +75,8 @@ pub struct Core {
     partitions: BTreeMap<PartitionId, Sequencer>,
     producers: Producers,
     cursors: Cursors,
+    /// How many times the log was opened.
+    incarnation: u32,
     appends: Appends,
     /// Owners whose state differs from what was last sealed.
     dirty: BTreeSet<Owner>,

@@ -1,6 +1,6 @@
 //! Cursors: where each group stands in each partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
@@ -44,6 +44,23 @@ impl Cursors {
         was_there
     }
 
+    /// Forgets the cursors in partitions that are not `kept`; gives their groups and partitions.
+    pub(super) fn retain(&mut self, kept: impl Fn(PartitionId) -> bool) -> Vec<(String, PartitionId)> {
+        let mut gone = Vec::new();
+        self.groups.retain(|group, cursors| {
+            cursors.retain(|&partition, _| {
+                let is_kept = kept(partition);
+                if !is_kept {
+                    gone.push((group.clone(), partition));
+                }
+                is_kept
+            });
+            !cursors.is_empty()
+        });
+        self.count -= gone.len();
+        gone
+    }
+
     pub(super) fn of(&self, group: &str) -> GroupCursors {
         let all = self.groups.get(group).into_iter().flatten();
         all.map(|(&partition, cursor)| (partition, cursor.clone())).collect()
@@ -51,12 +68,6 @@ impl Cursors {
 
     pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
         self.groups.keys()
-    }
-
-    /// The groups with a cursor in a partition.
-    pub(super) fn groups_in(&self, partition: PartitionId) -> Vec<String> {
-        let inside = self.groups.iter().filter(|(_, cursors)| cursors.contains_key(&partition));
-        inside.map(|(group, _)| group.clone()).collect()
     }
 
     /// The first cursor after this one, in order.
@@ -163,10 +174,11 @@ impl Core {
         was_there
     }
 
-    /// A partition goes, and with it where groups stood in it.
-    pub(super) fn forget_cursors_in(&mut self, partition: PartitionId) {
-        for group in self.cursors.groups_in(partition) {
-            self.forget_cursor(&group, partition);
+    /// Partitions go, and with them where groups stood in them.
+    pub(super) fn forget_cursors_in(&mut self, partitions: &[PartitionId]) {
+        let gone: BTreeSet<PartitionId> = partitions.iter().copied().collect();
+        for (group, partition) in self.cursors.retain(|partition| !gone.contains(&partition)) {
+            self.dirty.insert(Owner::Cursor(group, partition.0));
         }
     }
 

@@ -90,15 +90,26 @@ impl ProducerState {
         }
     }
 
-    /// From what was written down.
-    pub(super) fn from_value(value: &ProducerValue) -> Self {
+    /// From what was written down; `None` if no producer can be in such a state.
+    pub(super) fn from_value(value: &ProducerValue) -> Option<Self> {
+        let is_sound = |&(first, last, _): &(i32, i32, u64)| first >= 0 && last >= 0;
+        let count = value.batches.len();
+        if value.epoch < 0 || count == 0 || count > PRODUCER_BATCHES || !value.batches.iter().all(is_sound) {
+            return None;
+        }
         let stored =
             |&(first, last, base): &(i32, i32, u64)| StoredSequence { first, last, base: Offset(base) };
-        Self {
+        Some(Self {
             epoch: value.epoch,
             batches: value.batches.iter().map(stored).collect(),
             used_at: Timestamp(value.used_at),
-        }
+        })
+    }
+
+    /// Forgets the batches at or above `end`: false if nothing is left.
+    pub(super) fn keep_below(&mut self, end: Offset) -> bool {
+        self.batches.retain(|stored| stored.base < end);
+        !self.batches.is_empty()
     }
 }
 
@@ -187,6 +198,21 @@ impl Producers {
             self.known.remove(key);
         }
         gone
+    }
+
+    /// Forgets batches at or above the end of their partition (`None`: there is no such partition); gives the keys of
+    /// those that this changed.
+    pub(super) fn keep_below(&mut self, end_of: impl Fn(PartitionId) -> Option<Offset>) -> Vec<ProducerKey> {
+        let mut changed = Vec::new();
+        self.known.retain(|&key, state| {
+            let batches = state.batches.len();
+            let is_left = end_of(key.0).is_some_and(|end| state.keep_below(end));
+            if !is_left || state.batches.len() < batches {
+                changed.push(key);
+            }
+            is_left
+        });
+        changed
     }
 
     /// The cap is reached: `expire` before the next.

@@ -2,6 +2,9 @@
 //!
 //! Invariant: the log's bounds decide where a partition stands, the state decides everything else.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,9 +29,9 @@ use crate::{Catalog, QueueId, TopicId};
 /// The state as the records of the state partition add up to it.
 #[derive(Default)]
 pub(super) struct Fold {
-    broker: Option<BrokerValue>,
-    topics: BTreeMap<u128, TopicValue>,
-    queues: BTreeMap<u64, QueueValue>,
+    pub(super) broker: Option<BrokerValue>,
+    pub(super) topics: BTreeMap<u128, TopicValue>,
+    pub(super) queues: BTreeMap<u64, QueueValue>,
     cursors: Cursors,
     producers: Producers,
     /// Bytes of the state partition.
@@ -56,7 +59,9 @@ impl Fold {
                 self.cursors.remove(group, PartitionId(*partition));
             }
             (Owner::Producer(partition, id), Some(Value::Producer(value))) => {
-                self.producers.set((PartitionId(*partition), *id), Some(ProducerState::from_value(&value)));
+                let state =
+                    ProducerState::from_value(&value).ok_or("batches of a producer that cannot be")?;
+                self.producers.set((PartitionId(*partition), *id), Some(state));
             }
             (Owner::Producer(partition, id), None) => {
                 self.producers.set((PartitionId(*partition), *id), None)
@@ -100,7 +105,12 @@ fn fold_batch(fold: &mut Fold, batch: &Batch, base: Offset, start: Offset) -> Re
             continue;
         }
         let owner = record.key.as_deref().and_then(Owner::decode);
-        let owner = owner.ok_or_else(|| format!("the state record at {} has no owner", record.offset))?;
+        let owner = owner.ok_or_else(|| {
+            format!(
+                "state record at {}: an owner of an unknown kind; a newer duolog may know it",
+                record.offset
+            )
+        })?;
         let value = record.value.map(|value| value.to_vec());
         fold.apply(&StateRecord { owner, value })
             .map_err(|error| format!("state record at {}: {error}", record.offset))?;
@@ -125,17 +135,23 @@ impl Core {
     pub fn recover(log: &dyn Log, options: &CoreOptions, shared: Arc<Shared>) -> Result<Self, Stopped> {
         let fold = read_state(log)
             .map_err(|reason| Stopped { reason: format!("the broker's state cannot be read: {reason}") })?;
+        fold.check(log).map_err(|reason| Stopped {
+            reason: format!(
+                "the broker's state does not fit together: {reason}; restore a copy of the data directory"
+            ),
+        })?;
         let broker = fold.broker.clone();
         let counters = Counters {
             next_partition: broker.as_ref().map_or(FIRST_PARTITION, |it| it.next_partition),
             next_queue: broker.as_ref().map_or(1, |it| it.next_queue),
             next_producer: broker.as_ref().map_or(1, |it| it.next_producer),
         };
-        let mut core = Self::empty(options, u64::from(log.incarnation()), counters, shared);
+        let mut core = Self::empty(options, log.incarnation(), counters, shared);
         core.take_fold(fold);
         core.take_bounds(log);
+        core.forget_lost();
         if let Some(broker) = broker
-            && !broker.clean
+            && !(broker.clean && broker.incarnation.checked_add(1) == Some(log.incarnation()))
         {
             core.raise_epochs(broker.durability_os);
         }
@@ -145,10 +161,10 @@ impl Core {
         Ok(core)
     }
 
-    fn empty(options: &CoreOptions, incarnation: u64, counters: Counters, shared: Arc<Shared>) -> Self {
+    fn empty(options: &CoreOptions, incarnation: u32, counters: Counters, shared: Arc<Shared>) -> Self {
         Self {
             durability: options.durability,
-            seed: Seed::new(options.seed, incarnation),
+            seed: Seed::new(options.seed, u64::from(incarnation)),
             shared,
             catalog: Catalog::default(),
             counters,
@@ -156,6 +172,7 @@ impl Core {
             partitions: BTreeMap::new(),
             producers: Producers::default(),
             cursors: Cursors::default(),
+            incarnation,
             appends: super::appends::Appends::default(),
             dirty: std::collections::BTreeSet::new(),
             changes: super::group::Changes::default(),
@@ -206,8 +223,10 @@ impl Core {
         }
     }
 
-    /// The last run did not end in order: what it showed before the sync may be gone, and clients are to notice.
+    /// The last run did not end in order: what it showed before the sync may be gone, and clients are to notice. The
+    /// log's incarnation is in no epoch given out before, not even in one that was lost.
     fn raise_epochs(&mut self, default_was_os: bool) {
+        let incarnation = i32::try_from(self.incarnation).unwrap_or(i32::MAX);
         let default = if default_was_os { Durability::Os } else { Durability::Sync };
         let topics: Vec<_> = self.catalog.topics.values().cloned().collect();
         for topic in topics {
@@ -216,7 +235,7 @@ impl Core {
             }
             for partition in &topic.partitions {
                 if let Some(sequencer) = self.partitions.get_mut(partition) {
-                    sequencer.epoch = sequencer.epoch.saturating_add(1);
+                    sequencer.epoch = sequencer.epoch.saturating_add(1).max(incarnation);
                     self.catalog.epochs.insert(*partition, sequencer.epoch);
                 }
             }

@@ -305,6 +305,8 @@ impl Core {
         for (key, before) in std::mem::take(&mut group.producers_before) {
             let owner = Owner::Producer(key.0.0, key.1);
             group.changes.records.retain(|record| record.owner != owner);
+            // The partition may have been removed since.
+            let before = before.filter(|_| self.partitions.contains_key(&key.0));
             self.producers.set(key, before);
             self.dirty.insert(owner);
         }

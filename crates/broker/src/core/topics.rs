@@ -134,13 +134,13 @@ impl Core {
         };
         for &partition in &topic.partitions {
             self.partitions.remove(&partition);
-            self.forget_cursors_in(partition);
             for (partition, producer) in self.producers.remove_partition(partition) {
                 self.dirty.insert(Owner::Producer(partition.0, producer));
             }
             self.changes.trims.push(Trim::Remove { partition });
             self.changes.removed.push(partition);
         }
+        self.forget_cursors_in(&topic.partitions);
         self.appends.forget_topic(id);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);

@@ -37,6 +37,7 @@ impl Core {
             next_queue: self.counters.next_queue,
             next_producer: self.counters.next_producer,
             catalog_version: self.catalog.version,
+            incarnation: self.incarnation,
             clean: self.clean,
             durability_os: self.durability == Durability::Os,
         }

@@ -26,8 +26,9 @@ impl Owner {
         postcard::to_stdvec(self).expect("an owner has no part that postcard refuses")
     }
 
-    /// The inverse; `None` for bytes that are no owner.
+    /// The inverse; `None` for bytes that are no owner that this version knows.
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
-        postcard::from_bytes(key).ok()
+        let (owner, rest) = postcard::take_from_bytes(key).ok()?;
+        rest.is_empty().then_some(owner)
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct BrokerValue {
     pub(crate) next_queue: u64,
     pub(crate) next_producer: i64,
     pub(crate) catalog_version: u64,
+    /// The log's incarnation in the run that wrote this: a later run that left nothing behind shows by the gap.
+    pub(crate) incarnation: u32,
     /// True if the run that wrote this ended in order.
     pub(crate) clean: bool,
     /// True if that run acknowledged before the sync where a topic did not say otherwise.
@@ -110,9 +112,11 @@ impl Value {
     /// The inverse.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
         match bytes.split_first() {
-            Some((&VERSION, rest)) => {
-                postcard::from_bytes(rest).map_err(|error| ValueError::Malformed(error.to_string()))
-            }
+            Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((value, [])) => Ok(value),
+                Ok((_, rest)) => Err(ValueError::Malformed(format!("{} bytes too many", rest.len()))),
+                Err(error) => Err(ValueError::Malformed(error.to_string())),
+            },
             Some((&version, _)) if version > VERSION => Err(ValueError::Newer(version)),
             Some(_) | None => Err(ValueError::Malformed("no version".to_owned())),
         }

@@ -1,3 +1,4 @@
+//! Tests of sealing: what a crash, a full disk or a flood may not break.
 #![allow(clippy::unwrap_used)]
 use duolog_record::Offset;
 use duolog_storage::Log;
