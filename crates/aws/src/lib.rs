@@ -1,1 +1,23 @@
-//! See the crate's description; filled in by what follows.
+//! The SQS protocol (AWS JSON 1.0) over the broker's verbs.
+//!
+//! Place: floor 3. A queue is a topic read through a ledger: a send is a publish, a receive is a lease, a delete settles
+//! it. `convert` is the only place where a record becomes a message or the other way round. docs/sqs.md says what is
+//! supported and what is not, docs/mapping.md how records and messages correspond.
+
+mod api;
+pub mod codec;
+mod connection;
+mod convert;
+mod entry;
+mod error;
+mod frontend;
+pub mod limits;
+mod md5;
+mod options;
+mod patience;
+mod recent;
+mod settings;
+
+pub use error::{ErrorCode, SqsError};
+pub use frontend::AwsFrontend;
+pub use options::AwsOptions;

@@ -1,0 +1,114 @@
+//! CreateQueue: declares a queue on the topic of its name, which is made if there is none. Idempotent with equal
+//! attributes.
+//!
+//! The tag `duolog:topic` names another topic, which must exist; `duolog:start` says where to begin on it.
+
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::errors::ChangeError;
+use duolog_broker::{Catalog, Queue, QueueSpec, Start};
+
+use super::{Answer, Call, answer, required, start, tags};
+use crate::codec::{request, response, rules};
+use crate::error::{ErrorCode, SqsError};
+use crate::limits::NAMES;
+use crate::settings::{Settings, no_fifo};
+
+pub(super) async fn handle(call: &Call<'_>) -> Answer {
+    let request: request::CreateQueue<'_> = call.read()?;
+    let name = required(request.queue_name.as_ref(), "QueueName")?;
+    if !rules::is_queue_name(name) {
+        return Err(SqsError::invalid(
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+        ));
+    }
+    if name.ends_with(".fifo") {
+        return Err(no_fifo());
+    }
+    if request.attributes.count > NAMES {
+        return Err(SqsError::invalid("The request has too many attributes."));
+    }
+    if let Some(queue) = call.session.catalog().queue(DEFAULT_NAMESPACE, name) {
+        return existing(call, queue, &request);
+    }
+    let now = call.session.clock().now();
+    if call.options.strict_timing && call.recent.was_deleted(name, now.monotonic) {
+        return Err(SqsError::new(
+            ErrorCode::QueueDeletedRecently,
+            "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
+        ));
+    }
+    let spec = spec(call, name, &request)?;
+    match call.session.create_queue(spec).await {
+        Ok(_) => answer(&response::QueueUrl { queue_url: call.url_of(name) }),
+        // Somebody was faster.
+        Err(ChangeError::Exists(_)) => existing(call, &*call.queue_named(name)?, &request),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Result<QueueSpec, SqsError> {
+    let catalog = call.session.catalog();
+    let mut settings = Settings::default();
+    for (attribute, value) in &request.attributes.kept {
+        settings.set(&catalog, name, attribute, value)?;
+    }
+    tags::add(&mut settings.labels, &request.tags)?;
+    let topic = tags::get(&settings.labels, TOPIC_TAG).map(str::to_owned);
+    if let Some(topic) = &topic
+        && catalog.topic(DEFAULT_NAMESPACE, topic).is_none()
+    {
+        let reason = "There is no such topic; create it first, or leave the tag out.";
+        return Err(SqsError::invalid_value(topic, TOPIC_TAG, reason));
+    }
+    let start = match tags::get(&settings.labels, START_TAG) {
+        None => Start::Earliest,
+        Some(text) => start::parse(text, call.session.now()).ok_or_else(|| {
+            let reason = "Must be earliest, latest, an offset, a time such as 2026-11-24T08:00:00Z, or an \
+                          age such as 2h.";
+            SqsError::invalid_value(text, START_TAG, reason)
+        })?,
+    };
+    let namespace = DEFAULT_NAMESPACE.to_owned();
+    let Settings { policy, labels } = settings;
+    Ok(QueueSpec { namespace, name: name.to_owned(), topic, start, policy, labels })
+}
+
+const TOPIC_TAG: &str = "duolog:topic";
+const START_TAG: &str = "duolog:start";
+
+/// Answers with a queue that exists if the request asks for nothing else than it is.
+fn existing(call: &Call<'_>, queue: &Queue, request: &request::CreateQueue<'_>) -> Answer {
+    let catalog = call.session.catalog();
+    if let Some(difference) = difference(call, &catalog, queue, request)? {
+        return Err(SqsError::new(
+            ErrorCode::QueueNameExists,
+            format!(
+                "A queue already exists with the same name and a different value for attribute {difference}"
+            ),
+        ));
+    }
+    answer(&response::QueueUrl { queue_url: call.url_of(&queue.name) })
+}
+
+fn difference<'a>(
+    call: &Call<'_>,
+    catalog: &Catalog,
+    queue: &Queue,
+    request: &'a request::CreateQueue<'_>,
+) -> Result<Option<&'a str>, SqsError> {
+    let is = Settings::from(queue);
+    let mut asked = is.clone();
+    for (attribute, value) in &request.attributes.kept {
+        asked.set(catalog, &queue.name, attribute, value)?;
+        if asked.get(call.echo, attribute) != is.get(call.echo, attribute) {
+            return Ok(Some(attribute.as_str()));
+        }
+    }
+    for (key, value) in request.tags.kept.iter().filter(|(key, _)| key.as_str() == TOPIC_TAG) {
+        let topic = catalog.topic_by_id(queue.topic);
+        if topic.is_none_or(|topic| topic.name != value.as_str()) {
+            return Ok(Some(key.as_str()));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,14 @@
+//! DeleteQueue: drops the ledger, and the topic with it if a queue made it and no other reads it.
+
+use super::{Answer, Call, done};
+use crate::codec::request;
+
+pub(super) async fn handle(call: &Call<'_>) -> Answer {
+    let request: request::QueueOnly<'_> = call.read()?;
+    let queue = call.queue(request.queue_url.as_ref())?;
+    call.session.delete_queue(queue.id).await?;
+    if call.options.strict_timing {
+        call.recent.note_deletion(&queue.name, call.session.clock().now().monotonic);
+    }
+    done()
+}

@@ -1,0 +1,165 @@
+//! One module per action (a batch beside its single form): reads the request, asks the broker, writes the response.
+//!
+//! Adding an action: its request in `codec/request.rs`, its response in `codec/response.rs`, a module with
+//! `async fn handle(call: &Call<'_>) -> Answer`, an arm in `dispatch`.
+
+mod change_visibility;
+mod create_queue;
+mod delete_message;
+mod delete_queue;
+mod get_queue_attributes;
+mod get_queue_url;
+mod list_queues;
+mod list_source_queues;
+mod purge_queue;
+mod receive;
+mod send;
+mod set_queue_attributes;
+mod settlement;
+mod start;
+mod tags;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::{Queue, Session};
+use duolog_net::{Budget, OverBudget, Reservation, Shutdown};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{queue_url, request, text::Text};
+use crate::error::{ErrorCode, SqsError};
+use crate::options::AwsOptions;
+use crate::recent::Recent;
+use crate::settings::Echo;
+
+/// One request and what it is answered with.
+pub(crate) struct Call<'a> {
+    /// The broker's verbs.
+    pub session: &'a Session,
+    /// Settings.
+    pub options: &'a AwsOptions,
+    /// Purges and deletions not long ago.
+    pub recent: &'a Recent,
+    /// Bytes for the answer.
+    pub budget: &'a Budget,
+    /// Ends waiting receives.
+    pub shutdown: &'a Shutdown,
+    /// How the client called us: host, and port if there was one.
+    pub host: &'a str,
+    /// Region and account, echoed.
+    pub echo: Echo<'a>,
+    /// The request's body.
+    pub body: &'a Bytes,
+}
+
+/// The body of a response, and what it took from the budget.
+pub(crate) struct Answered {
+    /// JSON.
+    pub body: Bytes,
+    /// Given back when the body was handed to the connection.
+    pub held: Option<Reservation>,
+}
+
+/// What an action comes to.
+pub(crate) type Answer = Result<Answered, SqsError>;
+
+impl<'a> Call<'a> {
+    /// Reads the request.
+    fn read<T: Deserialize<'a>>(&self) -> Result<T, SqsError> {
+        request::decode(self.body).map_err(|error| SqsError::new(ErrorCode::Serialization, error))
+    }
+
+    /// The queue that the request names.
+    fn queue(&self, url: Option<&Text<'_>>) -> Result<Arc<Queue>, SqsError> {
+        let url = required(url, "QueueUrl")?;
+        let name = queue_url::queue_name(url).ok_or_else(|| {
+            let shown: String = url.chars().take(200).collect();
+            SqsError::new(
+                ErrorCode::InvalidAddress,
+                format!("The address {shown} is not valid for this endpoint."),
+            )
+        })?;
+        self.queue_named(name)
+    }
+
+    fn queue_named(&self, name: &str) -> Result<Arc<Queue>, SqsError> {
+        let catalog = self.session.catalog();
+        catalog.queue(DEFAULT_NAMESPACE, name).cloned().ok_or_else(SqsError::no_such_queue)
+    }
+
+    /// The URL under which this client reaches the queue.
+    fn url_of(&self, name: &str) -> String {
+        queue_url::of_queue(self.host, self.echo.account, name)
+    }
+
+    /// Waits for room for an answer.
+    async fn reserve(&self, bytes: usize) -> Result<Reservation, SqsError> {
+        self.budget.reserve(bytes).await.map_err(over_budget)
+    }
+}
+
+fn over_budget(error: OverBudget) -> SqsError {
+    SqsError::new(ErrorCode::ServiceUnavailable, error.to_string())
+}
+
+/// The value of a parameter that must be there and not empty.
+fn required<'a>(value: Option<&'a Text<'_>>, parameter: &str) -> Result<&'a str, SqsError> {
+    match value.map(Text::as_str) {
+        None | Some("") => Err(SqsError::missing(parameter)),
+        Some(value) => Ok(value),
+    }
+}
+
+/// Writes a response.
+fn answer(response: &impl Serialize) -> Answer {
+    answer_sized(response, 256)
+}
+
+/// As `answer`, with an idea of its size.
+fn answer_sized(response: &impl Serialize, bytes: usize) -> Answer {
+    let mut body = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut body, response).expect("text into memory");
+    Ok(Answered { body: body.into(), held: None })
+}
+
+/// The answer without content. The service answers such actions with an empty body or `{}`; SDKs take both.
+fn done() -> Answer {
+    Ok(Answered { body: Bytes::from_static(b"{}"), held: None })
+}
+
+/// Carries out the action.
+pub(crate) async fn dispatch(call: &Call<'_>, action: &str) -> Answer {
+    match action {
+        "SendMessage" => send::single(call).await,
+        "SendMessageBatch" => send::batch(call).await,
+        "ReceiveMessage" => receive::handle(call).await,
+        "DeleteMessage" => delete_message::single(call).await,
+        "DeleteMessageBatch" => delete_message::batch(call).await,
+        "ChangeMessageVisibility" => change_visibility::single(call).await,
+        "ChangeMessageVisibilityBatch" => change_visibility::batch(call).await,
+        "CreateQueue" => create_queue::handle(call).await,
+        "DeleteQueue" => delete_queue::handle(call).await,
+        "GetQueueUrl" => get_queue_url::handle(call),
+        "GetQueueAttributes" => get_queue_attributes::handle(call).await,
+        "SetQueueAttributes" => set_queue_attributes::handle(call).await,
+        "ListQueues" => list_queues::handle(call),
+        "ListDeadLetterSourceQueues" => list_source_queues::handle(call),
+        "PurgeQueue" => purge_queue::handle(call).await,
+        "TagQueue" => tags::tag(call).await,
+        "UntagQueue" => tags::untag(call).await,
+        "ListQueueTags" => tags::list(call),
+        "AddPermission"
+        | "RemovePermission"
+        | "StartMessageMoveTask"
+        | "CancelMessageMoveTask"
+        | "ListMessageMoveTasks" => Err(SqsError::new(
+            ErrorCode::UnsupportedOperation,
+            format!("{action} is not supported yet; see docs/sqs.md for what is."),
+        )),
+        _ => {
+            let shown: String = action.chars().take(100).collect();
+            Err(SqsError::new(ErrorCode::UnknownOperation, format!("The action {shown} is not known.")))
+        }
+    }
+}

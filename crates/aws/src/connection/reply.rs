@@ -1,0 +1,98 @@
+//! Writes responses: JSON, the two error forms, and the headers that SDKs read.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use duolog_net::Reservation;
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use crate::api::Answered;
+use crate::codec::{response, xml};
+use crate::error::{ErrorCode, SqsError};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
+const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const XML: HeaderValue = HeaderValue::from_static("text/xml");
+
+/// A body in one piece; its reservation goes when the connection has taken it.
+#[derive(Debug)]
+pub(crate) struct ReplyBody {
+    bytes: Option<Bytes>,
+    _held: Option<Reservation>,
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+fn respond(status: u16, content_type: HeaderValue, body: Answered, id: Uuid) -> Response<ReplyBody> {
+    let bytes = (!body.body.is_empty()).then_some(body.body);
+    let mut response = Response::new(ReplyBody { bytes, _held: body.held });
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    let mut text = [0; 36];
+    let id = id.as_hyphenated().encode_lower(&mut text);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(REQUEST_ID, HeaderValue::from_str(id).expect("hexadecimal digits and hyphens"));
+    response
+}
+
+fn whole(body: impl Into<Bytes>) -> Answered {
+    Answered { body: body.into(), held: None }
+}
+
+/// An action's answer.
+pub(super) fn json(status: u16, body: Answered, id: Uuid) -> Response<ReplyBody> {
+    respond(status, JSON_1_0, body, id)
+}
+
+/// Plain JSON that is no action's.
+pub(super) fn plain_json(body: String, id: Uuid) -> Response<ReplyBody> {
+    respond(200, JSON, whole(body), id)
+}
+
+/// An error in the JSON protocol; the extra header carries the code that users of the Query protocol know.
+pub(super) fn error(status: u16, error: &SqsError, id: Uuid) -> Response<ReplyBody> {
+    let shape = error.code.shape();
+    let body =
+        serde_json::to_vec(&response::Error { shape, message: &error.message }).expect("text into memory");
+    let mut response = respond(status, JSON_1_0, whole(body), id);
+    let fault = if error.code.is_senders() { "Sender" } else { "Receiver" };
+    let query = format!("{};{fault}", error.code.query_code());
+    let query = HeaderValue::from_str(&query).expect("codes are ASCII");
+    response.headers_mut().insert(QUERY_ERROR, query);
+    // What is left of the body is not worth reading.
+    if matches!(error.code, ErrorCode::RequestTooLarge | ErrorCode::RequestTimeout) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An error in the Query protocol.
+pub(super) fn xml(status: u16, namespace: &str, code: &str, message: &str, id: Uuid) -> Response<ReplyBody> {
+    let body = xml::error(namespace, code, message, &id.to_string());
+    respond(status, XML, whole(body), id)
+}

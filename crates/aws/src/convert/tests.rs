@@ -1,0 +1,209 @@
+//! Round trips and what does not fit.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use duolog_broker::{LeaseId, Leased, NewRecord, QueueId};
+use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn leased(record: NewRecord) -> Leased {
+    let id = LeaseId {
+        queue: QueueId(1),
+        partition: PartitionId(2),
+        offset: Offset(3),
+        incarnation: 4,
+        attempt: 5,
+    };
+    let record = Record {
+        offset: Offset(3),
+        timestamp: Timestamp(1_700_000_000_000),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    };
+    Leased { id, partition_index: 0, attempts: 5, first_leased_at: Timestamp(1_700_000_000_001), record }
+}
+
+fn received(record: NewRecord, names: &[&str], system: &[&str]) -> Value {
+    let mut flags = SystemNames::default();
+    for name in system {
+        assert!(flags.add(name), "{name}");
+    }
+    let context = Context { topic: 1 << 100, region: "eu-central-1", account: "000000000000" };
+    let leased = leased(record);
+    let message = message(context, &leased, &Wanted::new(names.iter().copied()), flags);
+    serde_json::to_value(&message).unwrap()
+}
+
+fn header(key: impl AsRef<[u8]>, value: Option<&[u8]>) -> Header {
+    Header { key: Bytes::copy_from_slice(key.as_ref()), value: value.map(Bytes::copy_from_slice) }
+}
+
+fn attribute(name: &str, data_type: &str, value: &'static [u8]) -> Attribute {
+    Attribute {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        data_type: data_type.to_owned(),
+        value: Bytes::from_static(value),
+    }
+}
+
+fn with_headers(headers: Vec<Header>) -> NewRecord {
+    NewRecord { value: Some(Bytes::from_static(b"v")), headers, ..NewRecord::default() }
+}
+
+#[test]
+fn a_message_comes_back_as_it_was_sent() {
+    let attributes = [
+        attribute("s", "String", b"text"),
+        attribute("n", "Number.int", b"42"),
+        attribute("b", "Binary", b"text too"),
+        attribute("c", "Binary.gif", b"\x00\xff"),
+    ];
+    let trace = Some(Bytes::from_static(b"Root=1-5759e988"));
+    let sent = new_record("hällo".into(), Some("group".into()), &attributes, trace);
+    assert_eq!(sent.key.as_deref(), Some(&b"group"[..]));
+    let message = received(sent, &["All"], &["All"]);
+    assert_eq!(message["Body"], "hällo");
+    assert_eq!(
+        message["MessageAttributes"],
+        json!({
+            "s": {"DataType": "String", "StringValue": "text"},
+            "n": {"DataType": "Number.int", "StringValue": "42"},
+            "b": {"DataType": "Binary", "BinaryValue": "dGV4dCB0b28="},
+            "c": {"DataType": "Binary.gif", "BinaryValue": "AP8="},
+        })
+    );
+    assert_eq!(
+        message["Attributes"],
+        json!({
+            "SenderId": "000000000000",
+            "SentTimestamp": "1700000000000",
+            "ApproximateReceiveCount": "5",
+            "ApproximateFirstReceiveTimestamp": "1700000000001",
+            "MessageGroupId": "group",
+            "AWSTraceHeader": "Root=1-5759e988",
+        })
+    );
+}
+
+#[test]
+fn nothing_is_returned_that_was_not_asked_for() {
+    let sent = new_record("x".into(), None, &[attribute("s", "String", b"text")], None);
+    let message = received(sent, &[], &[]);
+    for absent in ["Attributes", "MessageAttributes", "MD5OfMessageAttributes"] {
+        assert_eq!(message.get(absent), None);
+    }
+}
+
+#[test]
+fn attributes_are_picked_by_name_and_prefix() {
+    let names = ["General", "Hello", "Help.Me"];
+    let headers: Vec<Header> = names.iter().map(|name| header(name, Some(b"x"))).collect();
+    let picked = |names: &[&str]| -> Vec<String> {
+        let message = received(with_headers(headers.clone()), names, &[]);
+        message["MessageAttributes"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    };
+    assert_eq!(picked(&["Hel.*"]), ["Hello", "Help.Me"]);
+    assert_eq!(picked(&["Hello", "missing"]), ["Hello"]);
+    assert_eq!(picked(&[".*"]), names);
+    assert_eq!(picked(&["All"]), names);
+    assert_eq!(picked(&["hello"]), [""; 0]);
+}
+
+#[test]
+fn an_illegal_body_is_marked_unasked() {
+    let binary = NewRecord { value: Some(Bytes::from_static(b"\x00\xff")), ..NewRecord::default() };
+    let message = received(binary, &[], &[]);
+    assert_eq!(message["Body"], "AP8=");
+    assert_eq!(
+        message["MessageAttributes"],
+        json!({"duolog.body": {"DataType": "String", "StringValue": "base64"}})
+    );
+    let null = received(NewRecord::default(), &[], &[]);
+    assert_eq!((null["Body"].as_str(), null["MessageAttributes"]["duolog.body"]["StringValue"].as_str()), {
+        (Some(""), Some("null"))
+    });
+    let empty = NewRecord { value: Some(Bytes::new()), ..NewRecord::default() };
+    assert_eq!(received(empty, &[], &[]).get("MessageAttributes"), None);
+}
+
+#[test]
+fn a_key_that_is_no_group_arrives_as_an_attribute() {
+    for (key, shown) in [
+        (&b"\xff"[..], json!({"DataType": "Binary", "BinaryValue": "/w=="})),
+        (b"two words", json!({"DataType": "String", "StringValue": "two words"})),
+        (b"", json!({"DataType": "String", "StringValue": ""})),
+    ] {
+        let record = NewRecord { key: Some(Bytes::from_static(key)), ..with_headers(Vec::new()) };
+        let message = received(record, &["All"], &["MessageGroupId"]);
+        assert_eq!(message["MessageAttributes"]["duolog.key"], shown);
+        assert_eq!(message.get("Attributes"), None);
+    }
+}
+
+#[test]
+fn headers_keep_their_kind_and_nulls_are_marked() {
+    let headers = vec![header("text", Some(b"abc")), header("bytes", Some(b"\xff")), header("null", None)];
+    let message = received(with_headers(headers), &["All"], &[]);
+    assert_eq!(
+        message["MessageAttributes"],
+        json!({
+            "text": {"DataType": "String", "StringValue": "abc"},
+            "bytes": {"DataType": "Binary", "BinaryValue": "/w=="},
+            "null": {"DataType": "String.null", "StringValue": ""},
+        })
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_folded() {
+    let mut headers: Vec<Header> = (0..11).map(|i| header(format!("h{i}"), Some(b"x"))).collect();
+    headers.push(header("h0", Some(b"again")));
+    headers.push(header("bad name", Some(b"\x00")));
+    headers.push(header(b"\xff", None));
+    let message = received(with_headers(headers), &["All"], &[]);
+    let attributes = message["MessageAttributes"].as_object().unwrap();
+    assert_eq!(attributes.len(), 10);
+    assert_eq!(attributes["duolog.overflow"]["DataType"], "String.json");
+    let folded: Value =
+        serde_json::from_str(attributes["duolog.overflow"]["StringValue"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        folded,
+        json!([
+            {"Name": "h9", "StringValue": "x", "DataType": "String"},
+            {"Name": "h10", "StringValue": "x", "DataType": "String"},
+            {"Name": "h0", "StringValue": "again", "DataType": "String"},
+            {"Name": "bad name", "BinaryValue": "AA==", "DataType": "Binary"},
+            {"NameBinary": "/w==", "StringValue": "", "DataType": "String.null"},
+        ])
+    );
+}
+
+#[test]
+fn asking_by_name_reaches_what_all_would_fold() {
+    let headers: Vec<Header> = (0..30).map(|i| header(format!("h{i}"), Some(b"x"))).collect();
+    let message = received(with_headers(headers), &["h29"], &[]);
+    assert_eq!(message["MessageAttributes"], json!({"h29": {"DataType": "String", "StringValue": "x"}}));
+}
+
+#[test]
+fn our_headers_are_shown_to_those_who_name_them() {
+    let id = "00000000-0000-4000-8000-000000000001";
+    let headers = vec![
+        header("duolog-message-id", Some(id.as_bytes())),
+        header("duolog-source-queue", Some(b"orders")),
+        header("duolog-reason", Some(b"attempts")),
+    ];
+    let message = received(with_headers(headers.clone()), &["All"], &["DeadLetterQueueSourceArn"]);
+    assert_eq!(message["MessageId"], id);
+    assert_eq!(
+        message["Attributes"]["DeadLetterQueueSourceArn"],
+        "arn:aws:sqs:eu-central-1:000000000000:orders"
+    );
+    assert_eq!(message.get("MessageAttributes"), None);
+    let message = received(with_headers(headers), &["duolog-.*"], &[]);
+    assert_eq!(message["MessageAttributes"].as_object().unwrap().len(), 3);
+}

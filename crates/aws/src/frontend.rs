@@ -1,0 +1,52 @@
+//! [`AwsFrontend`] is what the binary gives to a listener.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use duolog_broker::Session;
+use duolog_net::{Connection, Context, Frontend};
+use uuid::Uuid;
+
+use crate::recent::Recent;
+use crate::{AwsOptions, connection};
+
+/// The SQS protocol on one broker. Give it to as many listeners as there are.
+pub struct AwsFrontend {
+    pub(crate) session: Session,
+    pub(crate) options: AwsOptions,
+    pub(crate) recent: Recent,
+    requests: AtomicU64,
+}
+
+impl AwsFrontend {
+    /// A frontend whose connections act as the principal of `session`.
+    #[must_use]
+    pub fn new(session: Session, options: AwsOptions) -> Self {
+        Self { session, options, recent: Recent::default(), requests: AtomicU64::new(0) }
+    }
+
+    /// An id for the next request: the seed's stream of UUIDs.
+    pub(crate) fn next_request_id(&self) -> Uuid {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let low = mix(self.options.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let bits = (u128::from(mix(low)) << 64) | u128::from(low);
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+}
+
+impl Frontend for AwsFrontend {
+    fn protocol(&self) -> &'static str {
+        "aws"
+    }
+
+    async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
+        connection::serve(self, connection, context).await;
+    }
+}
+
+/// SplitMix64's finaliser. Source: Steele, Lea, Flood 2014.
+fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

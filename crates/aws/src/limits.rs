@@ -1,0 +1,59 @@
+//! The limits of this frontend, each with its unit and its reason.
+//!
+//! Source: SQS Developer Guide, "Amazon SQS quotas"; SQS API Reference.
+
+/// Largest message, bytes of body and attributes together, and largest batch. Source: SQS quotas since August 2025.
+pub const MESSAGE_BYTES: usize = 1 << 20;
+/// Smallest value of `MaximumMessageSize`, bytes.
+pub const MESSAGE_BYTES_SETTING_MIN: u64 = 1024;
+/// Bytes of one request's body: JSON may write each byte of a message as a six-byte escape.
+pub const BODY_BYTES: usize = 6 * MESSAGE_BYTES + (1 << 20);
+/// What a request takes beside its body while it is worked on: unescaped texts and the records made of them.
+pub const BODY_COPIES: usize = 2;
+/// Bytes of a request's head.
+pub const HEAD_BYTES: usize = 32 << 10;
+/// Headers of a request.
+pub const HEADERS: usize = 100;
+/// Entries of one batch.
+pub const BATCH_ENTRIES: usize = 10;
+/// Bytes of a batch entry's id.
+pub const BATCH_ID_BYTES: usize = 80;
+/// Messages of one receive.
+pub const RECEIVE_MESSAGES: i64 = 10;
+/// Longest wait of a receive, seconds.
+pub const WAIT_S: i64 = 20;
+/// Longest visibility timeout, seconds.
+pub const VISIBILITY_S: i64 = 43_200;
+/// Longest delay, seconds.
+pub const DELAY_S: i64 = 900;
+/// Shortest and longest retention, seconds.
+pub const RETENTION_S: (i64, i64) = (60, 1_209_600);
+/// Attributes of one message.
+pub const MESSAGE_ATTRIBUTES: usize = 10;
+/// Bytes of an attribute's name, and of its type.
+pub const ATTRIBUTE_NAME_BYTES: usize = 256;
+/// Names that a receive may ask for, and keys of an untag.
+pub const NAMES: usize = 1_000;
+/// Bytes of a message group's id.
+pub const GROUP_ID_BYTES: usize = 128;
+/// Bytes of a queue's name.
+pub const QUEUE_NAME_BYTES: usize = 80;
+/// Queues of one page of a list.
+pub const LIST_PAGE: usize = 1_000;
+/// Tags of one queue.
+pub const TAGS: usize = 50;
+/// Characters of a tag's key.
+pub const TAG_KEY_CHARS: usize = 128;
+/// Characters of a tag's value.
+pub const TAG_VALUE_CHARS: usize = 256;
+/// Receives before a message is dead-lettered.
+pub const RECEIVE_COUNT: (i64, i64) = (1, 1_000);
+/// Messages in flight of a standard queue.
+pub const IN_FLIGHT: u32 = 120_000;
+/// Source queues that one `RedriveAllowPolicy` may name.
+pub const REDRIVE_SOURCES: usize = 10;
+/// Queues whose last purge or deletion is remembered (only with `strict_timing`).
+pub const RECENT: usize = 10_000;
+/// How long a purge or deletion is remembered, milliseconds (only with `strict_timing`).
+pub const RECENT_MS: u64 = 60_000;
+const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);
