@@ -4,9 +4,11 @@
 //! the system's clock and chance read; everything below gets them as parameters.
 
 mod admin;
+mod cli;
 mod clock;
 mod config;
 mod serve;
+mod when;
 
 use std::process::ExitCode;
 
@@ -31,11 +33,27 @@ enum Command {
     /// accepted, syncs and exits with 0; a second one exits at once. Every option can also be given by the variable
     /// shown beside it or by its name with underscores in the configuration file: option over variable over file.
     Serve(config::ServeArgs),
+    /// Topics: list, describe, create, delete, peek, trim
+    Topic {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(subcommand)]
+        command: cli::TopicCommand,
+    },
+    /// Consumer groups: list, describe, delete
+    Group {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(subcommand)]
+        command: cli::GroupCommand,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Duolog::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Topic { target, command } => cli::run(target, command),
+        Command::Group { target, command } => cli::run(target, command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

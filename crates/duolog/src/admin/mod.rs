@@ -4,6 +4,7 @@
 
 mod error;
 mod exposition;
+mod groups;
 mod health;
 mod metrics;
 mod peek;
@@ -62,7 +63,11 @@ impl AdminFrontend {
 }
 
 fn router() -> Router<Admin> {
-    health::routes().merge(metrics::routes()).merge(topics::routes()).fallback(error::no_such_path)
+    health::routes()
+        .merge(metrics::routes())
+        .merge(topics::routes())
+        .merge(groups::routes())
+        .fallback(error::no_such_path)
 }
 
 impl Frontend for AdminFrontend {

@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
-use duolog_broker::{Keep, Labels, Topic, TopicPolicy, TopicSpec};
-use duolog_record::{Offset, TimestampType};
+use duolog_broker::errors::FetchError;
+use duolog_broker::{Keep, Labels, Session, Start, Topic, TopicPolicy, TopicSpec};
+use duolog_record::{Offset, PartitionId, TimestampType};
 use duolog_storage::Durability;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Admin;
 use super::error::ApiError;
 use super::peek::{self, Peeked};
+use crate::when;
 
 pub fn routes() -> Router<Admin> {
     Router::new()
         .route("/api/topics", get(list).post(create))
         .route("/api/topics/{name}", get(describe).delete(delete))
         .route("/api/topics/{name}/records", get(records))
+        .route("/api/topics/{name}/trim", post(trim))
 }
 
 /// One line of the list.
@@ -66,9 +69,25 @@ struct Partition {
 struct Create {
     name: String,
     partitions: Option<u32>,
-    retention_ms: Option<u64>,
-    retention_bytes: Option<u64>,
+    /// Left out is the default, `null` is none.
+    #[serde(default, deserialize_with = "given")]
+    retention_ms: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    retention_bytes: Option<Option<u64>>,
     durability: Option<String>,
+}
+
+/// Tells a `null` from what is left out.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// Up to where to delete records; without a partition in all of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trim {
+    before: String,
+    partition: Option<usize>,
 }
 
 /// Which records to look at.
@@ -168,8 +187,8 @@ async fn create(
     };
     let policy = TopicPolicy {
         keep: Keep::Retention,
-        retention_ms: create.retention_ms.or(admin.defaults.retention_ms),
-        retention_bytes: create.retention_bytes.or(admin.defaults.retention_bytes),
+        retention_ms: create.retention_ms.unwrap_or(admin.defaults.retention_ms),
+        retention_bytes: create.retention_bytes.unwrap_or(admin.defaults.retention_bytes),
         batch_bytes_max: admin.defaults.batch_bytes_max,
         timestamps: TimestampType::Create,
         durability,
@@ -202,20 +221,57 @@ async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The partition of this index.
+fn partition(topic: &Topic, index: usize) -> Result<PartitionId, ApiError> {
+    topic.partitions.get(index).copied().ok_or_else(|| {
+        let last = topic.partitions.len() - 1;
+        ApiError::not_found(format!("topic {:?} has the partitions 0 to {last}, not {index}", topic.name))
+    })
+}
+
 async fn records(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<Vec<Peeked>>, ApiError> {
-    let topic = admin.topic(&name)?;
-    let partition = *topic.partitions.get(which.partition).ok_or_else(|| {
-        let last = topic.partitions.len() - 1;
-        ApiError::not_found(format!("topic {name:?} has the partitions 0 to {last}, not {}", which.partition))
-    })?;
+    let partition = partition(&*admin.topic(&name)?, which.partition)?;
     let from = which.offset.map(Offset);
     let count = which.count.unwrap_or(peek::COUNT_DEFAULT);
     let session = admin.session.clone();
     // It may touch the disk.
     let looked = tokio::task::spawn_blocking(move || peek::records(&session, partition, from, count));
     looked.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string()))).map(Json)
+}
+
+async fn trim(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Json(trim): Json<Trim>,
+) -> Result<Json<Vec<Partition>>, ApiError> {
+    let topic = admin.topic(&name)?;
+    let before = when::parse(&trim.before, admin.session.now())
+        .map_err(|error| ApiError::invalid(format!("before: {error}")))?;
+    let partitions = match trim.partition {
+        Some(index) => vec![partition(&topic, index)?],
+        None => topic.partitions.clone(),
+    };
+    for partition in partitions {
+        let session = admin.session.clone();
+        // It may touch the disk.
+        let found = tokio::task::spawn_blocking(move || place_of(&session, partition, before)).await;
+        let start = found.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())))?;
+        admin.session.trim(partition, start).await?;
+    }
+    Ok(Json(admin.partitions_of(&topic)))
+}
+
+/// The offset that a point means in a partition.
+fn place_of(session: &Session, partition: PartitionId, at: Start) -> Result<Offset, ApiError> {
+    let bounds = session.bounds(partition).ok_or(FetchError::NotFound(partition))?;
+    Ok(match at {
+        Start::Earliest => bounds.start,
+        Start::Latest => bounds.end,
+        Start::Offset(offset) => offset.min(bounds.end),
+        Start::Time(time) => session.offset_at(partition, time)?.map_or(bounds.end, |found| found.offset),
+    })
 }

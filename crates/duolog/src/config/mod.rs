@@ -20,7 +20,7 @@ use clap::Args;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
-pub use self::values::{Listen, LogFormat, Protocol, Span};
+pub use self::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
 /// What stands behind `duolog serve`.
 #[derive(Clone, Debug, Default, Args)]
@@ -51,6 +51,19 @@ pub struct TopicDefaults {
     pub batch_bytes_max: u32,
 }
 
+/// What only the Kafka frontend needs to know.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// Where clients are told to connect.
+    pub advertised: Option<HostPort>,
+    /// Create topics on first use.
+    pub auto_create: bool,
+    /// Wait of a new group.
+    pub rebalance_delay: Duration,
+    /// How long offsets of empty groups are kept.
+    pub offsets_retention: Duration,
+}
+
 /// A complete, checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,6 +79,8 @@ pub struct Config {
     pub limits: duolog_net::Limits,
     /// Of topics whose creator does not say.
     pub topics: TopicDefaults,
+    /// Of the Kafka frontend.
+    pub kafka: KafkaSettings,
     /// How often retention is applied.
     pub retention_check: Duration,
     /// Filter of what is logged.
@@ -113,6 +128,12 @@ impl Config {
                 retention_bytes: take!(default_retention_bytes).0.map(|size| size.0),
                 batch_bytes_max: u32::try_from(take!(default_batch_bytes_max).0)
                     .map_err(|_| ConfigError("default_batch_bytes_max must be below 4GiB".to_owned()))?,
+            },
+            kafka: KafkaSettings {
+                advertised: take!(kafka_advertised).0,
+                auto_create: take!(kafka_auto_create),
+                rebalance_delay: take!(kafka_rebalance_delay).0,
+                offsets_retention: take!(kafka_offsets_retention).0,
             },
             retention_check: take!(retention_check).0,
             log_level: take!(log_level),

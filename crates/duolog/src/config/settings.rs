@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Acked, Listen, LogFormat, OrNone, Protocol, Size, Span};
+use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
 macro_rules! settings {
     ($( $(#[$meta:meta])* $field:ident: $type:ty = $default:expr, )*) => {
@@ -93,6 +93,22 @@ settings! {
     /// Largest batch of such a topic
     #[arg(long, env = "DUOLOG_DEFAULT_BATCH_BYTES_MAX", value_name = "SIZE")]
     default_batch_bytes_max: Size = Some(Size(1_048_588)),
+
+    /// Where Kafka clients are told to connect; `none` names the address that they reached
+    #[arg(long, env = "DUOLOG_KAFKA_ADVERTISED", value_name = "HOST:PORT|none")]
+    kafka_advertised: OrNone<HostPort> = Some(OrNone(None)),
+
+    /// Create a topic when a Kafka client names one that does not exist
+    #[arg(long, env = "DUOLOG_KAFKA_AUTO_CREATE", value_name = "BOOL")]
+    kafka_auto_create: bool = Some(true),
+
+    /// How long a new consumer group waits for more members
+    #[arg(long, env = "DUOLOG_KAFKA_REBALANCE_DELAY", value_name = "TIME")]
+    kafka_rebalance_delay: Span = Some(Span(Duration::from_secs(3))),
+
+    /// How long the offsets of a group without members are kept
+    #[arg(long, env = "DUOLOG_KAFKA_OFFSETS_RETENTION", value_name = "TIME")]
+    kafka_offsets_retention: Span = Some(Span(Duration::from_secs(7 * 24 * 60 * 60))),
 
     /// How often retention is applied
     #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]

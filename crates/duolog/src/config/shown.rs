@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{Acked, Listen, LogFormat, OrNone, SIZES, SPANS, Size, Span};
+use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, SIZES, SPANS, Size, Span};
 
 /// How a value is written.
 pub trait Shown {
@@ -27,6 +27,7 @@ shown! {
     bool: it => it.to_string();
     u32: it => it.to_string();
     Listen: it => format!("{}={}", it.protocol, it.address);
+    HostPort: it => format!("{}:{}", it.host, it.port);
     Size: it => with_unit(it.0, &SIZES[..5]);
     Span: it => with_unit(it.ms(), SPANS);
     Acked: it => match it { Acked::Sync => "sync", Acked::Os => "os" }.to_owned();

@@ -13,17 +13,20 @@ use super::ConfigError;
 /// A protocol with a listener of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// The Kafka protocol.
+    Kafka,
     /// Health, metrics and the API under the command line.
     Admin,
 }
 
 impl Protocol {
     /// Those that exist, in the order in which they are opened.
-    pub const ALL: &[Self] = &[Self::Admin];
+    pub const ALL: &[Self] = &[Self::Kafka, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Kafka => "kafka",
             Self::Admin => "admin",
         }
     }
@@ -31,6 +34,7 @@ impl Protocol {
     /// The port that clients expect.
     pub fn port(self) -> u16 {
         match self {
+            Self::Kafka => 9092,
             Self::Admin => 9600,
         }
     }
@@ -74,6 +78,30 @@ impl FromStr for Listen {
                 format!("{address:?} is not HOST:PORT, as in 127.0.0.1:{}", protocol.port())
             })?;
         Ok(Self { protocol: *protocol, address })
+    }
+}
+
+/// Where clients are told to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not HOST:PORT, as in broker.example.com:9092");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() || port == 0 {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -169,6 +197,16 @@ pub enum Acked {
     Os,
 }
 
+impl Acked {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Os => "os",
+        }
+    }
+}
+
 impl FromStr for Acked {
     type Err = String;
 
@@ -237,4 +275,4 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Listen, Size, Span, Acked, LogFormat, OrNone<Size>, OrNone<Span>);
+from_text!(Listen, OrNone<HostPort>, Size, Span, Acked, LogFormat, OrNone<Size>, OrNone<Span>);

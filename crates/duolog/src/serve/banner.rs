@@ -20,6 +20,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
     let mut text = format!("\n  Duolog {}\n\n", env!("CARGO_PKG_VERSION"));
     for (protocol, address) in addresses {
         let (url, whom) = match protocol {
+            Protocol::Kafka => (address.to_string(), "Kafka clients: bootstrap.servers"),
             Protocol::Admin => (format!("http://{address}"), "health, /metrics, the command line"),
         };
         text += &format!("  {:<7} {url:<30} {whom}\n", protocol.name());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use duolog_broker::Broker;
+use duolog_kafka::KafkaFrontend;
 use duolog_net::{Context, Frontend, Listener};
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,7 @@ pub struct Parts<'a> {
     pub config: &'a Config,
     pub broker: &'a Broker,
     pub context: &'a Context,
+    pub kafka: Arc<KafkaFrontend>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -42,15 +44,17 @@ impl Bound {
         let addresses: Addresses =
             self.listeners.iter().map(|(protocol, listener)| (*protocol, listener.address())).collect();
         let tasks = TaskTracker::new();
+        tasks.spawn(Arc::clone(&parts.kafka).run(parts.context.shutdown.clone()));
         for (protocol, listener) in self.listeners {
             match protocol {
-                Protocol::Admin => start(&tasks, listener, AdminFrontend::new(parts), parts),
+                Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
+                Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
             }
         }
         (tasks, addresses)
     }
 }
 
-fn start<F: Frontend>(tasks: &TaskTracker, listener: Listener, frontend: F, parts: &Parts<'_>) {
-    tasks.spawn(listener.run(Arc::new(frontend), parts.context.clone()));
+fn start<F: Frontend>(tasks: &TaskTracker, listener: Listener, frontend: Arc<F>, parts: &Parts<'_>) {
+    tasks.spawn(listener.run(frontend, parts.context.clone()));
 }

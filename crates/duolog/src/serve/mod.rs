@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use duolog_broker::{Broker, BrokerOptions, Permissive};
+use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
+use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_net::{Budget, Context, Shutdown};
 use tracing::{error, info, warn};
 
@@ -59,7 +60,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         shutdown: Shutdown::new(),
         limits: config.limits,
     };
-    let parts = Parts { config, broker: &broker, context: &context };
+    let kafka = Arc::new(KafkaFrontend::new(broker.session(Principal::anonymous()), kafka_options(config)?));
+    let parts = Parts { config, broker: &broker, context: &context, kafka };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
@@ -107,7 +109,22 @@ fn start_broker(config: &Config, log: Arc<dyn duolog_storage::Log>) -> anyhow::R
     })
 }
 
-/// The one draw of chance; all else is derived from it.
+fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
+    Ok(KafkaOptions {
+        advertised: config.kafka.advertised.clone().map(|it| (it.host, it.port)),
+        auto_create: config.kafka.auto_create,
+        default_partitions: config.topics.partitions,
+        retention_ms: config.topics.retention_ms,
+        retention_bytes: config.topics.retention_bytes,
+        message_bytes_max: config.topics.batch_bytes_max,
+        initial_rebalance_delay: config.kafka.rebalance_delay,
+        offsets_retention: config.kafka.offsets_retention,
+        seed: chance()?,
+        ..KafkaOptions::default()
+    })
+}
+
+/// A draw of chance: the seed of what is derived from it.
 fn chance() -> anyhow::Result<u64> {
     getrandom::u64().map_err(|error| anyhow!("the system gives no random numbers: {error}"))
 }

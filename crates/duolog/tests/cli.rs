@@ -1,0 +1,71 @@
+//! The command line against a running broker.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Server, run, stderr, stdout};
+
+#[test]
+fn topics_are_managed_from_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(stdout(&server.cli(&["topic", "list"])), "no topics\n");
+    let made = server.cli(&["topic", "create", "orders", "--partitions", "3", "--retention", "2h"]);
+    assert_eq!(stdout(&made), "topic orders created, partitions: 3\n", "{}", stderr(&made));
+    let listed = stdout(&server.cli(&["topic", "list"]));
+    assert!(listed.starts_with("TOPIC"), "{listed}");
+    assert!(listed.contains("orders"), "{listed}");
+    let described = stdout(&server.cli(&["topic", "describe", "orders"]));
+    assert!(described.contains("retention        2h"), "{described}");
+    let json = stdout(&server.cli(&["topic", "describe", "orders", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["name"].as_str(), json["retention_ms"].as_u64()), (Some("orders"), Some(7_200_000)));
+    assert_eq!(stdout(&server.cli(&["topic", "peek", "orders"])), "no records there\n");
+    assert!(server.cli(&["topic", "trim", "orders", "--before", "latest"]).status.success());
+    assert_eq!(stdout(&server.cli(&["topic", "delete", "orders"])), "topic orders deleted\n");
+    let gone = server.cli(&["topic", "describe", "orders"]);
+    assert_eq!(
+        (gone.status.code(), stderr(&gone).as_str()),
+        (Some(1), "duolog: there is no topic \"orders\"\n")
+    );
+}
+
+#[test]
+fn a_retention_of_none_keeps_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--default-retention", "1h"]);
+    let retention = |name: &str, more: &[&str]| {
+        let made = server.cli(&[&["topic", "create", name, "--json"], more].concat());
+        serde_json::from_str::<serde_json::Value>(&stdout(&made)).unwrap()["retention_ms"].clone()
+    };
+    assert_eq!(retention("default", &[]), 3_600_000);
+    assert_eq!(retention("ever", &["--retention", "none"]), serde_json::Value::Null);
+}
+
+#[test]
+fn groups_that_never_committed_are_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(stdout(&server.cli(&["group", "list"])), "no groups\n");
+    let unknown = server.cli(&["group", "describe", "a/b c"]);
+    assert!(stderr(&unknown).contains("\"a/b c\" has committed no offset"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn without_a_broker_it_says_how_to_start_one() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = run(&["topic", "list", "--admin", &free]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains(&format!("no broker answers at {free}")), "{message}");
+    assert!(message.contains("duolog serve"), "{message}");
+}
+
+#[test]
+fn a_listener_that_is_not_the_admin_one_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &["--listen", "kafka=127.0.0.1:0"]);
+    let kafka = server.address("kafka").to_string();
+    let output = run(&["topic", "list", "--admin", &kafka]);
+    assert!(stderr(&output).contains("does not answer as the admin listener"), "{}", stderr(&output));
+}
