@@ -10,6 +10,7 @@ use crate::topic_config::{SETTINGS, Setting};
 #[repr(i8)]
 pub(super) enum ConfigSource {
     Topic = 1,
+    Static = 4,
     Default = 5,
 }
 

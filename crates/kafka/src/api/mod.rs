@@ -4,9 +4,14 @@
 //! an api: its messages in `codec/messages`, its row in `codec/api.rs`, a module here, a line in `begin`.
 
 mod api_versions;
+mod broker_configs;
 mod configs;
 mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
 mod fetch;
+mod init_producer_id;
 mod list_offsets;
 mod lookup;
 mod metadata;
@@ -130,6 +135,10 @@ handlers! {
     Metadata => metadata;
     ApiVersions => api_versions;
     CreateTopics => create_topics;
+    DeleteTopics => delete_topics;
+    InitProducerId => init_producer_id;
+    DescribeConfigs => describe_configs;
+    DescribeCluster => describe_cluster;
 }
 
 /// What a handler gives: a response, mostly.

@@ -65,6 +65,18 @@ macro_rules! message {
                 Ok(this)
             }
         }
+
+        #[cfg(test)]
+        impl $crate::codec::oracle::Sample for $name {
+            #[allow(unused_variables)]
+            fn sample(from: &mut $crate::codec::oracle::Source, version: i16) -> Self {
+                let mut this = Self::default();
+                $($crate::codec::message::sample_field!(
+                    this, from, version, $field [$($versions)*] $(null [$($null)*])?
+                );)*
+                this
+            }
+        }
     )*};
 }
 
@@ -126,4 +138,24 @@ macro_rules! decode_field {
     };
 }
 
+#[cfg(test)]
+macro_rules! sample_field {
+    ($this:ident, $from:ident, $version:ident, $field:ident [$($versions:tt)*] null [$($null:tt)*]) => {
+        if std::ops::RangeBounds::contains(&($($versions)*), &$version) {
+            $this.$field = if std::ops::RangeBounds::contains(&($($null)*), &$version) {
+                $crate::codec::oracle::Sample::sample($from, $version)
+            } else {
+                $crate::codec::oracle::Sample::present($from, $version)
+            };
+        }
+    };
+    ($this:ident, $from:ident, $version:ident, $field:ident [$($versions:tt)*]) => {
+        if std::ops::RangeBounds::contains(&($($versions)*), &$version) {
+            $this.$field = $crate::codec::oracle::Sample::sample($from, $version);
+        }
+    };
+}
+
+#[cfg(test)]
+pub(crate) use sample_field;
 pub(crate) use {decode_field, decode_tagged, default_of, encode_field, encode_tagged, message};

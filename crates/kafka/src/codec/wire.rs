@@ -51,7 +51,11 @@ impl Wire for bool {
 impl Wire for String {
     fn encode(&self, to: &mut Encoder) {
         // Longer ones cannot be stated; what we were sent is never longer.
-        let text = &self[..self.floor_char_boundary(limits::STRING_BYTES)];
+        let mut end = self.len().min(limits::STRING_BYTES);
+        while !self.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = &self[..end];
         to.put_short_length(Some(text.len()));
         to.put(text.as_bytes());
     }
