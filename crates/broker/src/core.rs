@@ -23,6 +23,7 @@ mod verdict;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use duolog_record::PartitionId;
@@ -70,6 +71,8 @@ pub struct Core {
     /// Ahead of the shared one by what is not durable yet.
     catalog: Catalog,
     counters: Counters,
+    /// Reserved, not given out yet.
+    producer_ids: Range<i64>,
     /// This run has ended in order.
     clean: bool,
     partitions: BTreeMap<PartitionId, Sequencer>,

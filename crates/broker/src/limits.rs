@@ -69,6 +69,8 @@ pub const STATE_CURSOR_BYTES: usize = 8 << 20;
 pub const GROUP_APPENDS: usize = 32_768;
 /// New starts and removals of partitions that wait for a group: leaves room for the appends beside them.
 pub const PENDING_TRIMS: usize = 20_480;
+/// Producer ids reserved at a time: new producers wait for one sync in so many.
+pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 /// Bytes of the state partition read at a time when it is recovered.
 pub const STATE_READ_BYTES: usize = 8 << 20;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.

@@ -1,6 +1,9 @@
 //! Appends that wait for a group. They are judged here for what cannot change; offsets and sequences are given when
 //! the group is sealed, in the order of arrival, so that a refused group never leaves a gap.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use duolog_record::{Batch, PartitionId, partitioner};

@@ -8,7 +8,7 @@ use super::Core;
 use super::command::Reply;
 use super::verdict::when_durable;
 use crate::errors::CursorError;
-use crate::limits::{CURSOR_METADATA_BYTES, CURSORS};
+use crate::limits::{CURSOR_METADATA_BYTES, CURSORS, PRODUCER_ID_BLOCK};
 use crate::state::{CursorValue, Owner};
 use crate::{Cursor, CursorMove, GroupCursors, Now};
 
@@ -183,9 +183,17 @@ impl Core {
     }
 
     pub(super) fn new_producer_id(&mut self, reply: Reply<i64, CursorError>) {
-        let id = self.counters.next_producer;
-        self.counters.next_producer += 1;
-        self.dirty.insert(Owner::Broker);
-        self.answer_when_durable(when_durable(reply, id));
+        if self.producer_ids.is_empty() {
+            // A block is reserved at a time, so that not every producer costs a sync of its own; what a restart leaves
+            // over is never given out.
+            let first = self.counters.next_producer;
+            self.counters.next_producer = first.saturating_add(PRODUCER_ID_BLOCK);
+            self.producer_ids = first..self.counters.next_producer;
+            self.dirty.insert(Owner::Broker);
+        }
+        match self.producer_ids.next() {
+            Some(id) => self.answer_when_durable(when_durable(reply, id)),
+            None => drop(reply.send(Err(CursorError::TooMany(usize::MAX)))),
+        }
     }
 }

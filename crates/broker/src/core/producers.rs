@@ -2,7 +2,8 @@
 //! stored once.
 //!
 //! Invariant: a batch is accepted only if its first sequence follows the last one stored of its producer and epoch; an
-//! unknown producer may begin anywhere, a new epoch at 0. A repeated batch is answered with its first offset.
+//! unknown producer may begin anywhere, a new epoch at 0. A repeated batch is answered with its first offset. What is
+//! known of a producer does not go with its records: only being idle, and the cap, forgets it.
 //! Source: KIP-98 (idempotent producer), Kafka `ProducerStateManager`, `ProducerAppendInfo`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -49,12 +50,6 @@ fn advance(sequence: i32, by: u32) -> i32 {
     i32::try_from(wrapped).expect("a remainder of 2^31 fits")
 }
 
-/// True if `sequence` lies behind `expected`, not ahead: the nearer way round counts.
-fn is_behind(sequence: i32, expected: i32) -> bool {
-    let ahead = expected.wrapping_sub(sequence) & i32::MAX;
-    ahead != 0 && ahead < (1 << 30)
-}
-
 impl ProducerState {
     fn check(&self, sent: &Producer, offsets: u32) -> Result<Sequenced, AppendError> {
         if sent.epoch < self.epoch {
@@ -74,9 +69,9 @@ impl ProducerState {
         let expected = self.batches.back().map_or(0, |stored| advance(stored.last, 1));
         if sent.base_sequence == expected {
             Ok(Sequenced::Next)
-        } else if is_behind(sent.base_sequence, expected) && is_behind(last, expected) {
-            Err(AppendError::Duplicate(sent.base_sequence))
         } else {
+            // One from before the batches that are remembered is no duplicate for certain: it may be the first of
+            // several in flight, overtaken after the producer was forgotten.
             Err(AppendError::OutOfOrder { got: sent.base_sequence, expected })
         }
     }
@@ -133,7 +128,7 @@ impl Producers {
         }
     }
 
-    /// Notes a batch that `check` let pass; gives what was known before.
+    /// Notes a batch that `check` let pass.
     pub(super) fn note(
         &mut self,
         partition: PartitionId,
@@ -141,8 +136,7 @@ impl Producers {
         offsets: u32,
         base: Offset,
         now: Timestamp,
-    ) -> Option<ProducerState> {
-        let before = self.known.get(&(partition, sent.id)).cloned();
+    ) {
         let state = self.known.entry((partition, sent.id)).or_insert_with(|| ProducerState {
             epoch: sent.epoch,
             batches: VecDeque::with_capacity(PRODUCER_BATCHES),
@@ -158,7 +152,6 @@ impl Producers {
         let last = advance(sent.base_sequence, offsets - 1);
         state.batches.push_back(StoredSequence { first: sent.base_sequence, last, base });
         state.used_at = now;
-        before
     }
 
     pub(super) fn get(&self, key: ProducerKey) -> Option<&ProducerState> {
@@ -183,19 +176,40 @@ impl Producers {
         keys
     }
 
+    /// Looks at `count` producers behind `after` and forgets who was idle too long; gives their keys, and where to go on.
+    pub(super) fn expire_some(
+        &mut self,
+        now: Timestamp,
+        after: Option<ProducerKey>,
+        count: usize,
+    ) -> (Vec<ProducerKey>, Option<ProducerKey>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let idle_since = Timestamp(now.0.saturating_sub(PRODUCER_IDLE_MS));
+        let (mut gone, mut last, mut seen) = (Vec::new(), None, 0);
+        for (&key, state) in self.known.range((after.map_or(Unbounded, Excluded), Unbounded)).take(count) {
+            if state.used_at < idle_since {
+                gone.push(key);
+            }
+            last = Some(key);
+            seen += 1;
+        }
+        for key in &gone {
+            self.known.remove(key);
+        }
+        (gone, last.filter(|_| seen == count))
+    }
+
     /// Forgets who was idle too long and, over the cap, who was idle longest (one in eight, so that the search for them
     /// is rare); gives their keys.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<ProducerKey> {
-        let idle_since = Timestamp(now.0.saturating_sub(PRODUCER_IDLE_MS));
-        let mut gone: Vec<ProducerKey> =
-            self.known.iter().filter(|(_, it)| it.used_at < idle_since).map(|(&key, _)| key).collect();
+        let (mut gone, _) = self.expire_some(now, None, usize::MAX);
         if self.is_full() && gone.is_empty() {
             let mut by_age: Vec<_> = self.known.iter().map(|(&key, it)| (it.used_at, key)).collect();
             by_age.sort_unstable();
             gone = by_age.into_iter().take(PRODUCERS.div_ceil(8)).map(|(_, key)| key).collect();
-        }
-        for key in &gone {
-            self.known.remove(key);
+            for key in &gone {
+                self.known.remove(key);
+            }
         }
         gone
     }
@@ -256,7 +270,8 @@ mod tests {
         }
         assert_eq!(producers.check(P, &batch(0, 50), 10), Ok(Sequenced::Duplicate(Offset(150))));
         assert_eq!(producers.check(P, &batch(0, 10), 10), Ok(Sequenced::Duplicate(Offset(110))));
-        assert_eq!(producers.check(P, &batch(0, 0), 10), Err(AppendError::Duplicate(0)));
+        let too_old = AppendError::OutOfOrder { got: 0, expected: 60 };
+        assert_eq!(producers.check(P, &batch(0, 0), 10), Err(too_old));
     }
 
     #[test]
@@ -307,7 +322,10 @@ mod tests {
     fn idle_producers_are_forgotten() {
         let mut producers = Producers::default();
         store(&mut producers, 0, 0, 1, 0);
+        store(&mut producers, 1, 0, 1, 1);
         assert!(producers.expire(Timestamp(1000)).is_empty());
+        assert_eq!(producers.expire_some(Timestamp(1000), None, 1), (vec![], Some((P, 7))));
+        assert_eq!(producers.expire_some(Timestamp(1000), Some((P, 7)), 1), (vec![], None));
         assert_eq!(producers.expire(Timestamp(crate::limits::PRODUCER_IDLE_MS + 1)), vec![(P, 7)]);
         assert_eq!(producers.check(P, &batch(0, 99), 1), Ok(Sequenced::Next));
     }

@@ -168,6 +168,7 @@ impl Core {
             shared,
             catalog: Catalog::default(),
             counters,
+            producer_ids: 0..0,
             clean: false,
             partitions: BTreeMap::new(),
             producers: Producers::default(),

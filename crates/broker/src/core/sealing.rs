@@ -137,8 +137,10 @@ impl Core {
             self.expire_producers(now);
         }
         let key = (target.partition, producer.id);
-        let before = self.producers.note(target.partition, producer, offsets, target.base, now.wall);
-        group.producers_before.entry(key).or_insert(before);
+        if !group.producers_before.contains_key(&key) {
+            group.producers_before.insert(key, self.producers.get(key).cloned());
+        }
+        self.producers.note(target.partition, producer, offsets, target.base, now.wall);
         self.dirty.insert(Owner::Producer(key.0.0, key.1));
     }
 
