@@ -5,7 +5,7 @@ use super::partition::{Entry, Live, PartitionLedger};
 use super::timers::Timers;
 use super::window::span_end;
 use super::{DeadRecord, Grant, LeaseResult, Ledger};
-use crate::limits::{LEASES_MAX, LEDGER_DEAD_PER_LEASE, VISIBILITY_MS};
+use crate::limits::{LEASES_MAX, VISIBILITY_MS};
 use crate::{Now, QueuePolicy};
 use duolog_record::{Offset, Timestamp};
 
@@ -19,10 +19,14 @@ struct Call<'a> {
     incarnation: u64,
     /// Records that may still be granted.
     room: usize,
-    /// Of which fresh ones.
-    fresh_room: usize,
-    /// No further settled run may begin: only what continues one is leased.
-    runs_full: bool,
+    /// Records with a history that the ledger may have, and has in the other partitions.
+    records_max: usize,
+    records_elsewhere: usize,
+    /// Records that may be sent to the dead-letter queue in all.
+    dead_max: usize,
+    /// Settled runs beyond which none may begin, and those of the other partitions.
+    runs_max: usize,
+    runs_elsewhere: usize,
 }
 
 impl Call<'_> {
@@ -59,8 +63,11 @@ impl Ledger {
                 .map_or(u32::MAX, |max| max.max(1)),
             incarnation: self.incarnation,
             room: count.min(LEASES_MAX).min(in_flight_room) as usize,
-            fresh_room: 0,
-            runs_full: false,
+            records_max: self.caps.records,
+            records_elsewhere: 0,
+            dead_max: self.caps.dead,
+            runs_max: self.caps.runs,
+            runs_elsewhere: 0,
         };
         let first = self.turn;
         let (mut at, mut wrapped) = (first, false);
@@ -82,13 +89,13 @@ impl Ledger {
     }
 
     fn lease_from(&mut self, index: u32, call: &mut Call<'_>, result: &mut LeaseResult) {
-        call.fresh_room = self.caps.records.saturating_sub(self.records);
-        call.runs_full = self.runs >= self.caps.runs;
         let it = &mut self.partitions[index as usize];
+        call.records_elsewhere = self.records - it.counted.records;
+        call.runs_elsewhere = self.runs - it.counted.runs;
         // What is available again at once must not be leased again by this call.
         let mut again = Vec::new();
         while call.room > 0 {
-            let fresh = it.may_lease_fresh(call).then_some(it.scan);
+            let fresh = (it.fresh_room(call) > 0).then_some(it.scan);
             let more = match it.ready.first().copied() {
                 Some(retry) if fresh.is_none_or(|fresh| retry < fresh) => {
                     it.lease_retry(retry, call, &mut self.timers, &mut again, result)
@@ -126,8 +133,16 @@ impl Ledger {
 }
 
 impl PartitionLedger {
-    fn may_lease_fresh(&self, call: &Call<'_>) -> bool {
-        self.has_fresh() && call.fresh_room > 0 && (!call.runs_full || self.settled.touches(self.scan))
+    /// How many fresh records may be leased. At the cap of settled runs only one that continues a run, because its own
+    /// settlement begins none: a full ledger can always shrink.
+    fn fresh_room(&self, call: &Call<'_>) -> usize {
+        let records = call.records_elsewhere + self.records.len();
+        let room = if self.has_fresh() { call.records_max.saturating_sub(records) } else { 0 };
+        if call.runs_elsewhere + self.settled.runs_len() < call.runs_max {
+            room
+        } else {
+            room.min(usize::from(self.settled.touches(self.scan)))
+        }
     }
 
     /// Leases the fresh records at `scan` that belong together, or settles them if they have outlived.
@@ -145,7 +160,7 @@ impl PartitionLedger {
             self.advance();
             return;
         }
-        let most = if call.runs_full { 1 } else { call.room.min(call.fresh_room) };
+        let most = call.room.min(self.fresh_room(call));
         let count = usize::try_from(end - start).unwrap_or(usize::MAX).min(most);
         let (hold, live) = call.hold();
         let state = RecordState {
@@ -166,7 +181,6 @@ impl PartitionLedger {
         }
         self.mark(start, end);
         call.room -= count;
-        call.fresh_room -= count;
         self.scan = end;
         self.advance();
     }
@@ -198,7 +212,7 @@ impl PartitionLedger {
             return true;
         }
         if entry.state.attempts >= call.attempts_max {
-            if result.dead.len() >= LEDGER_DEAD_PER_LEASE {
+            if result.dead.len() >= call.dead_max {
                 return false;
             }
             result.dead.push(dead_record(self.id, offset, &entry.state));

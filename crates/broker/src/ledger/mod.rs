@@ -29,7 +29,8 @@ use std::ops::Range;
 use duolog_record::{Offset, PartitionId};
 
 use crate::limits::{
-    LEDGER_RECORDS, LEDGER_RUNS, LEDGER_WINDOW_SPANS, LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
+    LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_RECORDS, LEDGER_RUNS, LEDGER_WINDOW_SPANS,
+    LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
 };
 use partition::{Counted, PartitionLedger};
 use timers::Timers;
@@ -48,6 +49,8 @@ struct Caps {
     spans: usize,
     spans_queue: usize,
     spans_min: usize,
+    dead: usize,
+    parts: usize,
 }
 
 impl Default for Caps {
@@ -58,6 +61,8 @@ impl Default for Caps {
             spans: LEDGER_WINDOW_SPANS,
             spans_queue: LEDGER_WINDOW_SPANS_QUEUE,
             spans_min: LEDGER_WINDOW_SPANS_MIN,
+            dead: LEDGER_DEAD_PER_LEASE,
+            parts: LEDGER_CHANGE_PARTS,
         }
     }
 }
@@ -276,8 +281,8 @@ impl Ledger {
             records: it.records.len(),
             spans: it.window.len(),
             leasable: it.has_fresh() || !it.ready.is_empty(),
-            window_low: more && it.window.len() < self.caps.spans / 2,
-            window_empty: more && it.window.len() < self.caps.spans_min / 2,
+            window_low: more && it.window.len() < self.caps.spans.div_ceil(2),
+            window_empty: more && it.window.len() < self.caps.spans_min.div_ceil(2),
             dirty: it.touched,
         };
         let before = std::mem::replace(&mut it.counted, now);

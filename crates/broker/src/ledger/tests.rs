@@ -3,6 +3,8 @@
 
 mod bounds;
 mod durable;
+mod model;
+mod property;
 mod rules;
 
 use duolog_record::{Offset, PartitionId, Timestamp};

@@ -7,7 +7,7 @@ use duolog_record::{Offset, PartitionId};
 use super::changes::{Hold, PartitionState};
 use super::partition::{Entry, Live, PartitionLedger};
 use super::{Ledger, LedgerChanges, LedgerState, PartitionChanges, RecordState, SnapshotAt};
-use crate::limits::{LEDGER_CHANGE_PARTS, VISIBILITY_MS};
+use crate::limits::VISIBILITY_MS;
 use crate::{Monotonic, Now};
 
 impl Ledger {
@@ -44,7 +44,7 @@ impl Ledger {
     /// of them in one commit.
     pub fn take_changes(&mut self) -> Option<LedgerChanges> {
         let mut changes = LedgerChanges::default();
-        let mut parts_left = LEDGER_CHANGE_PARTS;
+        let mut parts_left = self.caps.parts;
         while parts_left > 0
             && let Some(&index) = self.dirty.first()
         {
@@ -62,7 +62,7 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self, at: Option<SnapshotAt>) -> (LedgerChanges, Option<SnapshotAt>) {
         let mut changes = LedgerChanges::default();
-        let mut parts_left = LEDGER_CHANGE_PARTS;
+        let mut parts_left = self.caps.parts;
         let SnapshotAt { mut index, mut offset } = at.unwrap_or(SnapshotAt { index: 0, offset: 0 });
         while let Some(it) = self.partitions.get(index) {
             if parts_left == 0 {

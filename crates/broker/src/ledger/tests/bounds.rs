@@ -5,7 +5,7 @@ use crate::Outcome;
 
 fn tiny(partitions: &[(PartitionId, Offset)]) -> Ledger {
     let mut ledger = Ledger::new(partitions, 1);
-    ledger.caps = Caps { runs: 3, records: 6, spans: 4, spans_queue: 6, spans_min: 2 };
+    ledger.caps = Caps { runs: 3, records: 6, spans: 4, spans_queue: 6, spans_min: 2, ..Caps::default() };
     ledger
 }
 

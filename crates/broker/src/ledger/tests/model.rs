@@ -1,0 +1,460 @@
+//! A ledger as one map per partition, slow and plain: what the real one is held against.
+
+use super::*;
+use crate::Outcome;
+use crate::errors::SettleError;
+use crate::ledger::partition::Live;
+use crate::ledger::settled::SettledSet;
+use crate::ledger::{Hold, RecordState, ReplayMark, Settled};
+use crate::limits::VISIBILITY_MS;
+
+/// One offset.
+#[derive(Clone, Debug)]
+pub(super) enum Cell {
+    /// Nothing for a queue; settled when the real ledger says so.
+    Hole {
+        settled: bool,
+    },
+    Settled,
+    Fresh,
+    Record(Record),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) state: RecordState,
+    before: u64,
+    pub(super) live: Live,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ModelPartition {
+    pub(super) id: PartitionId,
+    pub(super) cells: Vec<Cell>,
+    pub(super) appended: Vec<i64>,
+    pub(super) spans: Vec<LedgerSpan>,
+    replay: ReplayMark,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub(super) partitions: Vec<ModelPartition>,
+}
+
+/// What a lease was asked for.
+pub(super) struct Asked<'a> {
+    pub(super) now: Now,
+    pub(super) policy: &'a QueuePolicy,
+    pub(super) count: u32,
+    pub(super) visibility_ms: u64,
+    pub(super) dead_letter_exists: bool,
+    /// No cap of the ledger was near.
+    pub(super) roomy: bool,
+}
+
+impl Cell {
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self, Self::Settled | Self::Hole { settled: true })
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Record(Record { live: Live::Ready, .. }))
+    }
+
+    fn live(&self) -> Option<Live> {
+        match self {
+            Self::Record(record) => Some(record.live),
+            Self::Hole { .. } | Self::Settled | Self::Fresh => None,
+        }
+    }
+}
+
+impl ModelPartition {
+    pub(super) fn new(id: PartitionId) -> Self {
+        Self { id, cells: Vec::new(), appended: Vec::new(), spans: Vec::new(), replay: ReplayMark::default() }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.cells.len() as u64
+    }
+
+    /// Appends a batch behind a hole.
+    pub(super) fn append(&mut self, hole: u64, offsets: u32, skip: bool, now: Now) -> LedgerSpan {
+        let base = self.end() + hole;
+        let end = base + u64::from(offsets);
+        self.appended.resize(end as usize, now.wall.0);
+        self.cells.resize(base as usize, Cell::Hole { settled: false });
+        self.cells.resize(end as usize, if skip { Cell::Hole { settled: false } } else { Cell::Fresh });
+        let span = LedgerSpan { base: Offset(base), offsets, append_time: now.wall, skip };
+        self.spans.push(span);
+        span
+    }
+
+    fn live_from(&self, offset: u64) -> i64 {
+        match &self.cells[offset as usize] {
+            Cell::Record(record) => record.state.live_from,
+            Cell::Hole { .. } | Cell::Settled | Cell::Fresh => {
+                let appended = self.appended[offset as usize];
+                if offset < self.replay.below { appended.max(self.replay.at) } else { appended }
+            }
+        }
+    }
+
+    fn outlived(&self, offset: u64, now: Now, policy: &QueuePolicy) -> bool {
+        policy.message_ttl_ms.is_some_and(|ttl| now.wall.0 - self.live_from(offset) >= ttl as i64)
+    }
+
+    /// Takes over what the ledger settled on its own: holes, and what has outlived. Answers how many records.
+    fn adopt(&mut self, real: &SettledSet, may: impl Fn(&Self, u64) -> bool) -> u64 {
+        let mut records = 0;
+        for offset in 0..self.end() {
+            let cell = &self.cells[offset as usize];
+            if cell.is_settled() || !real.contains(offset) {
+                continue;
+            }
+            if matches!(cell, Cell::Hole { .. }) {
+                self.cells[offset as usize] = Cell::Hole { settled: true };
+            } else {
+                assert!(may(self, offset), "{offset} is settled: {cell:?}");
+                self.cells[offset as usize] = Cell::Settled;
+                records += 1;
+            }
+        }
+        records
+    }
+}
+
+impl Model {
+    fn of(&mut self, id: PartitionId) -> &mut ModelPartition {
+        self.partitions.iter_mut().find(|it| it.id == id).unwrap()
+    }
+
+    fn lives(&self) -> impl Iterator<Item = Live> + '_ {
+        self.partitions.iter().flat_map(|it| it.cells.iter().filter_map(Cell::live))
+    }
+
+    pub(super) fn leased(&self) -> u32 {
+        self.lives().filter(|live| matches!(live, Live::Leased { .. })).count() as u32
+    }
+
+    /// What the ledger answers to a handle that it gave once.
+    pub(super) fn settle(&mut self, now: Now, id: LeaseId, outcome: Outcome) -> Result<(), SettleError> {
+        let cell = &mut self.of(id.partition).cells[id.offset.0 as usize];
+        if cell.is_settled() {
+            return Err(SettleError::Settled);
+        }
+        let Cell::Record(record) = cell else { return Err(SettleError::Expired) };
+        if (record.state.incarnation, record.state.attempts) != (id.incarnation, id.attempt) {
+            return Err(SettleError::Expired);
+        }
+        let wall = now.wall.0;
+        let running = match record.live {
+            Live::Moving => return Err(SettleError::Expired),
+            Live::Leased { until, latest } if until > now.monotonic => Some(latest),
+            Live::Leased { .. } | Live::Ready | Live::Delayed { .. } => None,
+        };
+        match outcome {
+            Outcome::Ack => *cell = Cell::Settled,
+            Outcome::DeadLetter => record.live = Live::Moving,
+            Outcome::Release { after_ms: 0 } | Outcome::Extend { for_ms: 0 } => {
+                running.ok_or(SettleError::Expired)?;
+                record.state.hold = Hold::Free;
+                record.live = Live::Ready;
+            }
+            Outcome::Release { after_ms } => {
+                running.ok_or(SettleError::Expired)?;
+                record.state.hold =
+                    Hold::Delayed { not_before: wall + after_ms as i64, granted_ms: after_ms };
+                record.live = Live::Delayed { until: now.monotonic.plus_ms(after_ms) };
+            }
+            Outcome::Extend { for_ms } => {
+                let latest = running.ok_or(SettleError::Expired)?;
+                let until = now.monotonic.plus_ms(for_ms);
+                if until > latest {
+                    return Err(SettleError::TooLong { ms_max: VISIBILITY_MS });
+                }
+                let Hold::Leased { leased_at, .. } = record.state.hold else { unreachable!() };
+                record.state.hold =
+                    Hold::Leased { leased_at, until: wall + for_ms as i64, granted_ms: for_ms };
+                record.live = Live::Leased { until, latest };
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn undo(&mut self, id: LeaseId) {
+        if let Cell::Record(record) = &mut self.of(id.partition).cells[id.offset.0 as usize]
+            && (record.state.incarnation, record.state.attempts) == (id.incarnation, id.attempt)
+            && record.live != Live::Moving
+        {
+            record.state.attempts -= 1;
+            record.state.incarnation = record.before;
+            record.state.hold = Hold::Free;
+            record.live = Live::Ready;
+        }
+    }
+
+    /// Ends the dead-letter move of a record, if there is one.
+    pub(super) fn end_move(&mut self, id: PartitionId, offset: u64, moved: bool) {
+        let cell = &mut self.of(id).cells[offset as usize];
+        if let Cell::Record(record) = cell
+            && record.live == Live::Moving
+        {
+            record.state.hold = Hold::Free;
+            record.live = Live::Ready;
+            if moved {
+                *cell = Cell::Settled;
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) -> bool {
+        let mut any = false;
+        for cell in self.partitions.iter_mut().flat_map(|it| &mut it.cells) {
+            if let Cell::Record(record) = cell
+                && let Live::Leased { until, .. } | Live::Delayed { until } = record.live
+                && until <= now.monotonic
+            {
+                record.live = Live::Ready;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Settles everything below `end`; answers how many.
+    pub(super) fn settle_below(&mut self, id: PartitionId, end: u64) -> u64 {
+        let cells = &mut self.of(id).cells;
+        let mut settled = 0;
+        for cell in cells.iter_mut().take(end as usize).filter(|cell| !cell.is_settled()) {
+            *cell = match cell {
+                Cell::Hole { .. } => Cell::Hole { settled: true },
+                Cell::Settled | Cell::Fresh | Cell::Record(_) => Cell::Settled,
+            };
+            settled += 1;
+        }
+        settled
+    }
+
+    pub(super) fn replay(&mut self, now: Now, id: PartitionId, from: u64) -> u64 {
+        let it = self.of(id);
+        let below = it.end();
+        let mut again = 0;
+        for cell in it.cells.iter_mut().skip(from as usize).filter(|cell| cell.is_settled()) {
+            *cell = match cell {
+                Cell::Hole { .. } => Cell::Hole { settled: false },
+                Cell::Settled | Cell::Fresh | Cell::Record(_) => Cell::Fresh,
+            };
+            again += 1;
+        }
+        if again > 0 {
+            it.replay = ReplayMark { below, at: now.wall.0.max(it.replay.at) };
+        }
+        again
+    }
+
+    /// Holds against the rules what a lease brought, and takes it over.
+    pub(super) fn lease(&mut self, asked: &Asked<'_>, result: &LeaseResult, after: &Ledger) {
+        let Asked { now, policy, .. } = *asked;
+        self.expire(now);
+        let room = asked.count.min(policy.in_flight_max.saturating_sub(self.leased())) as usize;
+        assert!(result.granted.len() <= room, "{} granted of {room}", result.granted.len());
+        let before = self.clone();
+        let mut expired = 0;
+        for (it, real) in self.partitions.iter_mut().zip(&after.partitions) {
+            expired += it.adopt(&real.settled, |it, offset| {
+                let cell = &it.cells[offset as usize];
+                (matches!(cell, Cell::Fresh) || cell.is_ready()) && it.outlived(offset, now, policy)
+            });
+        }
+        assert_eq!(result.expired, expired);
+        for dead in &result.dead {
+            let it = self.of(dead.partition);
+            assert!(!it.outlived(dead.offset.0, now, policy) && asked.dead_letter_exists);
+            let cell = &mut it.cells[dead.offset.0 as usize];
+            assert!(cell.is_ready());
+            let Cell::Record(record) = cell else { unreachable!() };
+            assert_eq!(record.state.attempts, dead.attempts);
+            assert!(record.state.attempts >= policy.attempts_max.unwrap());
+            record.live = Live::Moving;
+        }
+        for grant in &result.granted {
+            self.grant(asked, grant);
+        }
+        self.check_order(&before, asked, result, after);
+        // What has outlived may make room under a cap for a partition that had its turn.
+        let final_room = asked.roomy || result.expired == 0;
+        let dead_room = result.dead.len() < after.caps.dead;
+        if result.granted.len() < room && dead_room && final_room && asked.visibility_ms > 0 {
+            assert!(!after.has_available(), "something was left although there was room");
+        }
+    }
+
+    fn grant(&mut self, asked: &Asked<'_>, grant: &Grant) {
+        let Asked { now, policy, visibility_ms, .. } = *asked;
+        let it = self.of(grant.partition);
+        let offset = grant.offset.0;
+        assert!(!it.outlived(offset, now, policy), "{offset} has outlived");
+        let live_from = it.live_from(offset);
+        let cell = &mut it.cells[offset as usize];
+        let (attempts, first, before) = match cell {
+            Cell::Fresh => (0, now.wall.0, 0),
+            Cell::Record(Record { state, live: Live::Ready, .. }) => {
+                let first = if state.attempts == 0 { now.wall.0 } else { state.first_leased_at };
+                (state.attempts, first, state.incarnation)
+            }
+            Cell::Hole { .. } | Cell::Settled | Cell::Record(_) => panic!("{offset} was granted: {cell:?}"),
+        };
+        if let Some(max) = policy.attempts_max.filter(|_| asked.dead_letter_exists) {
+            assert!(attempts < max, "{offset} had its attempts");
+        }
+        assert_eq!((grant.attempt, grant.first_leased_at.0), (attempts + 1, first));
+        let until = now.wall.0 + visibility_ms as i64;
+        let leased = Hold::Leased { leased_at: now.wall.0, until, granted_ms: visibility_ms };
+        let live = Live::Leased {
+            until: now.monotonic.plus_ms(visibility_ms),
+            latest: now.monotonic.plus_ms(VISIBILITY_MS),
+        };
+        let state = RecordState {
+            attempts: grant.attempt,
+            incarnation: grant.incarnation,
+            live_from,
+            first_leased_at: first,
+            hold: if visibility_ms == 0 { Hold::Free } else { leased },
+        };
+        let live = if visibility_ms == 0 { Live::Ready } else { live };
+        *cell = Cell::Record(Record { state, before, live });
+    }
+
+    /// Oldest first: below the last one granted nothing is left that could have been.
+    fn check_order(&self, before: &Self, asked: &Asked<'_>, result: &LeaseResult, after: &Ledger) {
+        let mut order: Vec<_> = result.granted.iter().map(|it| it.partition).collect();
+        order.dedup();
+        for (it, real) in before.partitions.iter().zip(&after.partitions) {
+            assert!(
+                order.iter().filter(|&&id| id == it.id).count() <= 1,
+                "a partition's records stand together"
+            );
+            let granted: Vec<_> = result
+                .granted
+                .iter()
+                .filter(|grant| grant.partition == it.id)
+                .map(|it| it.offset.0)
+                .collect();
+            assert!(granted.is_sorted_by(|one, next| one < next), "{granted:?}");
+            let Some(&last) = granted.last() else { continue };
+            let taken = |offset| {
+                granted.contains(&offset)
+                    || real.settled.contains(offset)
+                    || result.dead.iter().any(|dead| (dead.partition, dead.offset.0) == (it.id, offset))
+            };
+            for offset in (0..last).filter(|&offset| !taken(offset)) {
+                let cell = &it.cells[offset as usize];
+                assert!(!cell.is_ready(), "{offset} was passed over for {last}");
+                let seen = matches!(cell, Cell::Fresh) && offset < real.window.end();
+                assert!(!seen || !asked.roomy, "{offset} was passed over for {last}");
+            }
+        }
+    }
+
+    /// Takes over what the heads lost to their time to live.
+    pub(super) fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, settled: u64, after: &Ledger) {
+        let mut here = 0;
+        for (it, real) in self.partitions.iter_mut().zip(&after.partitions) {
+            let floor = real.settled.floor();
+            here += it.adopt(&real.settled, |it, offset| {
+                let idle = match &it.cells[offset as usize] {
+                    Cell::Record(record) => !matches!(record.live, Live::Leased { .. } | Live::Moving),
+                    Cell::Hole { .. } | Cell::Settled | Cell::Fresh => true,
+                };
+                idle && offset < floor && it.outlived(offset, now, policy)
+            });
+        }
+        assert_eq!(settled, here);
+    }
+
+    /// Stops and starts: the holds that are not over go on.
+    pub(super) fn restart(&mut self, now: Now) {
+        for cell in self.partitions.iter_mut().flat_map(|it| &mut it.cells) {
+            let Cell::Record(record) = cell else { continue };
+            record.before = record.state.incarnation;
+            let remaining = |until: i64, granted: u64| ((until - now.wall.0).max(0) as u64).min(granted);
+            record.live = match record.state.hold {
+                Hold::Delayed { not_before, granted_ms } if not_before > now.wall.0 => {
+                    Live::Delayed { until: now.monotonic.plus_ms(remaining(not_before, granted_ms)) }
+                }
+                Hold::Leased { leased_at, until, granted_ms } if until > now.wall.0 => {
+                    let latest = remaining(leased_at + VISIBILITY_MS as i64, VISIBILITY_MS);
+                    let until = remaining(until, granted_ms);
+                    Live::Leased {
+                        until: now.monotonic.plus_ms(until),
+                        latest: now.monotonic.plus_ms(latest.max(until)),
+                    }
+                }
+                Hold::Free | Hold::Delayed { .. } | Hold::Leased { .. } => Live::Ready,
+            };
+        }
+    }
+
+    /// Compares everything that can be seen, after holes were taken over.
+    pub(super) fn check(&mut self, ledger: &Ledger) {
+        for (it, real) in self.partitions.iter_mut().zip(&ledger.partitions) {
+            it.adopt(&real.settled, |_, _| false);
+            assert_eq!((it.id, it.end()), (real.id, real.end));
+            for (offset, cell) in it.cells.iter().enumerate() {
+                let offset = offset as u64;
+                assert_eq!(cell.is_settled(), real.settled.contains(offset), "{offset} is {cell:?}");
+                let record = real.records.get(&offset).map(|entry| (entry.state, entry.live));
+                match cell {
+                    Cell::Record(model) => assert_eq!(Some((model.state, model.live)), record, "{offset}"),
+                    Cell::Hole { .. } | Cell::Settled | Cell::Fresh => assert_eq!(None, record, "{offset}"),
+                }
+                assert_eq!(cell.is_ready(), real.ready.contains(&offset), "{offset}");
+            }
+            assert_eq!(it.replay, real.replay);
+        }
+        self.check_sums(ledger);
+    }
+
+    fn check_sums(&self, ledger: &Ledger) {
+        let cells = || self.partitions.iter().flat_map(|it| &it.cells);
+        let unsettled = cells().filter(|cell| !cell.is_settled()).count() as u64;
+        let moving = self.lives().filter(|&live| live == Live::Moving).count() as u64;
+        let delayed = self.lives().filter(|live| matches!(live, Live::Delayed { .. })).count() as u64;
+        let depth = ledger.depth();
+        assert_eq!(ledger.in_flight(), self.leased());
+        assert_eq!((depth.in_flight, depth.delayed), (u64::from(self.leased()) + moving, delayed));
+        assert_eq!(depth.available, unsettled - depth.in_flight - depth.delayed);
+        let oldest = |it: &ModelPartition| it.cells.iter().position(|cell| !cell.is_settled());
+        let oldest: Vec<_> =
+            self.partitions.iter().filter_map(|it| Some((it.id, Offset(oldest(it)? as u64)))).collect();
+        assert_eq!(depth.oldest, oldest);
+        let deadline = self.lives().filter_map(|live| match live {
+            Live::Leased { until, .. } | Live::Delayed { until } => Some(until),
+            Live::Ready | Live::Moving => None,
+        });
+        assert_eq!(ledger.next_deadline(), deadline.min());
+        let ready = cells().any(Cell::is_ready);
+        let fresh = self.partitions.iter().zip(&ledger.partitions).any(|(it, real)| {
+            let seen = it.cells.iter().take(real.window.end() as usize);
+            seen.filter(|cell| matches!(cell, Cell::Fresh)).count() > 0
+        });
+        if ledger.runs < ledger.caps.runs && ledger.records < ledger.caps.records {
+            assert_eq!(ledger.has_available(), ready || fresh);
+        } else {
+            assert!(ledger.has_available() || !ready);
+        }
+        assert_eq!(ledger.runs, ledger.partitions.iter().map(|it| it.settled.runs_len()).sum::<usize>());
+        assert_eq!(ledger.records, ledger.partitions.iter().map(|it| it.records.len()).sum::<usize>());
+        assert_eq!(ledger.spans, ledger.partitions.iter().map(|it| it.window.len()).sum::<usize>());
+        assert!(ledger.records <= ledger.caps.records);
+        assert!(ledger.runs <= 2 * ledger.caps.records + ledger.partitions.len(), "{} runs", ledger.runs);
+        let spans_min = ledger.caps.spans_min * ledger.partitions.len();
+        assert!(ledger.spans <= ledger.caps.spans_queue + spans_min, "{} spans", ledger.spans);
+    }
+}
+
+/// The kind of an answer, which is all that the model tells of a success.
+pub(super) fn kind(answer: Result<Settled, SettleError>) -> Result<(), SettleError> {
+    answer.map(|_| ())
+}
