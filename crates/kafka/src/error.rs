@@ -7,6 +7,8 @@ use duolog_broker::errors::{AppendError, ChangeError, CursorError, FetchError};
 use duolog_record::BatchError;
 use duolog_storage::ReadError;
 
+use crate::group::{GroupError, OffsetsError};
+
 /// A code on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -150,6 +152,37 @@ pub fn of_cursor(error: &CursorError) -> ErrorCode {
         CursorError::DiskFull | CursorError::TooMany(_) | CursorError::Stopped(_) => {
             ErrorCode::CoordinatorNotAvailable
         }
+    }
+}
+
+/// The code of a group's refusal.
+#[must_use]
+pub fn of_group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::UnknownMember => ErrorCode::UnknownMemberId,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::Fenced => ErrorCode::FencedInstanceId,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::Full => ErrorCode::GroupMaxSizeReached,
+        // Not retriable: the same request would be refused again.
+        GroupError::TooLarge => ErrorCode::InvalidRequest,
+        GroupError::NonEmpty => ErrorCode::NonEmptyGroup,
+        GroupError::NotFound => ErrorCode::GroupIdNotFound,
+        // Retriable: the client looks for the coordinator again, and finds the next start of this broker.
+        GroupError::Stopping => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// The code of a request about a group's offsets that failed.
+#[must_use]
+pub fn of_offsets(error: &OffsetsError) -> ErrorCode {
+    match error {
+        OffsetsError::Group(error) => of_group(*error),
+        OffsetsError::Cursor(error) => of_cursor(error),
     }
 }
 

@@ -22,3 +22,10 @@ pub const TRUSTED_BYTES: usize = 1 << 20;
 pub const WRITE_PARTS: usize = 256;
 /// Bytes that a fetch reserves at the least; below it waits for memory instead of answering with less.
 pub const FETCH_LEAST_BYTES: usize = 64 << 10;
+/// Offsets in one answer to OffsetFetch: as many as the broker remembers, so that only naming a group again and again
+/// reaches it.
+pub const OFFSETS_PER_RESPONSE: usize = duolog_broker::limits::CURSORS;
+/// Bytes of metadata of one OffsetCommit, over all its partitions: bounds what one request adds to a commit of the log.
+pub const COMMIT_METADATA_BYTES: usize = 4 << 20;
+/// Bytes of members in one answer to DescribeGroups: as many as all groups may occupy, for the same reason.
+pub const DESCRIBED_BYTES: usize = crate::group::limits::BYTES_TOTAL;

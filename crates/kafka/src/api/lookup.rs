@@ -43,7 +43,8 @@ pub(super) fn topics(catalog: &Catalog) -> impl Iterator<Item = &Arc<Topic>> {
     catalog.topics(DEFAULT_NAMESPACE).filter(|topic| is_listed(topic))
 }
 
-fn is_listed(topic: &Topic) -> bool {
+/// True if the protocol can name it.
+pub(super) fn is_listed(topic: &Topic) -> bool {
     topic.namespace == DEFAULT_NAMESPACE && is_topic_name(&topic.name)
 }
 

@@ -7,16 +7,29 @@ mod api_versions;
 mod broker_configs;
 mod configs;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod lookup;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod operations;
 mod produce;
+mod sync_group;
+
+#[cfg(test)]
+mod group_tests;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -133,11 +146,21 @@ handlers! {
     Fetch => fetch;
     ListOffsets => list_offsets;
     Metadata => metadata;
+    OffsetCommit => offset_commit;
+    OffsetFetch => offset_fetch;
+    FindCoordinator => find_coordinator;
+    JoinGroup => join_group;
+    Heartbeat => heartbeat;
+    LeaveGroup => leave_group;
+    SyncGroup => sync_group;
+    DescribeGroups => describe_groups;
+    ListGroups => list_groups;
     ApiVersions => api_versions;
     CreateTopics => create_topics;
     DeleteTopics => delete_topics;
     InitProducerId => init_producer_id;
     DescribeConfigs => describe_configs;
+    DeleteGroups => delete_groups;
     DescribeCluster => describe_cluster;
 }
 

@@ -23,6 +23,12 @@ pub(super) fn of_topic(client: &Client, name: &str) -> i32 {
         | of(Action::Manage, CREATE | DELETE | ALTER | ALTER_CONFIGS)
 }
 
+/// Operations on a consumer group.
+pub(super) fn of_group(client: &Client, name: &str) -> i32 {
+    let of = |action, bits| if client.session.may(action, name) { bits } else { 0 };
+    of(Action::Consume, READ) | of(Action::Describe, DESCRIBE) | of(Action::Manage, DELETE)
+}
+
 /// Operations on the cluster.
 pub(super) fn of_cluster(client: &Client) -> i32 {
     let of = |action, bits| if client.session.may(action, "*") { bits } else { 0 };

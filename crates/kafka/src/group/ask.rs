@@ -131,6 +131,13 @@ pub struct Identity {
     pub instance_id: Option<Arc<str>>,
 }
 
+impl Identity {
+    /// From what a request says; `member_id` is empty if the member has none.
+    pub fn new(member_id: impl Into<Arc<str>>, instance_id: Option<String>) -> Self {
+        Self { member_id: member_id.into(), instance_id: instance_id.map(Arc::from) }
+    }
+}
+
 /// A member as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {

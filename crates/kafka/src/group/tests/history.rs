@@ -78,7 +78,7 @@ impl World {
             member_id: client.id.as_str().into(),
             instance_id: client.instance.as_deref().map(Into::into),
             protocols: offers(&client.offer),
-            id_required: n % 2 == 0,
+            id_required: n.is_multiple_of(2),
             can_skip_assignment: n != 5,
             ..ask()
         };
