@@ -163,6 +163,14 @@ pub enum LogError {
         /// The first failure.
         reason: String,
     },
+    /// Damage has put the end of a partition in doubt: it can be read where it is sound, trimmed and removed.
+    #[error(
+        "partition {partition} is quarantined after damage to its files and takes no appends: restore or remove it"
+    )]
+    Quarantined {
+        /// Which partition.
+        partition: PartitionId,
+    },
     /// The commit breaks a limit or an order; a mistake of the caller.
     #[error("the commit is not valid: {reason}")]
     Invalid {
@@ -292,6 +300,12 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// `Stopped` as for a commit.
     fn reclaim(&self) -> Result<(), LogError>;
+
+    /// Partitions whose end is in doubt after damage, in rising order: an append to one of them is refused. Does not change
+    /// while the log is open, but for removals.
+    fn quarantined(&self) -> Vec<PartitionId> {
+        Vec::new()
+    }
 
     /// How many times the log has been opened, counted from 1, this time included: higher than at any earlier
     /// opening, so fit for leader epochs and lease ids.

@@ -7,7 +7,7 @@
 mod api;
 mod check;
 pub mod disk;
-#[allow(dead_code, reason = "the disk log, which uses all of it, follows")]
+mod disk_log;
 mod format;
 mod fs;
 pub mod limits;
@@ -20,5 +20,6 @@ pub use api::{
     Body, Bounds, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit, Span,
     StoredBatch, Target, Trim,
 };
+pub use disk_log::{DiskLog, OpenError, Options};
 pub use fs::FsDisk;
 pub use memory::MemoryLog;

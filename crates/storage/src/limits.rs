@@ -16,3 +16,15 @@ pub const FRAME_HEADER_BYTES: usize = 4 << 20;
 pub const FILES: usize = 1 << 20;
 /// Files that one file may have been rewritten from: what fits its first block.
 pub const INPUTS_PER_FILE: usize = 500;
+/// Bounds that one frame carries into a new file: half of what its header could hold.
+pub const CARRIED_PER_FRAME: usize = 32 << 10;
+/// Bytes read at a time when a file is scanned, and when neighbouring bodies are read together.
+pub const READ_BYTES: usize = 1 << 20;
+/// Bytes between two bodies that are read along rather than read apart.
+pub const READ_GAP_BYTES: u64 = 8 << 10;
+/// Largest manifest that is read: `FILES` listed and as many dropped.
+pub const MANIFEST_BYTES: usize = 48 * FILES + 64;
+/// Smallest file, bytes: header, carried bounds and footer of a small log, with some frames between them.
+pub const FILE_BYTES_MIN: u64 = 32 << 10;
+/// Largest file, bytes: positions in an index are 32 bits wide, and one commit may exceed the size by its own.
+pub const FILE_BYTES_MAX: u64 = 2 << 30;

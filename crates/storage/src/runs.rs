@@ -45,6 +45,16 @@ impl Runs {
                 .is_some_and(|(_, &run_end)| run_end >= range.end.0)
     }
 
+    /// True if any offset of `range` is in a run.
+    pub(crate) fn touches(&self, range: &Range<Offset>) -> bool {
+        range.start < range.end
+            && self
+                .by_start
+                .range(..range.end.0)
+                .next_back()
+                .is_some_and(|(_, &run_end)| run_end > range.start.0)
+    }
+
     /// Forgets everything below `start`.
     pub(crate) fn trim(&mut self, start: Offset) {
         let mut kept = self.by_start.split_off(&start.0);

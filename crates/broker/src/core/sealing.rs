@@ -232,7 +232,9 @@ impl Core {
             }
             Err(LogError::Stopped { reason }) => self.stop(Stopped { reason }),
             // A commit that the log finds wrong is our mistake; going on would build on what is not there.
-            Err(error @ LogError::Invalid { .. }) => self.stop(Stopped { reason: error.to_string() }),
+            Err(error @ (LogError::Invalid { .. } | LogError::Quarantined { .. })) => {
+                self.stop(Stopped { reason: error.to_string() })
+            }
         }
         if !self.in_flight.is_empty() && self.in_flight.iter().all(|it| it.refused) {
             self.take_back(now);

@@ -45,9 +45,13 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    /// Length of `encode`.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        HEAD_BYTES + self.files.len() * ROW_BYTES + self.dropped.len() * 8 + 4
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let bytes = HEAD_BYTES + self.files.len() * ROW_BYTES + self.dropped.len() * 8 + 4;
-        let mut out = Vec::with_capacity(bytes);
+        let mut out = Vec::with_capacity(self.encoded_bytes());
         out.put_u64(MAGIC);
         out.put_u32(VERSION);
         out.put_u32(0);
@@ -143,6 +147,7 @@ mod tests {
     #[test]
     fn a_manifest_is_read_back_and_no_prefix_or_flip_passes() {
         let bytes = manifest().encode();
+        assert_eq!(bytes.len(), manifest().encoded_bytes());
         assert_eq!(Manifest::decode(&bytes).unwrap(), manifest());
         for length in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..length]).is_err(), "{length} bytes");

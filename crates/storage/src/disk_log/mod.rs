@@ -1,0 +1,263 @@
+//! The log on disk: frames in preallocated files, one sync for all that waits, an index in memory and in footers.
+//!
+//! Place: `writer` writes what `commit` queues and publishes it to the `view`, which `read` and `sizes` look at; `store` makes
+//! files and swaps the manifest; `recover`, `listing` and `scan` open a directory; `reclaim` gives space back.
+//! Invariant: visible means durable (for `Sync`), and a failed write or sync ends the log.
+//! A new structure on disk goes to `format`; docs/storage-format.md describes all of them.
+
+mod files;
+mod listing;
+mod options;
+mod places;
+mod read;
+mod reclaim;
+mod recover;
+mod scan;
+mod shared;
+mod sizes;
+mod store;
+mod tail;
+mod view;
+mod watermark_file;
+mod writer;
+
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use duolog_record::{Offset, PartitionId, Timestamp};
+use parking_lot::Mutex;
+
+pub use self::options::{OpenError, Options};
+use self::recover::recover;
+use self::shared::{Shared, Woken};
+use self::writer::Writer;
+use crate::disk::Disk;
+use crate::{Bounds, Commit, Done, Log, LogError, LogStats, ReadError, ReadLimit, Span, StoredBatch};
+
+/// All partitions of one directory.
+pub struct DiskLog {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    has_thread: bool,
+}
+
+struct Inner {
+    disk: Arc<dyn Disk>,
+    shared: Shared,
+    writer: Mutex<Writer>,
+}
+
+impl DiskLog {
+    /// Opens the log in a directory, or makes one there, with a thread that writes.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the directory is then as it was, and not locked.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        let directory = disk.describe();
+        let mut log = Self::open_manual(disk, options)?;
+        let inner = Arc::clone(&log.inner);
+        let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(move || inner.run());
+        match spawned {
+            Ok(thread) => *log.thread.get_mut() = Some(thread),
+            Err(error) => {
+                return Err(OpenError::Io { directory, what: "start the log's thread".to_owned(), error });
+            }
+        }
+        log.has_thread = true;
+        Ok(log)
+    }
+
+    /// The same without a thread: commits wait until [`Self::pump`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_manual(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        disk.lock().map_err(|error| {
+            let directory = disk.describe();
+            if error.kind() == ErrorKind::WouldBlock {
+                OpenError::Locked { directory }
+            } else {
+                OpenError::Io { directory, what: "lock the directory".to_owned(), error }
+            }
+        })?;
+        match recover(Arc::clone(&disk), options.checked()) {
+            Ok((writer, shared)) => Ok(Self {
+                inner: Arc::new(Inner { disk, shared, writer: Mutex::new(writer) }),
+                thread: Mutex::new(None),
+                has_thread: false,
+            }),
+            Err(error) => {
+                disk.unlock();
+                Err(error)
+            }
+        }
+    }
+
+    /// Without a thread: writes one group of what waits and gives its answers. False if nothing waits; then what the
+    /// thread would do when idle is done.
+    pub fn pump(&self) -> bool {
+        let pumped = self.inner.pump();
+        if !pumped {
+            self.inner.writer.lock().idle();
+        }
+        pumped
+    }
+
+    /// Number of commits that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.shared.waiting()
+    }
+}
+
+impl Inner {
+    fn pump(&self) -> bool {
+        let group = self.writer.lock().write_group(&self.shared);
+        let Some(group) = group else { return false };
+        group.answers.into_iter().for_each(writer::Answer::give);
+        if !group.rest.is_empty() {
+            let answers = self.writer.lock().sync_group(&self.shared, group.rest);
+            answers.into_iter().for_each(writer::Answer::give);
+        }
+        true
+    }
+
+    /// What the thread does until the log is closed.
+    fn run(&self) {
+        loop {
+            let is_due = self.writer.lock().is_idle_due();
+            match self.shared.wait(is_due.then_some(self.shared.options.idle)) {
+                Woken::Commits => {
+                    self.pump();
+                }
+                Woken::Idle => self.writer.lock().idle(),
+                Woken::Closed => return,
+            }
+        }
+    }
+
+    fn release(&self) {
+        if !self.shared.released.swap(true, Ordering::AcqRel) {
+            self.disk.unlock();
+        }
+    }
+}
+
+impl Log for DiskLog {
+    fn commit(&self, commit: Commit, done: Done) {
+        self.inner.shared.push(commit, done);
+    }
+
+    fn read(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<Vec<StoredBatch>, ReadError> {
+        read::read(&self.inner.shared.view, partition, from, limit)
+    }
+
+    fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError> {
+        read::spans(&self.inner.shared.view, partition, from, count)
+    }
+
+    fn is_cached(&self, partition: PartitionId, from: Offset) -> bool {
+        read::is_cached(&self.inner.shared.view, partition, from)
+    }
+
+    fn bounds(&self, partition: PartitionId) -> Option<Bounds> {
+        self.inner.shared.view.read().partitions.get(&partition).map(view::Partition::bounds)
+    }
+
+    fn partitions(&self) -> Vec<(PartitionId, Bounds)> {
+        let view = self.inner.shared.view.read();
+        let mut all: Vec<_> = view.partitions.iter().map(|(&id, it)| (id, it.bounds())).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    fn first_at_or_after(&self, partition: PartitionId, at: Timestamp) -> Result<Option<Span>, ReadError> {
+        let view = &self.inner.shared.view;
+        read::first(view, partition, |row| row.max_timestamp >= at, |entry| entry.max_timestamp >= at)
+    }
+
+    fn first_appended_at_or_after(
+        &self,
+        partition: PartitionId,
+        at: Timestamp,
+    ) -> Result<Option<Span>, ReadError> {
+        let view = &self.inner.shared.view;
+        read::first(view, partition, |row| row.append_time_max >= at, |entry| entry.append_time >= at)
+    }
+
+    fn partition_bytes(&self, partition: PartitionId) -> u64 {
+        sizes::partition_bytes(&self.inner.shared.view, partition)
+    }
+
+    fn start_for_bytes(&self, partition: PartitionId, bytes_max: u64) -> Offset {
+        sizes::start_for_bytes(&self.inner.shared.view, partition, bytes_max)
+    }
+
+    fn discard(&self, partition: PartitionId, runs: &[Range<Offset>]) {
+        let mut view = self.inner.shared.view.write();
+        if let Some(it) = view.partitions.get_mut(&partition) {
+            it.discard(runs);
+        }
+    }
+
+    fn quarantined(&self) -> Vec<PartitionId> {
+        let view = self.inner.shared.view.read();
+        let mut all: Vec<_> =
+            view.partitions.iter().filter(|(_, it)| it.quarantined).map(|(&id, _)| id).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn reclaim(&self) -> Result<(), LogError> {
+        self.inner.writer.lock().reclaim(&self.inner.shared)
+    }
+
+    fn incarnation(&self) -> u32 {
+        self.inner.shared.incarnation
+    }
+
+    fn stats(&self) -> LogStats {
+        let (frames, bytes, syncs) = self.inner.shared.counters.read();
+        let view = self.inner.shared.view.read();
+        let files = view.sealed.values().map(|it| &it.file).chain([&view.active]);
+        let disk_bytes = files.map(|it| it.bytes.load(Ordering::Relaxed)).sum();
+        LogStats { frames, bytes, syncs, files: view.sealed.len() as u64 + 1, disk_bytes }
+    }
+
+    fn close(&self) {
+        self.inner.shared.close();
+        let thread = self.thread.lock().take();
+        match thread {
+            Some(thread) if thread.thread().id() != std::thread::current().id() => {
+                // A panic of the thread has been reported by its hook; what it left queued is answered below.
+                let _ = thread.join();
+            }
+            Some(_) | None => {}
+        }
+        while self.inner.pump() {}
+        let mut writer = self.inner.writer.lock();
+        writer.finish(&self.inner.shared);
+        writer.stop_quietly();
+        drop(writer);
+        self.inner.release();
+    }
+}
+
+impl Drop for DiskLog {
+    /// With a thread: as `close`. Without: as a process that dies, nothing is written.
+    fn drop(&mut self) {
+        if self.has_thread {
+            self.close();
+        } else {
+            self.inner.release();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Reclaiming: sealed files in which nothing is alive leave the manifest and are unlinked when nobody reads them any more.
+//!
+//! What is alive is computed: a row of the footer is dead if its partition was removed, starts at or above the row's end, or
+//! had all of the rest discarded. Order: manifest without the files durable, then the view, then the unlink.
+
+use tracing::info;
+
+use super::files::SealedFile;
+use super::shared::Shared;
+use super::store::RoomError;
+use super::view::View;
+use super::writer::Writer;
+use crate::LogError;
+
+impl Writer {
+    /// See `Log::reclaim`.
+    pub(crate) fn reclaim(&mut self, shared: &Shared) -> Result<(), LogError> {
+        if let Some(reason) = &self.stopped {
+            return Err(LogError::Stopped { reason: reason.clone() });
+        }
+        let dead: Vec<u64> = {
+            let view = shared.view.read();
+            view.sealed.iter().filter(|(_, file)| is_dead(&view, file)).map(|(&id, _)| id).collect()
+        };
+        if dead.is_empty() {
+            return Ok(());
+        }
+        match self.drop_files(shared, &dead) {
+            Ok(()) => Ok(()),
+            // Not even a manifest's room: the next call tries again.
+            Err(RoomError::Full { .. }) => Ok(()),
+            Err(RoomError::Failed(reason)) => {
+                self.stop(reason.clone());
+                Err(LogError::Stopped { reason })
+            }
+        }
+    }
+
+    fn drop_files(&mut self, shared: &Shared, dead: &[u64]) -> Result<(), RoomError> {
+        let mut next = self.store.manifest.clone();
+        next.files.retain(|it| !dead.contains(&it.file));
+        next.dropped.extend(dead);
+        let prepared = self.store.prepare_manifest(next.encoded_bytes())?;
+        self.store.swap_manifest(&*prepared, next)?;
+        let mut view = shared.view.write();
+        for id in dead {
+            if let Some(file) = view.sealed.get(id) {
+                file.file.drop_when_unread();
+            }
+        }
+        let gone = view.remove_sealed(dead);
+        drop(view);
+        // The unlink, where nobody reads them, happens here, outside of the lock.
+        drop(gone);
+        info!(files = dead.len(), "reclaimed");
+        if (self.store.spares.len() as u64) < u64::from(self.store.options.reserve_files) {
+            self.active.from_reserve &= !self.store.restore_reserve()?;
+        }
+        Ok(())
+    }
+}
+
+fn is_dead(view: &View, file: &SealedFile) -> bool {
+    file.rows().iter().all(|row| {
+        view.partitions.get(&row.partition).is_none_or(|it| {
+            let rest = row.first.max(it.start)..row.end;
+            rest.start >= rest.end || it.discarded.covers(&rest)
+        })
+    })
+}
