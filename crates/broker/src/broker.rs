@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
 use crate::inbox::Inbox;
+use crate::reader::Reader;
 use crate::shard::{Input, Shard, shutting_down};
 use crate::{Authorizer, Clock, Principal, Session};
 
@@ -36,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
-    inbox: Arc<Inbox<Input>>,
+    pub(crate) inbox: Arc<Inbox<Input>>,
     failed: watch::Receiver<Option<Stopped>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -70,7 +71,7 @@ impl Broker {
     ) -> Result<Self, Stopped> {
         let shared = Arc::new(Shared::default());
         let core_options = CoreOptions { durability: options.durability, seed: options.seed };
-        let core = Core::recover(&*log, &core_options, Arc::clone(&shared))?;
+        let core = Core::recover(&*log, clock.now(), &core_options, Arc::clone(&shared))?;
         let inbox = Arc::new(Inbox::new());
         let (failed, failure) = watch::channel(None);
         let shard = Shard {
@@ -78,6 +79,7 @@ impl Broker {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             inbox: Arc::clone(&inbox),
+            reader: Reader::start(Arc::clone(&log), Arc::clone(&inbox))?,
             failed,
         };
         let thread = std::thread::Builder::new()

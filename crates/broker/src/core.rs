@@ -10,16 +10,21 @@ mod appends;
 mod check;
 mod command;
 mod cursors;
+mod declare;
 mod group;
 #[cfg(test)]
 mod harness;
+mod lease;
+mod line;
 mod producers;
+mod queues;
 mod recover;
 mod rounds;
 mod sealing;
 mod sequencer;
 mod topics;
 mod verdict;
+mod work;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,16 +39,20 @@ use self::cursors::Cursors;
 use self::group::{Changes, Group};
 use self::producers::Producers;
 use self::rounds::Rounds;
+use self::queues::Queues;
 use self::sequencer::Sequencer;
 use self::verdict::{Answer, Verdict};
 use crate::errors::Stopped;
+use crate::limits::LAZY_MS;
 use crate::seed::Seed;
 use crate::state::Owner;
 use crate::{Catalog, Monotonic, Now};
 
 pub use self::command::{Command, Reply};
+pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
 pub use self::sealing::Sealed;
+pub use self::work::{Finding, Work};
 pub use crate::shared::Shared;
 pub use crate::state::STATE_PARTITION;
 
@@ -78,6 +87,7 @@ pub struct Core {
     partitions: BTreeMap<PartitionId, Sequencer>,
     producers: Producers,
     cursors: Cursors,
+    queues: Queues,
     /// How many times the log was opened.
     incarnation: u32,
     appends: Appends,
@@ -123,14 +133,28 @@ impl Core {
                 self.set_topic(topic, policy, labels, reply)
             }
             Command::Trim { partition, start, reply } => self.trim(partition, start, reply),
+            Command::Lease { ask, reply } => self.lease(now, ask, reply),
+            Command::GiveBack { leases } => self.give_back(now, &leases),
+            Command::Unreceivable { queue, malformed, gone } => {
+                self.unreceivable(now, queue, &malformed, &gone);
+            }
+            Command::Settle { queue, outcomes, reply } => self.settle(now, queue, outcomes, reply),
+            Command::CreateQueue { spec, reply } => self.create_queue(now, spec, reply),
+            Command::DeleteQueue { queue, reply } => self.delete_queue(queue, reply),
+            Command::SetQueue { queue, policy, labels, reply } => {
+                self.set_queue(now, queue, policy, labels, reply);
+            }
+            Command::Found(finding) => self.found(now, finding),
         }
     }
 
     /// When [`Self::tick`] and [`Self::seal`] are to be called next, if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        let lazy = self.lazy_since.map(|since| since.plus_ms(crate::limits::LAZY_MS));
-        [lazy, self.retry_at].into_iter().flatten().min()
+        // With a group in flight its fate comes first, and with it the next look at what waits.
+        let lazy_since = if self.in_flight.is_empty() { self.lazy_since } else { None };
+        let lazy = lazy_since.map(|since| since.plus_ms(LAZY_MS));
+        [lazy, self.retry_at, self.queues.next_deadline()].into_iter().flatten().min()
     }
 
     /// Why the shard takes no more commands, if so.
@@ -141,7 +165,7 @@ impl Core {
 
     /// Holds an answer back until everything that has happened so far is durable; answers at once if it is.
     fn answer_when_durable(&mut self, answer: Answer) {
-        if !self.dirty.is_empty() || !self.changes.is_empty() {
+        if !self.dirty.is_empty() || !self.changes.is_empty() || !self.queues.lazy.is_empty() {
             self.changes.answers.push(answer);
         } else if let Some(group) = self.in_flight.back_mut() {
             group.changes.answers.push(answer);
@@ -162,6 +186,7 @@ impl Core {
             answer(&verdict);
         }
         self.appends.refuse_all(&verdict);
+        self.queues.stop(&verdict);
         self.lazy_since = None;
         self.retry_at = None;
     }

@@ -24,6 +24,15 @@ pub const LEDGER_WINDOW_SPANS_MIN: usize = 16;
 pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 /// Parts of one change or snapshot piece of a ledger: bounds one state record to about half a MiB.
 pub const LEDGER_CHANGE_PARTS: usize = 16_384;
+/// Queues of a shard: bounds the catalog.
+pub const QUEUES: usize = 20_000;
+/// Receivers that wait for one queue: beyond, they are refused as `Overloaded`.
+pub const WAITERS_PER_QUEUE: usize = 10_000;
+/// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
+pub const LOOK_RETRY_MS: u64 = 1_000;
+/// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic
+/// takes their batches too. Source: Kafka `message.max.bytes`.
+pub const TOPIC_BATCH_BYTES_MIN: u32 = 1_048_588;
 /// Groups: bytes of bodies that one group commit takes; the rest waits for the next. A quarter of what a commit may
 /// hold, so that the state and one largest batch still fit beside it.
 pub const GROUP_BYTES: usize = 16 << 20;
@@ -73,5 +82,11 @@ pub const PENDING_TRIMS: usize = 20_480;
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
 /// Bytes of the state partition read at a time when it is recovered.
 pub const STATE_READ_BYTES: usize = 8 << 20;
+/// Batches kept decoded for queues, all queues together.
+pub const DECODED_CACHE_BATCHES: usize = 64;
+/// Bytes of them: what a few receivers on large compressed batches need, small beside the rest of the process.
+pub const DECODED_CACHE_BYTES: usize = 16 << 20;
+/// Bytes that a receive reads at a time; a batch that is larger is read alone.
+pub const LEASE_READ_BYTES: usize = 256 << 10;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.
 pub const DECODED_BATCH_BYTES: usize = 64 << 20;

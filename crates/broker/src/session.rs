@@ -3,6 +3,7 @@
 //! A verb that changes something is queued when it is called, in call order, and its [`Pending`] resolves when the
 //! change is durable. Looks are answered from shared state without passing the shard's thread where that is possible.
 
+mod lease;
 mod look;
 
 use std::future::Future;
@@ -154,7 +155,10 @@ impl Session {
     /// # Errors
     /// See [`LeaseError`]. An empty vector is a normal answer.
     pub async fn lease(&self, ask: LeaseAsk) -> Result<Vec<Leased>, LeaseError> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Consume, ask.queue) {
+            return Err(LeaseError::Denied);
+        }
+        lease::lease(&self.inner, ask).await
     }
 
     /// Settles leases of one queue; one result for each, in order. An ack or dead-letter move is durable when answered.
@@ -163,7 +167,10 @@ impl Session {
         queue: QueueId,
         outcomes: Vec<(LeaseId, Outcome)>,
     ) -> Pending<Result<Vec<Result<(), SettleError>>, SettleError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Consume, queue) {
+            return refused(SettleError::Denied);
+        }
+        self.ask(|reply| Command::Settle { queue, outcomes, reply })
     }
 
     /// How full a queue is.
@@ -257,12 +264,18 @@ impl Session {
 
     /// Declares a queue. `Exists` if the name is taken, whatever its settings: the frontend compares.
     pub fn create_queue(&self, spec: QueueSpec) -> Pending<Result<QueueId, ChangeError>> {
-        unimplemented!()
+        if !self.may(Action::Manage, &spec.name) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::CreateQueue { spec, reply })
     }
 
     /// Deletes a queue, and its topic if a queue made that and no other queue reads it.
     pub fn delete_queue(&self, queue: QueueId) -> Pending<Result<(), ChangeError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Manage, queue) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::DeleteQueue { queue, reply })
     }
 
     /// Replaces policy and labels of a queue. A shorter or longer visibility timeout holds for later leases.
@@ -272,7 +285,10 @@ impl Session {
         policy: QueuePolicy,
         labels: Labels,
     ) -> Pending<Result<(), ChangeError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Manage, queue) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::SetQueue { queue, policy, labels, reply })
     }
 
     /// Settles everything that is in the queue now, in flight and delayed included. Answers how many.
@@ -311,6 +327,11 @@ impl Session {
     fn may_on_topic(&self, action: Action, topic: TopicId) -> bool {
         let catalog = self.inner.shared.catalog.load();
         catalog.topic_by_id(topic).is_none_or(|topic| self.may(action, &topic.name))
+    }
+
+    fn may_on_queue(&self, action: Action, queue: QueueId) -> bool {
+        let catalog = self.inner.shared.catalog.load();
+        catalog.queue_by_id(queue).is_none_or(|queue| self.may(action, &queue.name))
     }
 
     fn may_on_partition(&self, action: Action, partition: PartitionId) -> bool {

@@ -12,6 +12,7 @@ use crate::Clock;
 use crate::core::{Command, Core};
 use crate::errors::Stopped;
 use crate::inbox::Inbox;
+use crate::reader::Reader;
 
 /// What comes into the thread.
 pub(crate) enum Input {
@@ -28,6 +29,7 @@ pub(crate) struct Shard {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Arc<Inbox<Input>>,
+    pub(crate) reader: Reader,
     /// Told once, if the shard stops by itself.
     pub(crate) failed: watch::Sender<Option<Stopped>>,
 }
@@ -61,6 +63,10 @@ impl Shard {
     /// Hands on what the core has decided.
     fn advance(&mut self) {
         let now = self.clock.now();
+        self.core.tick(now);
+        while let Some(work) = self.core.take_work() {
+            self.reader.ask(work);
+        }
         while let Some(sealed) = self.core.seal(now) {
             let inbox = Arc::clone(&self.inbox);
             let done = move |result| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::Catalog;
+use crate::decoded::DecodedCache;
 use crate::watch::Watch;
 
 /// Published by the core, read by everybody.
@@ -14,6 +15,7 @@ use crate::watch::Watch;
 pub struct Shared {
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) watch: Watch,
+    pub(crate) decoded: DecodedCache,
 }
 
 impl Shared {

@@ -5,9 +5,12 @@
 use duolog_record::{Batch, Offset, PartitionId};
 use tokio::sync::oneshot;
 
-use crate::errors::{AppendError, ChangeError, CursorError, Stopped};
+use super::line::LeaseReply;
+use super::work::Finding;
+use crate::errors::{AppendError, ChangeError, CursorError, SettleError, Stopped};
 use crate::{
-    Appended, CursorMove, GroupCursors, Labels, NewRecord, Published, TopicId, TopicPolicy, TopicSpec,
+    Appended, CursorMove, GroupCursors, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Published, QueueId,
+    QueuePolicy, QueueSpec, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -102,6 +105,63 @@ pub enum Command {
         /// Answered when durable: the start that then holds.
         reply: Reply<Offset, ChangeError>,
     },
+    /// Leases records, or waits in line for some.
+    Lease {
+        /// What is asked for.
+        ask: LeaseAsk,
+        /// Answered when there is something, or the wait is over.
+        reply: LeaseReply,
+    },
+    /// Leases whose receivers went away before they got them.
+    GiveBack {
+        /// Which, all of one queue.
+        leases: Vec<LeaseId>,
+    },
+    /// Leases of records that could not be handed out.
+    Unreceivable {
+        /// Of which queue.
+        queue: QueueId,
+        /// They cannot be decoded.
+        malformed: Vec<LeaseId>,
+        /// The log no longer has them.
+        gone: Vec<LeaseId>,
+    },
+    /// Ends or changes leases.
+    Settle {
+        /// Of which queue.
+        queue: QueueId,
+        /// Which, and what becomes of them.
+        outcomes: Vec<(LeaseId, Outcome)>,
+        /// Answered when what was settled is durable.
+        reply: Reply<Vec<Result<(), SettleError>>, SettleError>,
+    },
+    /// Declares a queue.
+    CreateQueue {
+        /// What.
+        spec: QueueSpec,
+        /// Answered when durable.
+        reply: Reply<QueueId, ChangeError>,
+    },
+    /// Deletes a queue.
+    DeleteQueue {
+        /// Which.
+        queue: QueueId,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
+    /// Replaces policy and labels of a queue.
+    SetQueue {
+        /// Which.
+        queue: QueueId,
+        /// New policy.
+        policy: QueuePolicy,
+        /// New labels.
+        labels: Labels,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
+    /// What a look at the log has found.
+    Found(Finding),
 }
 
 impl Command {
@@ -122,6 +182,12 @@ impl Command {
             Self::CreateTopic { reply, .. } => tell(reply, stopped),
             Self::DeleteTopic { reply, .. } | Self::SetTopic { reply, .. } => tell(reply, stopped),
             Self::Trim { reply, .. } => tell(reply, stopped),
+            Self::Lease { reply, .. } => reply.refuse(stopped.clone().into()),
+            Self::GiveBack { .. } | Self::Unreceivable { .. } => {}
+            Self::Settle { reply, .. } => tell(reply, stopped),
+            Self::CreateQueue { reply, .. } => tell(reply, stopped),
+            Self::DeleteQueue { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
+            Self::Found(finding) => finding.refuse(stopped),
         }
     }
 }

@@ -14,17 +14,20 @@ use duolog_storage::{Durability, Log, ReadLimit};
 use super::cursors::{self, Cursors};
 use super::producers::{ProducerState, Producers};
 use super::rounds::Rounds;
+use super::queues::Queues;
 use super::sequencer::Sequencer;
+use super::verdict::Verdict;
 use super::written::{queue_of, topic_of};
 use super::{Core, Counters};
 use crate::errors::Stopped;
+use crate::ledger::LedgerState;
 use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
 use crate::seed::Seed;
 use crate::shared::Shared;
 use crate::state::{
     BrokerValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord, TopicValue, Value,
 };
-use crate::{Catalog, QueueId, TopicId};
+use crate::{Catalog, Now, QueueId, TopicId};
 
 /// The state as the records of the state partition add up to it.
 #[derive(Default)]
@@ -36,6 +39,7 @@ pub(super) struct Fold {
     producers: Producers,
     /// Bytes of the state partition.
     tail_bytes: u64,
+    ledgers: BTreeMap<u64, LedgerState>,
 }
 
 impl Fold {
@@ -52,6 +56,10 @@ impl Fold {
             (Owner::Topic(id), None) => drop(self.topics.remove(id)),
             (Owner::Queue(id), Some(Value::Queue(value))) => drop(self.queues.insert(*id, value)),
             (Owner::Queue(id), None) => drop(self.queues.remove(id)),
+            (Owner::Ledger(id), Some(Value::Ledger(changes))) => {
+                self.ledgers.entry(*id).or_default().apply(&changes);
+            }
+            (Owner::Ledger(id), None) => drop(self.ledgers.remove(id)),
             (Owner::Cursor(group, partition), Some(Value::Cursor(value))) => {
                 self.cursors.set(group, PartitionId(*partition), cursors::from_value(value));
             }
@@ -132,8 +140,13 @@ impl Core {
     ///
     /// # Errors
     /// `Stopped` if the state cannot be read: damaged, or written by a newer version.
-    pub fn recover(log: &dyn Log, options: &CoreOptions, shared: Arc<Shared>) -> Result<Self, Stopped> {
-        let fold = read_state(log)
+    pub fn recover(
+        log: &dyn Log,
+        now: Now,
+        options: &CoreOptions,
+        shared: Arc<Shared>,
+    ) -> Result<Self, Stopped> {
+        let mut fold = read_state(log)
             .map_err(|reason| Stopped { reason: format!("the broker's state cannot be read: {reason}") })?;
         fold.check(log).map_err(|reason| Stopped {
             reason: format!(
@@ -147,9 +160,11 @@ impl Core {
             next_producer: broker.as_ref().map_or(1, |it| it.next_producer),
         };
         let mut core = Self::empty(options, log.incarnation(), counters, shared);
+        let ledgers = std::mem::take(&mut fold.ledgers);
         core.take_fold(fold);
         core.take_bounds(log);
         core.forget_lost();
+        core.recover_queues(now, log, ledgers);
         if let Some(broker) = broker
             && !(broker.clean && broker.incarnation.checked_add(1) == Some(log.incarnation()))
         {
@@ -173,6 +188,7 @@ impl Core {
             partitions: BTreeMap::new(),
             producers: Producers::default(),
             cursors: Cursors::default(),
+            queues: Queues::default(),
             incarnation,
             appends: super::appends::Appends::default(),
             dirty: std::collections::BTreeSet::new(),
@@ -254,6 +270,7 @@ impl Core {
     /// The next commit says that this run ended in order; nothing may follow it.
     pub fn end(&mut self) {
         self.clean = true;
+        self.queues.stop(&Verdict::Durable);
         self.dirty.insert(Owner::Broker);
     }
 
@@ -264,5 +281,6 @@ impl Core {
             && self.appends.is_empty()
             && self.changes.is_empty()
             && self.dirty.is_empty()
+            && self.queues.lazy.is_empty()
     }
 }

@@ -7,6 +7,8 @@ mod frame;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use duolog_record::{Batch, PartitionId, Producer, TimestampType};
 use duolog_storage::{Commit, LogError, Target, Trim};
 
@@ -19,10 +21,11 @@ use super::producers::Sequenced;
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{AppendError, Stopped};
 use crate::limits::{
-    DISK_FULL_RETRY_MS, GROUP_APPENDS, GROUP_BYTES, GROUPS_IN_FLIGHT, SECOND_GROUP_BYTES, STATE_CURSOR_BYTES,
+    DISK_FULL_RETRY_MS, GROUP_APPENDS, GROUP_BYTES, GROUPS_IN_FLIGHT, LAZY_MS, SECOND_GROUP_BYTES,
+    STATE_CURSOR_BYTES,
 };
 use crate::state::{Owner, STATE_PARTITION};
-use crate::{Appended, Now, Published, TopicId};
+use crate::{Appended, Monotonic, Now, Published, QueueId, TopicId};
 
 /// A group on its way to the log.
 pub struct Sealed {
@@ -66,7 +69,9 @@ impl Core {
         if self.retry_at.is_some_and(|at| at > now.monotonic) {
             return false;
         }
-        !self.appends.is_empty() || !self.changes.is_empty() || !self.dirty.is_empty()
+        let is_due = |since: Monotonic| since.plus_ms(LAZY_MS) <= now.monotonic || self.clean;
+        let lazy_is_due = self.lazy_since.is_some_and(is_due);
+        lazy_is_due || !self.appends.is_empty() || !self.changes.is_empty() || !self.dirty.is_empty()
     }
 
     fn seal_appends(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
@@ -172,7 +177,13 @@ impl Core {
     /// Writes the state of everything dirty behind what was carried over.
     fn seal_state(&mut self, frame: &mut Frame, group: &mut Group) {
         let mut cursor_bytes = 0;
+        let lazy = std::mem::take(&mut self.queues.lazy);
+        self.dirty.extend(lazy.iter().map(|id| Owner::Ledger(id.0)));
         for owner in std::mem::take(&mut self.dirty) {
+            if let Owner::Ledger(id) = owner {
+                self.ledger_records(QueueId(id), &mut group.changes.records);
+                continue;
+            }
             let is_cursor = matches!(owner, Owner::Cursor(..));
             if is_cursor && cursor_bytes >= STATE_CURSOR_BYTES {
                 self.dirty.insert(owner);
@@ -223,7 +234,7 @@ impl Core {
             Ok(()) => {
                 if let Some(group) = self.in_flight.remove(index) {
                     self.carried &= self.in_flight.iter().any(|it| it.refused);
-                    self.show(group);
+                    self.show(now, group);
                 }
             }
             Err(LogError::DiskFull { bytes, directory }) => {
@@ -242,14 +253,16 @@ impl Core {
     }
 
     /// Makes a durable group visible, then answers.
-    fn show(&mut self, mut group: Group) {
+    fn show(&mut self, now: Now, mut group: Group) {
         self.stats.group_commits += 1;
         self.stats.records_appended += group.appended.records;
         self.stats.bytes_appended += group.appended.bytes;
+        let mut touched = BTreeSet::new();
         for (partition, span) in &group.appended.spans {
             if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.durable = span.base.plus(u64::from(span.offsets));
             }
+            self.queue_appended(*partition, span, &mut touched);
         }
         self.show_catalog(&mut group);
         for partition in group.firsts.keys() {
@@ -258,6 +271,9 @@ impl Core {
             }
         }
         group.answer_all(&Verdict::Durable);
+        for queue in touched {
+            self.settle_down(now, queue);
+        }
     }
 
     fn show_catalog(&self, group: &mut Group) {

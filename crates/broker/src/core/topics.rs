@@ -129,6 +129,12 @@ impl Core {
 
     /// Takes a topic away with all that hangs on it; false if there is none.
     pub(super) fn remove_topic(&mut self, id: TopicId) -> bool {
+        if self.catalog.topic_by_id(id).is_none() {
+            return false;
+        }
+        for queue in self.queues.on(id).to_vec() {
+            self.remove_queue(queue);
+        }
         let Some(topic) = self.catalog.remove_topic(id) else {
             return false;
         };
@@ -190,8 +196,9 @@ impl Core {
         if start > sequencer.start {
             sequencer.start = start;
             self.changes.trims.push(Trim::Start { partition, start });
+            self.queue_start_moved(partition, start);
         }
-        Some(sequencer.start)
+        self.partitions.get(&partition).map(|it| it.start)
     }
 
     /// Notes the catalog as it is now in what the next group will show.

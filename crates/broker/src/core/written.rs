@@ -18,6 +18,7 @@ impl Core {
             Owner::Queue(id) => {
                 self.catalog.queue_by_id(QueueId(*id)).map(|it| Value::Queue(queue_value(it)))
             }
+            // Ledgers write changes: see `ledger_records`.
             Owner::Ledger(_) => None,
             Owner::Cursor(group, partition) => {
                 let cursor = self.cursors.get(group, PartitionId(*partition));

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::LedgerChanges;
+
 /// Format version of a value, its first byte.
 const VERSION: u8 = 1;
 
@@ -17,6 +19,8 @@ pub(crate) enum Value {
     Queue(QueueValue),
     Cursor(CursorValue),
     Producer(ProducerValue),
+    /// Changes of a ledger, or a piece of its snapshot.
+    Ledger(LedgerChanges),
 }
 
 /// Counters of identities, and how the last run ended.

@@ -1,0 +1,208 @@
+//! Queues: declared, changed, deleted.
+
+use duolog_record::{Offset, PartitionId, TimestampType};
+
+use super::Core;
+use super::command::Reply;
+use super::topics::{check_labels, check_name};
+use super::verdict::{Verdict, when_durable};
+use crate::errors::{ChangeError, LeaseError};
+use crate::ledger::Ledger;
+use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
+use crate::state::Owner;
+use crate::{
+    Keep, Labels, Now, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy, TopicSpec,
+};
+
+fn invalid(what: &'static str, why: &str) -> ChangeError {
+    ChangeError::Invalid { what, why: why.to_owned() }
+}
+
+fn no_queue() -> ChangeError {
+    ChangeError::NotFound("the queue".to_owned())
+}
+
+fn check_policy(name: &str, policy: &QueuePolicy) -> Result<(), ChangeError> {
+    if policy.visibility_timeout_ms > VISIBILITY_MS {
+        return Err(invalid("visibility_timeout_ms", "it is more than 12 hours"));
+    }
+    if policy.attempts_max == Some(0) {
+        return Err(invalid("attempts_max", "it is 0"));
+    }
+    if policy.in_flight_max == 0 {
+        return Err(invalid("in_flight_max", "it is 0"));
+    }
+    if policy.delay_ms != 0 {
+        return Err(invalid("delay_ms", "delayed messages are not supported yet"));
+    }
+    if policy.message_bytes_max as usize > GROUP_BYTES {
+        return Err(invalid("message_bytes_max", "it is more than one commit takes (16 MiB)"));
+    }
+    if let Some(dead_letter) = &policy.dead_letter {
+        check_name("dead_letter", dead_letter)?;
+        if dead_letter == name {
+            return Err(invalid("dead_letter", "a queue cannot be its own dead-letter queue"));
+        }
+    }
+    Ok(())
+}
+
+/// The topic that a queue makes for itself.
+fn own_topic(spec: &QueueSpec, name: &str) -> TopicSpec {
+    // The lengths and headers around a message need room beside it.
+    let batch_bytes_max = spec.policy.message_bytes_max.saturating_mul(2).max(TOPIC_BATCH_BYTES_MIN);
+    TopicSpec {
+        namespace: spec.namespace.clone(),
+        name: name.to_owned(),
+        partitions: 1,
+        policy: TopicPolicy {
+            keep: Keep::UntilSettled { after: 0 },
+            retention_ms: None,
+            retention_bytes: None,
+            batch_bytes_max: batch_bytes_max.min(u32::try_from(GROUP_BYTES).unwrap_or(u32::MAX)),
+            timestamps: TimestampType::Create,
+            durability: None,
+        },
+        labels: Labels::new(),
+    }
+}
+
+impl Core {
+    pub(super) fn create_queue(&mut self, now: Now, spec: QueueSpec, reply: Reply<QueueId, ChangeError>) {
+        match self.check_queue(&spec).and_then(|topic| self.add_queue(now, spec, topic)) {
+            Ok(id) => {
+                self.answer_when_durable(when_durable(reply, id));
+                self.settle_down(now, id);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The topic that the queue is to read, if it exists.
+    fn check_queue(&self, spec: &QueueSpec) -> Result<Option<TopicId>, ChangeError> {
+        check_name("namespace", &spec.namespace)?;
+        check_name("name", &spec.name)?;
+        check_labels(&spec.labels)?;
+        check_policy(&spec.name, &spec.policy)?;
+        if self.catalog.queue(&spec.namespace, &spec.name).is_some() {
+            return Err(ChangeError::Exists(spec.name.clone()));
+        }
+        if self.queues.is_full() {
+            return Err(ChangeError::OverLimit("the broker holds as many queues as it may"));
+        }
+        let name = spec.topic.as_deref().unwrap_or(&spec.name);
+        match self.catalog.topic(&spec.namespace, name) {
+            Some(topic) => Ok(Some(topic.id)),
+            None => self.check_topic(&own_topic(spec, name)).map(|()| None),
+        }
+    }
+
+    fn add_queue(
+        &mut self,
+        now: Now,
+        spec: QueueSpec,
+        topic: Option<TopicId>,
+    ) -> Result<QueueId, ChangeError> {
+        let topic = topic.unwrap_or_else(|| {
+            let own = own_topic(&spec, spec.topic.as_deref().unwrap_or(&spec.name));
+            self.add_topic(now, own, true)
+        });
+        let floors = self.floors(topic, spec.start)?;
+        let id = QueueId(self.counters.next_queue);
+        self.counters.next_queue += 1;
+        let mut ledger = Ledger::new(&floors, self.incarnation);
+        for &(partition, _) in &floors {
+            if let Some(sequencer) = self.partitions.get(&partition) {
+                ledger.set_end(partition, sequencer.durable);
+            }
+        }
+        self.queues.insert(id, topic, ledger);
+        let QueueSpec { namespace, name, policy, labels, .. } = spec;
+        let (created_at, modified_at) = (now.wall, now.wall);
+        self.catalog.put_queue(Queue { id, namespace, name, topic, policy, created_at, modified_at, labels });
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
+        Ok(id)
+    }
+
+    /// Where a queue begins in each partition of its topic.
+    fn floors(&self, topic: TopicId, start: Start) -> Result<Vec<(PartitionId, Offset)>, ChangeError> {
+        let topic =
+            self.catalog.topic_by_id(topic).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
+        let floor = |partition: &PartitionId| {
+            let sequencer = self.partitions.get(partition)?;
+            let floor = match start {
+                Start::Earliest => sequencer.start,
+                // What is in flight may still be refused, and its offset given to something else.
+                Start::Latest | Start::Time(_) => sequencer.durable,
+                Start::Offset(offset) => offset.clamp(sequencer.start, sequencer.durable),
+            };
+            Some((*partition, floor))
+        };
+        Ok(topic.partitions.iter().filter_map(floor).collect())
+    }
+
+    pub(super) fn delete_queue(&mut self, id: QueueId, reply: Reply<(), ChangeError>) {
+        let Some(topic) = self.remove_queue(id) else {
+            drop(reply.send(Err(no_queue())));
+            return;
+        };
+        let is_orphan = |it: &Topic| it.made_by_queue && self.queues.on(topic).is_empty();
+        if self.catalog.topic_by_id(topic).is_some_and(|it| is_orphan(it)) {
+            self.remove_topic(topic);
+        }
+        self.answer_when_durable(when_durable(reply, ()));
+    }
+
+    /// Takes a queue away and tells those who wait for it; gives the topic that it read.
+    pub(super) fn remove_queue(&mut self, id: QueueId) -> Option<TopicId> {
+        let queue = self.catalog.remove_queue(id)?;
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
+        if let Some(mut state) = self.queues.remove(id) {
+            for waiter in state.line.take_all() {
+                self.answer_when_durable(Box::new(move |verdict| {
+                    waiter.reply.refuse(match verdict {
+                        Verdict::Stopped(stopped) => stopped.clone().into(),
+                        Verdict::Durable | Verdict::DiskFull => LeaseError::NotFound,
+                    });
+                }));
+            }
+        }
+        Some(queue.topic)
+    }
+
+    pub(super) fn set_queue(
+        &mut self,
+        now: Now,
+        id: QueueId,
+        policy: QueuePolicy,
+        labels: Labels,
+        reply: Reply<(), ChangeError>,
+    ) {
+        match self.change_queue(now, id, policy, labels) {
+            Ok(()) => {
+                self.answer_when_durable(when_durable(reply, ()));
+                self.settle_down(now, id);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn change_queue(
+        &mut self,
+        now: Now,
+        id: QueueId,
+        policy: QueuePolicy,
+        labels: Labels,
+    ) -> Result<(), ChangeError> {
+        let known = self.catalog.queue_by_id(id).ok_or_else(no_queue)?;
+        check_policy(&known.name, &policy)?;
+        check_labels(&labels)?;
+        let queue = Queue { policy, labels, modified_at: now.wall, ..Queue::clone(known) };
+        self.catalog.put_queue(queue);
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Queue(id.0)]);
+        Ok(())
+    }
+}

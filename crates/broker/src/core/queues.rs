@@ -1,0 +1,323 @@
+//! The queues of a shard: each a ledger, the receivers that wait for it, and the looks at the log that it waits for.
+//!
+//! Invariant: after every change of a queue [`Core::settle_down`] has run: nobody waits for what is available, and the
+//! queue's timer stands at its next deadline.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use duolog_record::{Offset, PartitionId};
+use duolog_storage::{Log, Span};
+
+use super::Core;
+use super::line::Line;
+use super::verdict::Verdict;
+use super::work::Work;
+use crate::ledger::{Ledger, LedgerSpan, LedgerState};
+use crate::limits::{LOOK_RETRY_MS, QUEUES};
+use crate::state::{Owner, StateRecord, Value};
+use crate::{Monotonic, Now, QueueId, TopicId};
+
+/// A queue's life in memory.
+pub(super) struct QueueState {
+    pub(super) topic: TopicId,
+    pub(super) ledger: Ledger,
+    pub(super) line: Line,
+    /// Partitions whose window is being read.
+    looking: BTreeSet<PartitionId>,
+    /// Partitions that could not be read, and when to try again.
+    unreadable: BTreeMap<PartitionId, Monotonic>,
+    /// Records that could not be decoded, since the start.
+    pub(super) malformed: u64,
+    /// Where it stands in `Queues::timers`.
+    timer: Option<Monotonic>,
+}
+
+impl QueueState {
+    fn new(topic: TopicId, ledger: Ledger) -> Self {
+        Self {
+            topic,
+            ledger,
+            line: Line::default(),
+            looking: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+            malformed: 0,
+            timer: None,
+        }
+    }
+
+    /// More may become available without anybody's doing.
+    pub(super) fn is_looking(&self) -> bool {
+        !self.looking.is_empty()
+    }
+
+    fn next_deadline(&self) -> Option<Monotonic> {
+        let line = if self.is_looking() { None } else { self.line.next_deadline() };
+        let retry = self.unreadable.values().min().copied();
+        [self.ledger.next_deadline(), line, retry].into_iter().flatten().min()
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Queues {
+    states: BTreeMap<QueueId, QueueState>,
+    by_topic: BTreeMap<TopicId, Vec<QueueId>>,
+    timers: BTreeSet<(Monotonic, QueueId)>,
+    /// Ledgers with changes that nobody waits for.
+    pub(super) lazy: BTreeSet<QueueId>,
+    /// Looks at the log that are to be made elsewhere.
+    pub(super) work: VecDeque<Work>,
+}
+
+impl Queues {
+    pub(super) fn get(&self, id: QueueId) -> Option<&QueueState> {
+        self.states.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut QueueState> {
+        self.states.get_mut(&id)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.states.len() >= QUEUES
+    }
+
+    pub(super) fn ids(&self) -> Vec<QueueId> {
+        self.states.keys().copied().collect()
+    }
+
+    /// The queues that read a topic.
+    pub(super) fn on(&self, topic: TopicId) -> &[QueueId] {
+        self.by_topic.get(&topic).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn insert(&mut self, id: QueueId, topic: TopicId, ledger: Ledger) {
+        self.states.insert(id, QueueState::new(topic, ledger));
+        self.by_topic.entry(topic).or_default().push(id);
+    }
+
+    pub(super) fn remove(&mut self, id: QueueId) -> Option<QueueState> {
+        let state = self.states.remove(&id)?;
+        if let Some(timer) = state.timer {
+            self.timers.remove(&(timer, id));
+        }
+        self.lazy.remove(&id);
+        if let Some(others) = self.by_topic.get_mut(&state.topic) {
+            others.retain(|&other| other != id);
+            if others.is_empty() {
+                self.by_topic.remove(&state.topic);
+            }
+        }
+        Some(state)
+    }
+
+    /// The shard ends: nobody waits any longer.
+    pub(super) fn stop(&mut self, verdict: &Verdict) {
+        for (&id, state) in &mut self.states {
+            for waiter in state.line.take_all() {
+                match verdict {
+                    Verdict::Stopped(stopped) => waiter.reply.refuse(stopped.clone().into()),
+                    Verdict::Durable | Verdict::DiskFull => waiter.reply.nothing(id),
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Takes off the timers that are over; each is set anew by `settle_down`.
+    fn take_due(&mut self, now: Monotonic) -> Vec<QueueId> {
+        let mut due = Vec::new();
+        while let Some(&(at, id)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(state) = self.states.get_mut(&id) {
+                state.timer = None;
+            }
+            due.push(id);
+        }
+        due
+    }
+
+    fn set_timer(&mut self, id: QueueId) {
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
+        let next = state.next_deadline();
+        if state.timer == next {
+            return;
+        }
+        if let Some(timer) = std::mem::replace(&mut state.timer, next) {
+            self.timers.remove(&(timer, id));
+        }
+        if let Some(next) = next {
+            self.timers.insert((next, id));
+        }
+    }
+
+    /// Asks for what the windows of a queue lack.
+    fn look_ahead(&mut self, id: QueueId, until: impl Fn(PartitionId) -> Option<Offset>) {
+        let Some(state) = self.states.get_mut(&id) else {
+            return;
+        };
+        for (partition, from, count) in state.ledger.needs_window() {
+            if state.looking.contains(&partition) || state.unreadable.contains_key(&partition) {
+                continue;
+            }
+            let Some(until) = until(partition) else {
+                continue;
+            };
+            state.looking.insert(partition);
+            self.work.push_back(Work::Spans { queue: id, partition, from, count, until });
+        }
+    }
+}
+
+impl Core {
+    /// Looks at the log that are to be made on another thread; each finding comes back as a command.
+    pub fn take_work(&mut self) -> Option<Work> {
+        self.queues.work.pop_front()
+    }
+
+    /// Does what is due: ends leases and delays, answers receivers that have waited long enough.
+    pub fn tick(&mut self, now: Now) {
+        if self.stopped.is_some() {
+            return;
+        }
+        for id in self.queues.take_due(now.monotonic) {
+            if let Some(state) = self.queues.get_mut(id) {
+                state.unreadable.retain(|_, retry| *retry > now.monotonic);
+                // What ends by its time is not written: it follows from what was.
+                state.ledger.expire(now);
+            }
+            self.settle_down(now, id);
+        }
+    }
+
+    /// Gives out what can be given out, asks for what is missing, and sets the timer.
+    pub(super) fn settle_down(&mut self, now: Now, id: QueueId) {
+        self.serve(now, id);
+        self.look_ahead(id);
+        self.dismiss(now, id);
+        self.queues.set_timer(id);
+    }
+
+    fn look_ahead(&mut self, id: QueueId) {
+        let partitions = &self.partitions;
+        self.queues.look_ahead(id, |partition| partitions.get(&partition).map(|it| it.durable));
+    }
+
+    /// A commit is durable: the queues on the partition have something new.
+    pub(super) fn queue_appended(
+        &mut self,
+        partition: PartitionId,
+        span: &Span,
+        touched: &mut BTreeSet<QueueId>,
+    ) {
+        let Some(sequencer) = self.partitions.get(&partition) else {
+            return;
+        };
+        let topic = sequencer.topic;
+        let ids = self.queues.by_topic.get(&topic).map_or(&[][..], Vec::as_slice);
+        for id in ids {
+            if let Some(state) = self.queues.states.get_mut(id) {
+                state.ledger.appended(partition, ledger_span(span));
+                touched.insert(*id);
+            }
+        }
+    }
+
+    /// A partition's start has moved up: what lay below is no longer delivered.
+    pub(super) fn queue_start_moved(&mut self, partition: PartitionId, start: Offset) {
+        let Some(sequencer) = self.partitions.get(&partition) else {
+            return;
+        };
+        for id in self.queues.on(sequencer.topic).to_vec() {
+            if let Some(state) = self.queues.get_mut(id) {
+                state.ledger.start_moved(partition, start);
+                self.queues.lazy.insert(id);
+            }
+        }
+    }
+
+    /// What was found for a window.
+    pub(super) fn found_spans(
+        &mut self,
+        now: Now,
+        id: QueueId,
+        partition: PartitionId,
+        from: Offset,
+        found: Result<(Vec<Span>, Offset), duolog_storage::ReadError>,
+    ) {
+        let start = self.partitions.get(&partition).map(|it| it.start);
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        state.looking.remove(&partition);
+        match found {
+            Ok((spans, to)) => {
+                let spans: Vec<LedgerSpan> = spans.iter().map(ledger_span).collect();
+                state.ledger.extend_window(partition, from, &spans, to);
+            }
+            Err(duolog_storage::ReadError::OutOfRange { .. }) if start.is_some_and(|start| from < start) => {
+                state.ledger.start_moved(partition, start.unwrap_or(from));
+            }
+            Err(error) => {
+                tracing::warn!(queue = id.0, %partition, %error, "a queue cannot look ahead");
+                state.unreadable.insert(partition, now.monotonic.plus_ms(LOOK_RETRY_MS));
+            }
+        }
+        self.settle_down(now, id);
+    }
+
+    /// Something in a queue's ledger has changed that nobody waits for.
+    pub(super) fn note_lazy(&mut self, now: Now, id: QueueId) {
+        self.queues.lazy.insert(id);
+        self.lazy_since.get_or_insert(now.monotonic);
+    }
+
+    /// What has changed in a ledger, or that it is gone.
+    pub(super) fn ledger_records(&mut self, id: QueueId, records: &mut Vec<StateRecord>) {
+        let owner = Owner::Ledger(id.0);
+        match self.queues.get_mut(id) {
+            Some(state) => {
+                while let Some(changes) = state.ledger.take_changes() {
+                    let value = Some(Value::Ledger(changes).encode());
+                    records.push(StateRecord { owner: owner.clone(), value });
+                }
+            }
+            None => records.push(StateRecord { owner, value: None }),
+        }
+    }
+
+    /// The ledgers of the queues in the catalog, as they were written.
+    pub(super) fn recover_queues(
+        &mut self,
+        now: Now,
+        log: &dyn Log,
+        mut ledgers: BTreeMap<u64, LedgerState>,
+    ) {
+        let queues: Vec<_> = self.catalog.queues.values().cloned().collect();
+        for queue in queues {
+            let state = ledgers.remove(&queue.id.0).unwrap_or_default();
+            let partitions = self.catalog.topic_by_id(queue.topic).map_or(&[][..], |it| &it.partitions);
+            let bounds: Vec<_> = partitions
+                .iter()
+                .filter_map(|partition| Some((*partition, self.partitions.get(partition)?)))
+                .map(|(partition, it)| (partition, it.start..it.durable))
+                .collect();
+            let ledger = Ledger::recover(state, &bounds, now, log.incarnation());
+            self.queues.insert(queue.id, queue.topic, ledger);
+            self.settle_down(now, queue.id);
+        }
+    }
+}
+
+/// What a ledger knows of a batch.
+fn ledger_span(span: &Span) -> LedgerSpan {
+    // There are no control batches until there are transactions.
+    LedgerSpan { base: span.base, offsets: span.offsets, append_time: span.append_time, skip: false }
+}
