@@ -10,6 +10,7 @@ mod appends;
 mod check;
 mod command;
 mod cursors;
+mod dead_letter;
 mod declare;
 mod group;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use crate::state::Owner;
 use crate::{Catalog, Monotonic, Now};
 
 pub use self::command::{Command, Reply};
+pub use self::dead_letter::DeadFound;
 pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
 pub use self::sealing::Sealed;

@@ -21,17 +21,17 @@ pub(crate) struct Decoded {
     partition: PartitionId,
     base: Offset,
     end: Offset,
-    /// In order of offsets; if `error` is set, those before the damage.
+    /// In order of offsets; if it is malformed, those before the damage.
     records: Vec<Record>,
-    /// Why the rest cannot be decoded.
-    error: Option<String>,
+    /// The rest cannot be decoded.
+    is_malformed: bool,
 }
 
 /// What is known of one offset of a batch.
 pub(crate) enum Found<'a> {
     Record(&'a Record),
     /// The batch is nonsense here, although its checksum holds.
-    Malformed(&'a str),
+    Malformed,
     /// The batch has no record of this offset.
     Hole,
 }
@@ -40,7 +40,8 @@ impl Decoded {
     /// Opens a stored batch; never fails, but remembers where it had to stop.
     pub(crate) fn open(partition: PartitionId, stored: &StoredBatch) -> Self {
         let end = stored.base.plus(u64::from(stored.offsets));
-        let mut decoded = Self { partition, base: stored.base, end, records: Vec::new(), error: None };
+        let mut decoded =
+            Self { partition, base: stored.base, end, records: Vec::new(), is_malformed: false };
         let records = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
             .and_then(|batch| batch.records(stored.base, DECODED_BATCH_BYTES));
         match records {
@@ -48,11 +49,11 @@ impl Decoded {
                 for record in records {
                     match record {
                         Ok(record) => decoded.records.push(record),
-                        Err(error) => decoded.error = Some(error.to_string()),
+                        Err(_) => decoded.is_malformed = true,
                     }
                 }
             }
-            Err(error) => decoded.error = Some(error.to_string()),
+            Err(_) => decoded.is_malformed = true,
         }
         decoded
     }
@@ -65,10 +66,8 @@ impl Decoded {
     pub(crate) fn find(&self, offset: Offset) -> Found<'_> {
         match self.records.binary_search_by_key(&offset, |record| record.offset) {
             Ok(index) => Found::Record(&self.records[index]),
-            Err(_) => match &self.error {
-                Some(error) if self.first_malformed() <= offset => Found::Malformed(error),
-                Some(_) | None => Found::Hole,
-            },
+            Err(_) if self.is_malformed && self.first_malformed() <= offset => Found::Malformed,
+            Err(_) => Found::Hole,
         }
     }
 

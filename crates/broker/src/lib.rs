@@ -9,6 +9,7 @@ pub mod clock;
 pub mod core;
 mod decoded;
 pub mod errors;
+pub mod headers;
 mod inbox;
 pub mod ledger;
 pub mod limits;

@@ -33,6 +33,12 @@ pub const LOOK_RETRY_MS: u64 = 1_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic
 /// takes their batches too. Source: Kafka `message.max.bytes`.
 pub const TOPIC_BATCH_BYTES_MIN: u32 = 1_048_588;
+/// Dead records that one look reads.
+pub const DEAD_LOOK_RECORDS: usize = 256;
+/// Bytes of batches after which such a look leaves the rest to the next.
+pub const DEAD_LOOK_BYTES: usize = 4 << 20;
+/// Bytes of dead records that one commit moves, beside its appends: small enough that both fit into one commit.
+pub const MOVE_BYTES: usize = 8 << 20;
 /// Groups: bytes of bodies that one group commit takes; the rest waits for the next. A quarter of what a commit may
 /// hold, so that the state and one largest batch still fit beside it.
 pub const GROUP_BYTES: usize = 16 << 20;

@@ -6,7 +6,7 @@ use super::Core;
 use super::command::Reply;
 use super::topics::{check_labels, check_name};
 use super::verdict::{Verdict, when_durable};
-use crate::errors::{ChangeError, LeaseError};
+use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Ledger;
 use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
 use crate::state::Owner;
@@ -159,6 +159,7 @@ impl Core {
         let queue = self.catalog.remove_queue(id)?;
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
+        self.abandon_dead(id, &Err(SettleError::NotFound));
         if let Some(mut state) = self.queues.remove(id) {
             for waiter in state.line.take_all() {
                 self.answer_when_durable(Box::new(move |verdict| {

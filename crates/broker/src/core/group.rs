@@ -9,6 +9,7 @@ use std::sync::Arc;
 use duolog_record::{Offset, PartitionId};
 use duolog_storage::{Span, Trim};
 
+use super::dead_letter::Copy;
 use super::producers::{ProducerKey, ProducerState};
 use super::verdict::{Answer, Verdict};
 use crate::Catalog;
@@ -20,6 +21,8 @@ pub(super) struct Changes {
     /// State records in order; later ones win.
     pub(super) records: Vec<StateRecord>,
     pub(super) trims: Vec<Trim>,
+    /// Copies of dead records whose sources `records` settles.
+    pub(super) moves: Vec<Copy>,
     pub(super) answers: Vec<Answer>,
     /// The catalog to show once durable.
     pub(super) catalog: Option<Arc<Catalog>>,
@@ -29,13 +32,18 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.trims.is_empty() && self.answers.is_empty() && self.catalog.is_none()
+        self.records.is_empty()
+            && self.trims.is_empty()
+            && self.moves.is_empty()
+            && self.answers.is_empty()
+            && self.catalog.is_none()
     }
 
     /// Puts what came later behind.
     pub(super) fn extend(&mut self, later: Self) {
         self.records.extend(later.records);
         self.trims.extend(later.trims);
+        self.moves.extend(later.moves);
         self.answers.extend(later.answers);
         self.removed.extend(later.removed);
         if later.catalog.is_some() {

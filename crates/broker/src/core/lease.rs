@@ -5,10 +5,11 @@
 
 use super::Core;
 use super::command::Reply;
+use super::dead_letter::Reason;
 use super::line::{LeaseReply, Waiter, lease_id};
 use super::verdict::when_durable;
 use crate::errors::{LeaseError, SettleError};
-use crate::ledger::{Grant, Settled};
+use crate::ledger::{DeadRecord, Grant, LeaseResult, Settled};
 use crate::limits::LEASES_MAX;
 use crate::state::Owner;
 use crate::{LeaseAsk, LeaseId, Now, Outcome, Queue, QueueId};
@@ -42,6 +43,7 @@ impl Core {
 
     /// Leases to the first in line; false if there is none, or nothing for it.
     fn serve_first(&mut self, now: Now, queue: &Queue) -> bool {
+        let dead_letter_exists = self.dead_letter_topic(queue).is_some();
         let Some(state) = self.queues.get_mut(queue.id) else {
             return false;
         };
@@ -52,23 +54,32 @@ impl Core {
             return false;
         }
         let visibility_ms = waiter.visibility_ms.unwrap_or(queue.policy.visibility_timeout_ms);
-        let result = state.ledger.lease(now, &queue.policy, waiter.count, visibility_ms, false);
-        if result.granted.is_empty() {
-            // What has outlived its time to live made room for a look at what comes behind it.
-            let has_moved = result.expired > 0;
-            if has_moved {
-                self.note_lazy(now, queue.id);
+        let LeaseResult { granted, dead, expired } =
+            state.ledger.lease(now, &queue.policy, waiter.count, visibility_ms, dead_letter_exists);
+        if queue.policy.dead_letter.is_some() && !dead_letter_exists {
+            let attempts_max = queue.policy.attempts_max.unwrap_or(u32::MAX);
+            let overdue = granted.iter().filter(|grant| grant.attempt > attempts_max).count();
+            if overdue > 0 {
+                state.note_undeliverable(queue.id, overdue as u64);
             }
-            return has_moved;
+        } else {
+            state.note_deliverable();
         }
-        let Some(waiter) = state.line.pop_first() else {
-            return false;
-        };
-        if let Err(unwanted) = waiter.reply.grant(queue.id, result.granted) {
+        // What was taken away made room for what comes behind it.
+        let is_going_on = !granted.is_empty() || !dead.is_empty() || expired > 0;
+        if !granted.is_empty()
+            && let Some(waiter) = state.line.pop_first()
+            && let Err(unwanted) = waiter.reply.grant(queue.id, granted)
+        {
             self.undo(queue.id, &unwanted);
         }
-        self.note_lazy(now, queue.id);
-        true
+        for record in dead {
+            self.bury(queue.id, record, Reason::Attempts, None);
+        }
+        if is_going_on {
+            self.note_lazy(now, queue.id);
+        }
+        is_going_on
     }
 
     fn undo(&mut self, id: QueueId, grants: &[Grant]) {
@@ -111,25 +122,43 @@ impl Core {
         }
     }
 
-    /// Receivers could not be given these: they are settled, so that they are not leased over and over.
+    /// Receivers could not be given these: they go where the dead go, so that they are not leased over and over.
     pub(super) fn unreceivable(&mut self, now: Now, id: QueueId, malformed: &[LeaseId], gone: &[LeaseId]) {
+        let target = self.catalog.queue_by_id(id).and_then(|queue| self.dead_letter_topic(queue));
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
-        for &lease in gone.iter().chain(malformed) {
+        for &lease in gone {
             // One that is settled or over needs nothing.
             let _ = state.ledger.settle(now, lease, Outcome::Ack);
         }
-        if !malformed.is_empty() {
-            state.malformed += malformed.len() as u64;
+        let mut dead = Vec::new();
+        for &lease in malformed {
+            match state.ledger.settle(now, lease, Outcome::DeadLetter) {
+                Ok(Settled::WantsDeadLetter(record)) => dead.push(record),
+                Ok(Settled::Acked | Settled::Released | Settled::Extended) | Err(_) => {}
+            }
+        }
+        state.malformed += dead.len() as u64;
+        for record in dead {
             tracing::warn!(
-                queue = id.0,
-                records = malformed.len(),
-                "records that cannot be decoded were settled"
+                queue = id.0, partition = %record.partition, offset = %record.offset, kept = target.is_some(),
+                "a record that cannot be decoded leaves its queue"
             );
+            match target {
+                Some(_) => self.bury(id, record, Reason::Malformed, None),
+                None => self.settle_dead(id, record),
+            }
         }
         self.note_lazy(now, id);
         self.settle_down(now, id);
+    }
+
+    /// There is no place for the dead: the record is settled.
+    fn settle_dead(&mut self, id: QueueId, record: DeadRecord) {
+        if let Some(state) = self.queues.get_mut(id) {
+            state.ledger.moved(record.partition, record.offset);
+        }
     }
 
     pub(super) fn settle(
@@ -144,29 +173,54 @@ impl Core {
             return;
         };
         let mut is_awaited = false;
-        let mut has_changed = false;
+        let mut dead = Vec::new();
         let mut results = Vec::with_capacity(outcomes.len());
-        for (lease, outcome) in outcomes {
+        for (index, (lease, outcome)) in outcomes.into_iter().enumerate() {
             if lease.queue != id {
                 results.push(Err(SettleError::Unknown));
                 continue;
             }
             let settled = state.ledger.settle(now, lease, outcome);
-            has_changed |= settled.is_ok();
             // What was settled before may not be durable yet, and whoever hears so relies on it.
             is_awaited |= matches!(settled, Ok(Settled::Acked) | Err(SettleError::Settled));
+            if let Ok(Settled::WantsDeadLetter(record)) = settled {
+                dead.push((index, record));
+            }
             results.push(settled.map(|_| ()));
         }
-        if has_changed {
+        if results.iter().any(Result::is_ok) {
             self.note_lazy(now, id);
         }
+        self.answer_settled(id, is_awaited, results, dead, reply);
+        self.settle_down(now, id);
+    }
+
+    /// Answers at once, when the acks are durable, or when the dead have been moved.
+    fn answer_settled(
+        &mut self,
+        id: QueueId,
+        is_awaited: bool,
+        results: Vec<Result<(), SettleError>>,
+        dead: Vec<(usize, DeadRecord)>,
+        reply: Reply<Vec<Result<(), SettleError>>, SettleError>,
+    ) {
+        let has_target = self.catalog.queue_by_id(id).is_some_and(|it| it.policy.dead_letter.is_some());
+        if !dead.is_empty() && has_target {
+            let wait = self.queues.moves.wait(results, dead.len(), reply);
+            for (index, record) in dead {
+                self.bury(id, record, Reason::Rejected, Some((wait, index)));
+            }
+            return;
+        }
+        let is_awaited = is_awaited || !dead.is_empty();
+        for (_, record) in dead {
+            self.settle_dead(id, record);
+        }
         if is_awaited {
-            self.queues.lazy.remove(&id);
             self.dirty.insert(Owner::Ledger(id.0));
             self.answer_when_durable(when_durable(reply, results));
         } else {
             drop(reply.send(Ok(results)));
         }
-        self.settle_down(now, id);
     }
 }

@@ -9,6 +9,7 @@ use duolog_record::{Offset, PartitionId};
 use duolog_storage::{Log, Span};
 
 use super::Core;
+use super::dead_letter::{Dead, Moves};
 use super::line::Line;
 use super::verdict::Verdict;
 use super::work::Work;
@@ -26,6 +27,12 @@ pub(super) struct QueueState {
     looking: BTreeSet<PartitionId>,
     /// Partitions that could not be read, and when to try again.
     unreadable: BTreeMap<PartitionId, Monotonic>,
+    /// Records on their way to the dead-letter queue.
+    pub(super) dead: Dead,
+    /// Leases and moves that should have ended in a dead-letter queue that does not exist, since the start.
+    pub(super) undeliverable: u64,
+    /// A warning about that was given.
+    warned: bool,
     /// Records that could not be decoded, since the start.
     pub(super) malformed: u64,
     /// Where it stands in `Queues::timers`.
@@ -40,6 +47,9 @@ impl QueueState {
             line: Line::default(),
             looking: BTreeSet::new(),
             unreadable: BTreeMap::new(),
+            dead: Dead::default(),
+            undeliverable: 0,
+            warned: false,
             malformed: 0,
             timer: None,
         }
@@ -50,10 +60,23 @@ impl QueueState {
         !self.looking.is_empty()
     }
 
+    /// Records should have gone to a dead-letter queue that does not exist.
+    pub(super) fn note_undeliverable(&mut self, id: QueueId, records: u64) {
+        self.undeliverable += records;
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(queue = id.0, "the dead-letter queue does not exist: records stay where they are");
+        }
+    }
+
+    /// The dead-letter queue exists: should it go again, that is worth another warning.
+    pub(super) fn note_deliverable(&mut self) {
+        self.warned = false;
+    }
+
     fn next_deadline(&self) -> Option<Monotonic> {
         let line = if self.is_looking() { None } else { self.line.next_deadline() };
         let retry = self.unreadable.values().min().copied();
-        [self.ledger.next_deadline(), line, retry].into_iter().flatten().min()
+        [self.ledger.next_deadline(), line, retry, self.dead.next_deadline()].into_iter().flatten().min()
     }
 }
 
@@ -67,6 +90,7 @@ pub(super) struct Queues {
     pub(super) lazy: BTreeSet<QueueId>,
     /// Looks at the log that are to be made elsewhere.
     pub(super) work: VecDeque<Work>,
+    pub(super) moves: Moves,
 }
 
 impl Queues {
@@ -192,6 +216,7 @@ impl Core {
                 state.unreadable.retain(|_, retry| *retry > now.monotonic);
                 // What ends by its time is not written: it follows from what was.
                 state.ledger.expire(now);
+                state.dead.tick(now);
             }
             self.settle_down(now, id);
         }
@@ -200,6 +225,7 @@ impl Core {
     /// Gives out what can be given out, asks for what is missing, and sets the timer.
     pub(super) fn settle_down(&mut self, now: Now, id: QueueId) {
         self.serve(now, id);
+        self.look_at_dead(id);
         self.look_ahead(id);
         self.dismiss(now, id);
         self.queues.set_timer(id);

@@ -12,8 +12,7 @@ use std::collections::BTreeSet;
 use duolog_record::{Batch, PartitionId, Producer, TimestampType};
 use duolog_storage::{Commit, LogError, Target, Trim};
 
-use self::frame::Frame;
-pub(super) use self::frame::record_bytes;
+pub(super) use self::frame::{Frame, record_bytes};
 use super::Core;
 use super::appends::{Placed, Waiting};
 use super::group::Group;
@@ -52,6 +51,7 @@ impl Core {
         if !self.carried {
             self.seal_appends(now, &mut frame, &mut group);
         }
+        self.seal_moves(now, &mut frame, &mut group);
         self.seal_state(&mut frame, &mut group);
         self.finish(frame, group)
     }
@@ -71,7 +71,11 @@ impl Core {
         }
         let is_due = |since: Monotonic| since.plus_ms(LAZY_MS) <= now.monotonic || self.clean;
         let lazy_is_due = self.lazy_since.is_some_and(is_due);
-        lazy_is_due || !self.appends.is_empty() || !self.changes.is_empty() || !self.dirty.is_empty()
+        lazy_is_due
+            || !self.queues.moves.is_empty()
+            || !self.appends.is_empty()
+            || !self.changes.is_empty()
+            || !self.dirty.is_empty()
     }
 
     fn seal_appends(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {

@@ -2,11 +2,15 @@
 //!
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
-use duolog_record::{Offset, PartitionId};
-use duolog_storage::{Log, ReadError, Span};
+use bytes::Bytes;
+use duolog_record::{Batch, Offset, PartitionId};
+use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 
 use super::Core;
+use super::dead_letter::DeadFound;
+use crate::decoded::{Decoded, Found};
 use crate::errors::Stopped;
+use crate::limits::DEAD_LOOK_BYTES;
 use crate::{Now, QueueId};
 
 /// A look that is to be made.
@@ -24,6 +28,13 @@ pub enum Work {
         /// What lies behind is none of the queue's business yet.
         until: Offset,
     },
+    /// Records that are to be moved to a dead-letter queue.
+    Dead {
+        /// From which queue.
+        queue: QueueId,
+        /// Which, in rising order.
+        places: Vec<(PartitionId, Offset)>,
+    },
 }
 
 /// What was found.
@@ -39,6 +50,15 @@ pub enum Finding {
         /// The batches, and up to where they are all that there is.
         found: Result<(Vec<Span>, Offset), ReadError>,
     },
+    /// See [`Work::Dead`].
+    Dead {
+        /// From which queue.
+        queue: QueueId,
+        /// What was read.
+        found: Vec<(PartitionId, Offset, DeadFound)>,
+        /// What would have been too much for one look.
+        rest: Vec<(PartitionId, Offset)>,
+    },
 }
 
 impl Work {
@@ -50,6 +70,10 @@ impl Work {
                 let found = spans(log, partition, from, count, until);
                 Finding::Spans { queue, partition, from, found }
             }
+            Self::Dead { queue, places } => {
+                let (found, rest) = dead(log, places);
+                Finding::Dead { queue, found, rest }
+            }
         }
     }
 }
@@ -58,7 +82,7 @@ impl Finding {
     /// Answers that the shard has stopped.
     pub(super) fn refuse(self, _stopped: &Stopped) {
         match self {
-            Self::Spans { .. } => {}
+            Self::Spans { .. } | Self::Dead { .. } => {}
         }
     }
 }
@@ -69,6 +93,7 @@ impl Core {
             Finding::Spans { queue, partition, from, found } => {
                 self.found_spans(now, queue, partition, from, found);
             }
+            Finding::Dead { queue, found, rest } => self.found_dead(now, queue, found, rest),
         }
     }
 }
@@ -86,4 +111,62 @@ fn spans(
     let end = spans.last().map_or(from, |span| span.base.plus(u64::from(span.offsets)));
     let to = if was_all { until.max(end) } else { end };
     Ok((spans, to))
+}
+
+/// Reads records one batch at a time, until it has become too much.
+fn dead(
+    log: &dyn Log,
+    places: Vec<(PartitionId, Offset)>,
+) -> (Vec<(PartitionId, Offset, DeadFound)>, Vec<(PartitionId, Offset)>) {
+    let mut found = Vec::with_capacity(places.len());
+    let mut current: Option<(StoredBatch, Decoded)> = None;
+    let mut bytes = 0;
+    let mut places = places.into_iter();
+    for (partition, offset) in places.by_ref() {
+        if !current.as_ref().is_some_and(|(_, batch)| batch.contains(partition, offset)) {
+            current = match read_one(log, partition, offset) {
+                Ok(stored) => stored.map(|stored| {
+                    bytes += stored.body.len();
+                    let decoded = Decoded::open(partition, &stored);
+                    (stored, decoded)
+                }),
+                Err(error) => {
+                    found.push((partition, offset, DeadFound::Unreadable(error)));
+                    continue;
+                }
+            };
+        }
+        let what = match &current {
+            None => DeadFound::Gone,
+            Some((stored, batch)) => match batch.find(offset) {
+                Found::Record(record) => DeadFound::Record(record.clone()),
+                Found::Malformed => {
+                    DeadFound::Malformed((offset == batch.first_malformed()).then(|| raw(stored)))
+                }
+                Found::Hole => DeadFound::Gone,
+            },
+        };
+        found.push((partition, offset, what));
+        if bytes >= DEAD_LOOK_BYTES {
+            break;
+        }
+    }
+    (found, places.collect())
+}
+
+/// The batch that holds this offset; `None` if it is no longer there.
+fn read_one(log: &dyn Log, partition: PartitionId, offset: Offset) -> Result<Option<StoredBatch>, ReadError> {
+    let limit = ReadLimit { bytes_max: 1, until: offset.plus(1) };
+    match log.read(partition, offset, limit) {
+        Ok(batches) => Ok(batches.into_iter().next()),
+        Err(ReadError::OutOfRange { at, start, .. }) if at < start => Ok(None),
+        Err(ReadError::UnknownPartition(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A stored batch as it was sent.
+fn raw(stored: &StoredBatch) -> Bytes {
+    let prefix = Batch::prefix(stored.base, stored.body.len(), stored.leader_epoch);
+    [&prefix[..], &stored.body[..]].concat().into()
 }

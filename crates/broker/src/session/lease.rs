@@ -94,7 +94,7 @@ fn fetch(inner: &Inner, granted: Granted) -> Fetched {
                     first_leased_at: grant.first_leased_at,
                     record: record.clone(),
                 }),
-                Found::Malformed(_) => fetched.malformed.push(id),
+                Found::Malformed => fetched.malformed.push(id),
                 Found::Hole => fetched.gone.push(id),
             },
             Ok(None) => fetched.gone.push(id),

@@ -18,7 +18,7 @@ struct Open {
     bytes_max: usize,
 }
 
-pub(super) struct Frame {
+pub(in crate::core) struct Frame {
     now: Now,
     /// What topics follow that do not say, and the state.
     durability_default: Durability,
@@ -45,7 +45,7 @@ impl Frame {
     }
 
     /// Bytes of bodies so far, about.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::core) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -63,7 +63,7 @@ impl Frame {
     }
 
     /// One record to its place, merged with its neighbours. Gives the time that it carries.
-    pub(super) fn push_record(
+    pub(in crate::core) fn push_record(
         &mut self,
         policy: &TopicPolicy,
         target: Target,

@@ -1,0 +1,423 @@
+//! Moving records to a dead-letter queue: one commit appends the copy and settles the source.
+//!
+//! Invariant: a record is on its way from the moment that its ledger says so until its copy is in the frame that settles
+//! it; whatever comes between (purge, deletion, a target that has gone) takes it out of `dying`, and nothing is copied
+//! that is not there. A copy that the log refused is carried until it is taken, with the settlement beside it.
+//! The record is read by the reader's thread: see `Work::Dead`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use duolog_record::{Header, Offset, PartitionId, Record};
+use duolog_storage::ReadError;
+
+use super::Core;
+use super::command::Reply;
+use super::group::Group;
+use super::sealing::{Frame, record_bytes};
+use super::verdict::{Answer, when_durable};
+use super::work::Work;
+use crate::errors::SettleError;
+use crate::headers;
+use crate::ledger::DeadRecord;
+use crate::limits::{DEAD_LOOK_RECORDS, LOOK_RETRY_MS, MOVE_BYTES};
+use crate::state::Owner;
+use crate::{Monotonic, NewRecord, Now, Queue, QueueId, TopicId};
+
+/// A record's place.
+type Place = (PartitionId, Offset);
+
+/// Why a record is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Attempts,
+    Rejected,
+    Malformed,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Rejected => "rejected",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// What the log holds of a record that is to be moved.
+#[derive(Debug)]
+pub enum DeadFound {
+    /// This.
+    Record(Record),
+    /// Its batch is nonsense from some record on; the first such record carries the stored batch as its value.
+    Malformed(Option<Bytes>),
+    /// Nothing any more.
+    Gone,
+    /// It cannot be read now.
+    Unreadable(ReadError),
+}
+
+/// A place in the answer to a settlement.
+pub(super) type Slot = (u64, usize);
+
+/// A record on its way.
+struct Dying {
+    record: DeadRecord,
+    reason: Reason,
+    /// Who waits for it.
+    waiting: Option<Slot>,
+}
+
+/// The records of one queue that are on their way.
+#[derive(Default)]
+pub(super) struct Dead {
+    dying: BTreeMap<Place, Dying>,
+    /// Those that are still to be read.
+    unread: VecDeque<Place>,
+    /// A look is being made.
+    is_looking: bool,
+    /// Read, and waiting for a commit.
+    moving: usize,
+    retry_at: Option<Monotonic>,
+    /// Moved since the start.
+    pub(super) moved: u64,
+}
+
+impl Dead {
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.retry_at
+    }
+
+    pub(super) fn tick(&mut self, now: Now) {
+        if self.retry_at.is_some_and(|at| at <= now.monotonic) {
+            self.retry_at = None;
+        }
+    }
+
+    fn push(&mut self, dying: Dying) {
+        let place = (dying.record.partition, dying.record.offset);
+        self.unread.push_back(place);
+        self.dying.insert(place, dying);
+    }
+
+    /// The records to look at next, if it is time.
+    fn next_look(&mut self) -> Option<Vec<Place>> {
+        if self.is_looking || self.moving > 0 || self.retry_at.is_some() {
+            return None;
+        }
+        let count = self.unread.len().min(DEAD_LOOK_RECORDS);
+        let mut places: Vec<Place> =
+            self.unread.drain(..count).filter(|place| self.dying.contains_key(place)).collect();
+        places.sort_unstable();
+        self.is_looking = !places.is_empty();
+        self.is_looking.then_some(places)
+    }
+
+    /// None is to be moved any more; gives those who wait.
+    fn abandon(&mut self) -> Vec<Slot> {
+        self.unread.clear();
+        std::mem::take(&mut self.dying).into_values().filter_map(|it| it.waiting).collect()
+    }
+}
+
+/// A settlement that waits for moves.
+struct SettleWait {
+    results: Vec<Result<(), SettleError>>,
+    left: usize,
+    reply: Reply<Vec<Result<(), SettleError>>, SettleError>,
+}
+
+/// A copy on its way to its topic.
+pub(super) struct Copy {
+    topic: TopicId,
+    partition: PartitionId,
+    record: NewRecord,
+}
+
+/// A copy that waits for a commit, and its source.
+struct Move {
+    queue: QueueId,
+    source: Place,
+    copy: Copy,
+}
+
+/// All moves of a shard.
+#[derive(Default)]
+pub(super) struct Moves {
+    line: VecDeque<Move>,
+    waits: BTreeMap<u64, SettleWait>,
+    next_wait: u64,
+}
+
+impl Moves {
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    /// Holds an answer back until `left` of its results are known.
+    pub(super) fn wait(
+        &mut self,
+        results: Vec<Result<(), SettleError>>,
+        left: usize,
+        reply: Reply<Vec<Result<(), SettleError>>, SettleError>,
+    ) -> u64 {
+        let number = self.next_wait;
+        self.next_wait += 1;
+        self.waits.insert(number, SettleWait { results, left, reply });
+        number
+    }
+
+    /// One result is known; gives the answer if it was the last.
+    fn resolve(&mut self, place: Option<Slot>, result: Result<(), SettleError>) -> Option<Answer> {
+        let (number, index) = place?;
+        let wait = self.waits.get_mut(&number)?;
+        wait.left -= 1;
+        if let Some(slot) = wait.results.get_mut(index) {
+            *slot = result;
+        }
+        if wait.left > 0 {
+            return None;
+        }
+        let wait = self.waits.remove(&number)?;
+        Some(when_durable(wait.reply, wait.results))
+    }
+}
+
+impl Core {
+    /// The topic that a queue's dead records go to, if there is one. Never its own, where they would come back.
+    pub(super) fn dead_letter_topic(&self, queue: &Queue) -> Option<TopicId> {
+        let name = queue.policy.dead_letter.as_deref()?;
+        let target = self.catalog.queue(&queue.namespace, name)?;
+        (target.topic != queue.topic).then_some(target.topic)
+    }
+
+    /// Sends a record on its way.
+    pub(super) fn bury(&mut self, id: QueueId, record: DeadRecord, reason: Reason, waiting: Option<Slot>) {
+        if let Some(state) = self.queues.get_mut(id) {
+            state.dead.push(Dying { record, reason, waiting });
+        }
+    }
+
+    /// Asks for the records that are to be moved next.
+    pub(super) fn look_at_dead(&mut self, id: QueueId) {
+        if let Some(state) = self.queues.get_mut(id)
+            && let Some(places) = state.dead.next_look()
+        {
+            self.queues.work.push_back(Work::Dead { queue: id, places });
+        }
+    }
+
+    /// What was read; `rest` was left for another look.
+    pub(super) fn found_dead(
+        &mut self,
+        now: Now,
+        id: QueueId,
+        found: Vec<(PartitionId, Offset, DeadFound)>,
+        rest: Vec<(PartitionId, Offset)>,
+    ) {
+        let Some(queue) = self.catalog.queue_by_id(id).cloned() else {
+            return;
+        };
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        state.dead.is_looking = false;
+        for place in rest.into_iter().rev() {
+            state.dead.unread.push_front(place);
+        }
+        for (partition, offset, found) in found {
+            self.take_dead(now, &queue, (partition, offset), found);
+        }
+        self.settle_down(now, id);
+    }
+
+    fn take_dead(&mut self, now: Now, queue: &Queue, place: Place, found: DeadFound) {
+        let target = self.dead_letter_topic(queue);
+        let Some(state) = self.queues.get_mut(queue.id) else {
+            return;
+        };
+        let Some(dying) = state.dead.dying.get_mut(&place) else {
+            return;
+        };
+        let (source, value) = match found {
+            DeadFound::Record(record) => (Some(record), None),
+            DeadFound::Malformed(bytes) => {
+                dying.reason = Reason::Malformed;
+                (None, bytes)
+            }
+            DeadFound::Gone => return self.forget_dead(now, queue.id, place),
+            DeadFound::Unreadable(error) => {
+                tracing::warn!(queue = queue.id.0, %error, "a dead record cannot be read");
+                state.dead.unread.push_back(place);
+                state.dead.retry_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
+                return;
+            }
+        };
+        let (dead, reason) = (dying.record, dying.reason);
+        let Some(topic) = target else {
+            return self.fail_move(now, queue.id, place);
+        };
+        let source = source.unwrap_or(Record {
+            offset: place.1,
+            timestamp: now.wall,
+            key: None,
+            value,
+            headers: Vec::new(),
+        });
+        let record = self.copy_of(now, queue, dead, reason, source);
+        let Some(target) = self.catalog.topic_by_id(topic) else {
+            return self.fail_move(now, queue.id, place);
+        };
+        let index = self.appends.place(target, record.key.as_deref());
+        let copy = Copy { topic, partition: target.partitions[index as usize], record };
+        self.queues.moves.line.push_back(Move { queue: queue.id, source: place, copy });
+        if let Some(state) = self.queues.get_mut(queue.id) {
+            state.dead.moving += 1;
+        }
+    }
+
+    /// A dead record with its story in the headers.
+    fn copy_of(
+        &self,
+        now: Now,
+        queue: &Queue,
+        dead: DeadRecord,
+        reason: Reason,
+        source: Record,
+    ) -> NewRecord {
+        let topic = self.catalog.topic_by_id(queue.topic).map_or("", |topic| &topic.name);
+        let index = self.partitions.get(&dead.partition).map_or(0, |it| it.index);
+        let header = |key: &'static str, value: String| Header {
+            key: Bytes::from_static(key.as_bytes()),
+            value: Some(Bytes::from(value)),
+        };
+        let Record { timestamp, key, value, mut headers, .. } = source;
+        headers.retain(|header| !header.key.starts_with(headers::DEAD_PREFIX));
+        if !headers.iter().any(|header| header.key == headers::ORIGIN) {
+            let origin = format!("{:032x}/{index}/{}", queue.topic.0, dead.offset);
+            headers.push(header(headers::ORIGIN, origin));
+        }
+        headers.extend([
+            header(headers::DEAD_REASON, reason.as_str().to_owned()),
+            header(headers::DEAD_SOURCE, queue.name.clone()),
+            header(headers::DEAD_TOPIC, topic.to_owned()),
+            header(headers::DEAD_PARTITION, index.to_string()),
+            header(headers::DEAD_OFFSET, dead.offset.to_string()),
+            header(headers::DEAD_ATTEMPTS, dead.attempts.to_string()),
+            header(headers::DEAD_FIRST_TIME, dead.first_leased_at.0.to_string()),
+            header(headers::DEAD_LAST_TIME, now.wall.0.to_string()),
+        ]);
+        NewRecord { key, value, headers, timestamp: Some(timestamp) }
+    }
+
+    /// The log no longer has it: there is nothing to copy, and nothing to keep.
+    fn forget_dead(&mut self, now: Now, id: QueueId, place: Place) {
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        let dying = state.dead.dying.remove(&place);
+        state.ledger.moved(place.0, place.1);
+        self.note_lazy(now, id);
+        let waiting = dying.and_then(|it| it.waiting);
+        if let Some(answer) = self.queues.moves.resolve(waiting, Ok(())) {
+            self.answer_when_durable(answer);
+        }
+    }
+
+    /// There is no target: the record stays where it is.
+    fn fail_move(&mut self, now: Now, id: QueueId, place: Place) {
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        let dying = state.dead.dying.remove(&place);
+        state.ledger.move_failed(place.0, place.1);
+        state.note_undeliverable(id, 1);
+        self.note_lazy(now, id);
+        let waiting = dying.and_then(|it| it.waiting);
+        if let Some(answer) = self.queues.moves.resolve(waiting, Err(SettleError::NotFound)) {
+            self.answer_when_durable(answer);
+        }
+    }
+
+    /// Nothing of the queue is to be moved any more, because it was settled or is gone.
+    pub(super) fn abandon_dead(&mut self, id: QueueId, result: &Result<(), SettleError>) {
+        let waiting = self.queues.get_mut(id).map(|state| state.dead.abandon()).unwrap_or_default();
+        for place in waiting {
+            if let Some(answer) = self.queues.moves.resolve(Some(place), result.clone()) {
+                self.answer_when_durable(answer);
+            }
+        }
+    }
+
+    /// Puts copies into the frame, and with them what settles their sources.
+    pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
+        for copy in std::mem::take(&mut group.changes.moves) {
+            // The source is settled; a target that was deleted since would have taken the copy with it.
+            if let Err(copy) = self.seal_copy(frame, group, copy) {
+                tracing::info!(partition = %copy.partition, "a dead-letter topic went before its record came");
+            }
+        }
+        let bytes_max = frame.bytes() + MOVE_BYTES;
+        let mut touched = BTreeSet::new();
+        while let Some(Move { queue, source, copy }) = self.queues.moves.line.pop_front() {
+            let bytes = record_bytes(&copy.record);
+            if !touched.is_empty() && frame.bytes() + bytes > bytes_max {
+                self.queues.moves.line.push_front(Move { queue, source, copy });
+                break;
+            }
+            touched.insert(queue);
+            self.seal_move(now, frame, group, queue, source, copy);
+        }
+        for queue in touched {
+            self.settle_down(now, queue);
+        }
+    }
+
+    fn seal_move(
+        &mut self,
+        now: Now,
+        frame: &mut Frame,
+        group: &mut Group,
+        id: QueueId,
+        source: Place,
+        copy: Copy,
+    ) {
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        state.dead.moving -= 1;
+        if !state.dead.dying.contains_key(&source) {
+            return;
+        }
+        if self.seal_copy(frame, group, copy).is_err() {
+            return self.fail_move(now, id, source);
+        }
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        let dying = state.dead.dying.remove(&source);
+        state.ledger.moved(source.0, source.1);
+        state.dead.moved += 1;
+        self.dirty.insert(Owner::Ledger(id.0));
+        let waiting = dying.and_then(|it| it.waiting);
+        if let Some(answer) = self.queues.moves.resolve(waiting, Ok(())) {
+            group.changes.answers.push(answer);
+        }
+    }
+
+    /// Gives a copy its place; gives it back if its topic is gone.
+    fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> Result<(), Copy> {
+        let Some(topic) = self.catalog.topic_by_id(copy.topic) else {
+            return Err(copy);
+        };
+        let Some(sequencer) = self.partitions.get_mut(&copy.partition) else {
+            return Err(copy);
+        };
+        group.firsts.entry(copy.partition).or_insert(sequencer.next);
+        let target = sequencer.take(copy.partition, 1);
+        frame.push_record(&topic.policy, target, &copy.record);
+        group.changes.moves.push(copy);
+        Ok(())
+    }
+}
