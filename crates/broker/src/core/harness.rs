@@ -97,8 +97,8 @@ impl Harness {
     pub(super) fn with_durability(durability: Durability, tune: fn(&mut Core)) -> Self {
         let log = MemoryLog::manual();
         let options = CoreOptions { durability, seed: 7 };
-        let core = start(&log, &options, tune).unwrap();
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(1_000_000) };
+        let core = start(&log, now, &options, tune).unwrap();
         Self {
             log,
             archive: MemoryLog::new(),
@@ -173,7 +173,7 @@ impl Harness {
         self.log = self.log.reopen();
         self.sealed.clear();
         self.fates = Fates::default();
-        self.core = start(&self.log, &self.options, self.tune).unwrap();
+        self.core = start(&self.log, self.now, &self.options, self.tune).unwrap();
     }
 
     pub(super) fn end(&mut self) {
@@ -218,16 +218,16 @@ impl Harness {
             may_use_reserve: true,
         };
         log.commit(commit, Box::new(|result| result.unwrap()));
-        dump(&start_plain(&log, &self.options).unwrap())
+        dump(&start_plain(&log, self.now, &self.options).unwrap())
     }
 }
 
-fn start_plain(log: &MemoryLog, options: &CoreOptions) -> Result<Core, Stopped> {
-    Core::recover(log, options, Arc::new(Shared::default()))
+fn start_plain(log: &MemoryLog, now: Now, options: &CoreOptions) -> Result<Core, Stopped> {
+    Core::recover(log, now, options, Arc::new(Shared::default()))
 }
 
-fn start(log: &MemoryLog, options: &CoreOptions, tune: fn(&mut Core)) -> Result<Core, Stopped> {
-    let mut core = start_plain(log, options)?;
+fn start(log: &MemoryLog, now: Now, options: &CoreOptions, tune: fn(&mut Core)) -> Result<Core, Stopped> {
+    let mut core = start_plain(log, now, options)?;
     tune(&mut core);
     Ok(core)
 }

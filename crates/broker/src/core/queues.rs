@@ -13,7 +13,7 @@ use super::dead_letter::{Dead, Moves};
 use super::line::Line;
 use super::verdict::Verdict;
 use super::work::Work;
-use crate::ledger::{Ledger, LedgerSpan, LedgerState};
+use crate::ledger::{Ledger, LedgerSpan, LedgerState, SnapshotAt};
 use crate::limits::{LOOK_RETRY_MS, QUEUES};
 use crate::state::{Owner, StateRecord, Value};
 use crate::{Monotonic, Now, QueueId, TopicId};
@@ -317,6 +317,17 @@ impl Core {
             }
             None => records.push(StateRecord { owner, value: None }),
         }
+    }
+
+    /// One piece of a ledger's whole state, and where the next begins.
+    pub(super) fn ledger_piece(
+        &self,
+        id: QueueId,
+        at: Option<SnapshotAt>,
+    ) -> Option<(StateRecord, Option<SnapshotAt>)> {
+        let (changes, next) = self.queues.get(id)?.ledger.snapshot(at);
+        let value = Some(Value::Ledger(changes).encode());
+        Some((StateRecord { owner: Owner::Ledger(id.0), value }, next))
     }
 
     /// The ledgers of the queues in the catalog, as they were written.

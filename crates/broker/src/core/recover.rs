@@ -13,8 +13,8 @@ use duolog_storage::{Durability, Log, ReadLimit};
 
 use super::cursors::{self, Cursors};
 use super::producers::{ProducerState, Producers};
-use super::rounds::Rounds;
 use super::queues::Queues;
+use super::rounds::Rounds;
 use super::sequencer::Sequencer;
 use super::verdict::Verdict;
 use super::written::{queue_of, topic_of};

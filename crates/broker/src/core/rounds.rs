@@ -17,6 +17,7 @@ use duolog_storage::Trim;
 
 use super::Core;
 use super::group::Group;
+use crate::ledger::SnapshotAt;
 use crate::limits::{STATE_ROUND_BYTES, STATE_SNAPSHOT_BYTES_MIN, STATE_SNAPSHOT_SHARE};
 use crate::state::{Owner, STATE_PARTITION, StateRecord};
 use crate::{QueueId, TopicId};
@@ -54,6 +55,8 @@ struct Round {
     bytes_below: u64,
     /// What it has written last.
     after: Option<Owner>,
+    /// Where the next piece of that begins, if it is a ledger that is not written to its end.
+    within: Option<SnapshotAt>,
     /// Bytes that may be written: what a large owner took too much, the next groups make up for.
     allowance: i64,
 }
@@ -74,7 +77,7 @@ impl Rounds {
         let bytes_below = self.tail_bytes;
         self.tail_bytes += delta;
         if self.round.is_none() && bytes_below >= self.pace.round_bytes {
-            self.round = Some(Round { start, bytes_below, after: None, allowance: 0 });
+            self.round = Some(Round { start, bytes_below, after: None, within: None, allowance: 0 });
         }
         let round = self.round.as_mut()?;
         let share = (delta / STATE_SNAPSHOT_SHARE).saturating_add(self.pace.bytes_min);
@@ -107,17 +110,35 @@ impl Core {
     fn snapshot_pieces(&self, round: &mut Round, pieces: &mut Vec<StateRecord>) -> (u64, bool) {
         let mut written = 0;
         while round.allowance > 0 {
-            let Some(owner) = self.next_owner(round.after.as_ref()) else {
+            let Some(piece) = self.next_piece(round) else {
                 return (written, true);
             };
-            let piece = self.state_record(owner.clone());
             let bytes = piece.bytes() as u64;
             written += bytes;
             round.allowance = round.allowance.saturating_sub_unsigned(bytes);
-            round.after = Some(owner);
             pieces.push(piece);
         }
         (written, false)
+    }
+
+    /// The next owner, or the next piece of a ledger.
+    fn next_piece(&self, round: &mut Round) -> Option<StateRecord> {
+        if let Some(at) = round.within.take()
+            && let Some(Owner::Ledger(id)) = round.after
+            && let Some((piece, next)) = self.ledger_piece(QueueId(id), Some(at))
+        {
+            round.within = next;
+            return Some(piece);
+        }
+        let owner = self.next_owner(round.after.as_ref())?;
+        round.after = Some(owner.clone());
+        if let Owner::Ledger(id) = owner
+            && let Some((piece, next)) = self.ledger_piece(QueueId(id), None)
+        {
+            round.within = next;
+            return Some(piece);
+        }
+        Some(self.state_record(owner))
     }
 
     /// The first owner after `after` that has state, in the order of owners.
@@ -137,13 +158,17 @@ impl Core {
         };
         let producers = || producer(None);
         let cursors = || cursor(None).or_else(producers);
-        let queues = || queue(Unbounded).or_else(cursors);
+        let ledger = |from: Bound<QueueId>| {
+            self.catalog.queues.range((from, Unbounded)).next().map(|(id, _)| Owner::Ledger(id.0))
+        };
+        let ledgers = || ledger(Unbounded).or_else(cursors);
+        let queues = || queue(Unbounded).or_else(ledgers);
         match after {
             None => Some(Owner::Broker),
             Some(Owner::Broker) => topic(Unbounded).or_else(queues),
             Some(Owner::Topic(id)) => topic(Excluded(TopicId(*id))).or_else(queues),
-            Some(Owner::Queue(id)) => queue(Excluded(QueueId(*id))).or_else(cursors),
-            Some(Owner::Ledger(_)) => cursors(),
+            Some(Owner::Queue(id)) => queue(Excluded(QueueId(*id))).or_else(ledgers),
+            Some(Owner::Ledger(id)) => ledger(Excluded(QueueId(*id))).or_else(cursors),
             Some(Owner::Cursor(group, partition)) => {
                 cursor(Some((group.as_str(), PartitionId(*partition)))).or_else(producers)
             }
