@@ -12,6 +12,7 @@ mod command;
 mod cursors;
 mod dead_letter;
 mod declare;
+mod depth;
 mod group;
 #[cfg(test)]
 mod harness;
@@ -20,6 +21,7 @@ mod line;
 mod producers;
 mod queues;
 mod recover;
+mod rewind;
 mod rounds;
 mod sealing;
 mod sequencer;
@@ -51,8 +53,10 @@ use crate::{Catalog, Monotonic, Now};
 
 pub use self::command::{Command, Reply};
 pub use self::dead_letter::DeadFound;
+pub use self::depth::Depths;
 pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
+pub use self::rewind::AtTime;
 pub use self::sealing::Sealed;
 pub use self::work::{Finding, Work};
 pub use crate::shared::Shared;
@@ -146,6 +150,10 @@ impl Core {
             Command::SetQueue { queue, policy, labels, reply } => {
                 self.set_queue(now, queue, policy, labels, reply);
             }
+            Command::PurgeQueue { queue, reply } => self.purge_queue(now, queue, reply),
+            Command::ReplayQueue { queue, from, reply } => self.replay_queue(now, queue, from, reply),
+            Command::Depth { queue, reply } => self.depth(now, queue, reply),
+            Command::Overview { reply } => self.overview(now, reply),
             Command::Found(finding) => self.found(now, finding),
         }
     }

@@ -4,6 +4,7 @@
 //! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
 
 mod broker;
+mod by_time;
 pub mod catalog;
 pub mod clock;
 pub mod core;

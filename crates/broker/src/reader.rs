@@ -8,7 +8,7 @@ use duolog_storage::Log;
 use crate::core::{Command, Work};
 use crate::errors::Stopped;
 use crate::inbox::Inbox;
-use crate::shard::Input;
+use crate::shard::{Input, shutting_down};
 
 /// The handle on the thread; dropping it lets the thread finish what was asked and end.
 pub(crate) struct Reader {
@@ -50,9 +50,11 @@ fn run(log: &dyn Log, asked: &Inbox<Work>, findings: &Inbox<Input>) {
     let mut work = Vec::new();
     while asked.take(&mut work, None) {
         for look in work.drain(..) {
-            let finding = look.perform(log);
-            // A closed inbox means that nobody waits for this any more; it is told so by what it waits on.
-            let _ = findings.put(Input::Command(Command::Found(finding)));
+            if let Some(finding) = look.perform(log)
+                && let Err(Input::Command(command)) = findings.put(Input::Command(Command::Found(finding)))
+            {
+                command.refuse(&shutting_down());
+            }
         }
     }
 }

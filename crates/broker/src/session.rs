@@ -16,6 +16,7 @@ use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::broker::Inner;
+use crate::by_time;
 use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
 use crate::principal::authorize;
@@ -50,7 +51,6 @@ pub struct Session {
     pub(crate) principal: Arc<Principal>,
 }
 
-#[allow(unused_variables)]
 impl Session {
     /// What exists now.
     #[must_use]
@@ -135,7 +135,8 @@ impl Session {
         if !self.may_on_partition(Action::Describe, partition) {
             return Err(FetchError::Denied);
         }
-        look::offset_at(&self.inner, partition, at)
+        look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
+        by_time::offset_at(&*self.inner.log, partition, at)
     }
 
     /// The record with the largest timestamp, the first of several. May touch the disk.
@@ -146,7 +147,8 @@ impl Session {
         if !self.may_on_partition(Action::Describe, partition) {
             return Err(FetchError::Denied);
         }
-        look::offset_of_max_timestamp(&self.inner, partition)
+        look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
+        by_time::offset_of_max_timestamp(&*self.inner.log, partition)
     }
 
     /// Leases records, oldest first within a partition, round robin across; waits in line with other receivers.
@@ -175,7 +177,10 @@ impl Session {
 
     /// How full a queue is.
     pub fn depth(&self, queue: QueueId) -> Pending<Result<Depth, LeaseError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Describe, queue) {
+            return refused(LeaseError::Denied);
+        }
+        self.ask(|reply| Command::Depth { queue, reply })
     }
 
     /// Moves cursors of a group, all or none.
@@ -293,18 +298,27 @@ impl Session {
 
     /// Settles everything that is in the queue now, in flight and delayed included. Answers how many.
     pub fn purge_queue(&self, queue: QueueId) -> Pending<Result<u64, ChangeError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Manage, queue) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::PurgeQueue { queue, reply })
     }
 
     /// Makes settled records from `from` on available again: attempts start at 0, old handles are fenced, records that
     /// are still unsettled are left alone. Answers how many became available.
     pub fn replay_queue(&self, queue: QueueId, from: Start) -> Pending<Result<u64, ChangeError>> {
-        unimplemented!()
+        if !self.may_on_queue(Action::Manage, queue) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::ReplayQueue { queue, from, reply })
     }
 
     /// A look at everything, for metrics and the admin API.
     pub fn overview(&self) -> Pending<Result<Overview, ChangeError>> {
-        unimplemented!()
+        if !self.may(Action::Describe, "*") {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::Overview { reply })
     }
 
     /// Sends a command; the answer comes when it is decided.

@@ -206,6 +206,13 @@ pub struct Depth {
     pub oldest_age_ms: Option<u64>,
     /// Moved to the dead-letter queue since the broker started.
     pub dead_lettered: u64,
+    /// How often, since the broker started, a record that should have gone to a dead-letter queue stayed where it is,
+    /// because that queue does not exist.
+    pub undeliverable: u64,
+    /// Records that left the queue since the broker started because they cannot be decoded.
+    pub malformed: u64,
+    /// Receivers that wait.
+    pub waiting: u64,
 }
 
 /// Where a group stands in one partition.

@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 
 use super::line::LeaseReply;
 use super::work::Finding;
-use crate::errors::{AppendError, ChangeError, CursorError, SettleError, Stopped};
+use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::{
-    Appended, CursorMove, GroupCursors, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Published, QueueId,
-    QueuePolicy, QueueSpec, TopicId, TopicPolicy, TopicSpec,
+    Appended, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Overview,
+    Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -160,6 +160,34 @@ pub enum Command {
         /// Answered when durable.
         reply: Reply<(), ChangeError>,
     },
+    /// Settles everything in a queue.
+    PurgeQueue {
+        /// Which.
+        queue: QueueId,
+        /// Answered when durable: how many.
+        reply: Reply<u64, ChangeError>,
+    },
+    /// Makes settled records available again.
+    ReplayQueue {
+        /// Of which queue.
+        queue: QueueId,
+        /// From where on.
+        from: Start,
+        /// Answered when durable: how many.
+        reply: Reply<u64, ChangeError>,
+    },
+    /// How full a queue is.
+    Depth {
+        /// Which.
+        queue: QueueId,
+        /// Answered after a look at the log.
+        reply: Reply<Depth, LeaseError>,
+    },
+    /// A look at everything.
+    Overview {
+        /// Answered after a look at the log.
+        reply: Reply<Overview, ChangeError>,
+    },
     /// What a look at the log has found.
     Found(Finding),
 }
@@ -187,6 +215,9 @@ impl Command {
             Self::Settle { reply, .. } => tell(reply, stopped),
             Self::CreateQueue { reply, .. } => tell(reply, stopped),
             Self::DeleteQueue { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
+            Self::PurgeQueue { reply, .. } | Self::ReplayQueue { reply, .. } => tell(reply, stopped),
+            Self::Depth { reply, .. } => tell(reply, stopped),
+            Self::Overview { reply } => tell(reply, stopped),
             Self::Found(finding) => finding.refuse(stopped),
         }
     }

@@ -1,9 +1,10 @@
 //! Queues: declared, changed, deleted.
 
-use duolog_record::{Offset, PartitionId, TimestampType};
+use duolog_record::TimestampType;
 
 use super::Core;
 use super::command::Reply;
+use super::rewind::{AtTime, Found};
 use super::topics::{check_labels, check_name};
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{ChangeError, LeaseError, SettleError};
@@ -18,7 +19,7 @@ fn invalid(what: &'static str, why: &str) -> ChangeError {
     ChangeError::Invalid { what, why: why.to_owned() }
 }
 
-fn no_queue() -> ChangeError {
+pub(super) fn no_queue() -> ChangeError {
     ChangeError::NotFound("the queue".to_owned())
 }
 
@@ -69,7 +70,24 @@ fn own_topic(spec: &QueueSpec, name: &str) -> TopicSpec {
 
 impl Core {
     pub(super) fn create_queue(&mut self, now: Now, spec: QueueSpec, reply: Reply<QueueId, ChangeError>) {
-        match self.check_queue(&spec).and_then(|topic| self.add_queue(now, spec, topic)) {
+        match (self.check_queue(&spec), spec.start) {
+            (Ok(Some(topic)), Start::Time(at)) => {
+                self.look_by_time(topic, at, AtTime::Create { spec: Box::new(spec), reply });
+            }
+            (Ok(_), _) => self.declare(now, spec, &Found::new(), reply),
+            (Err(error), _) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Declares a queue once it is known where it begins; much may have happened since it was asked for.
+    pub(super) fn declare(
+        &mut self,
+        now: Now,
+        spec: QueueSpec,
+        found: &Found,
+        reply: Reply<QueueId, ChangeError>,
+    ) {
+        match self.check_queue(&spec).and_then(|topic| self.add_queue(now, spec, topic, found)) {
             Ok(id) => {
                 self.answer_when_durable(when_durable(reply, id));
                 self.settle_down(now, id);
@@ -102,12 +120,13 @@ impl Core {
         now: Now,
         spec: QueueSpec,
         topic: Option<TopicId>,
+        found: &Found,
     ) -> Result<QueueId, ChangeError> {
         let topic = topic.unwrap_or_else(|| {
             let own = own_topic(&spec, spec.topic.as_deref().unwrap_or(&spec.name));
             self.add_topic(now, own, true)
         });
-        let floors = self.floors(topic, spec.start)?;
+        let floors = self.starts(topic, spec.start, found)?;
         let id = QueueId(self.counters.next_queue);
         self.counters.next_queue += 1;
         let mut ledger = Ledger::new(&floors, self.incarnation);
@@ -123,23 +142,6 @@ impl Core {
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
         Ok(id)
-    }
-
-    /// Where a queue begins in each partition of its topic.
-    fn floors(&self, topic: TopicId, start: Start) -> Result<Vec<(PartitionId, Offset)>, ChangeError> {
-        let topic =
-            self.catalog.topic_by_id(topic).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
-        let floor = |partition: &PartitionId| {
-            let sequencer = self.partitions.get(partition)?;
-            let floor = match start {
-                Start::Earliest => sequencer.start,
-                // What is in flight may still be refused, and its offset given to something else.
-                Start::Latest | Start::Time(_) => sequencer.durable,
-                Start::Offset(offset) => offset.clamp(sequencer.start, sequencer.durable),
-            };
-            Some((*partition, floor))
-        };
-        Ok(topic.partitions.iter().filter_map(floor).collect())
     }
 
     pub(super) fn delete_queue(&mut self, id: QueueId, reply: Reply<(), ChangeError>) {

@@ -3,13 +3,16 @@
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
 use bytes::Bytes;
-use duolog_record::{Batch, Offset, PartitionId};
+use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 
 use super::Core;
 use super::dead_letter::DeadFound;
+use super::depth::Depths;
+use super::rewind::AtTime;
+use crate::by_time;
 use crate::decoded::{Decoded, Found};
-use crate::errors::Stopped;
+use crate::errors::{FetchError, Stopped};
 use crate::limits::DEAD_LOOK_BYTES;
 use crate::{Now, QueueId};
 
@@ -35,6 +38,17 @@ pub enum Work {
         /// Which, in rising order.
         places: Vec<(PartitionId, Offset)>,
     },
+    /// The first records at or after a time.
+    Times {
+        /// Of which partitions.
+        partitions: Vec<PartitionId>,
+        /// The time.
+        at: Timestamp,
+        /// What it is for.
+        then: AtTime,
+    },
+    /// Bytes and ages behind the counts of queues. Answered from there.
+    Depths(Depths),
 }
 
 /// What was found.
@@ -59,20 +73,40 @@ pub enum Finding {
         /// What would have been too much for one look.
         rest: Vec<(PartitionId, Offset)>,
     },
+    /// See [`Work::Times`].
+    Times {
+        /// By partition; `None` if all records are older.
+        found: Result<Vec<(PartitionId, Option<Offset>)>, FetchError>,
+        /// What it is for.
+        then: AtTime,
+    },
 }
 
 impl Work {
-    /// Makes the look. Blocks on the disk.
+    /// Makes the look. Blocks on the disk. Gives what the core is to hear of it.
     #[must_use]
-    pub fn perform(self, log: &dyn Log) -> Finding {
+    pub fn perform(self, log: &dyn Log) -> Option<Finding> {
         match self {
             Self::Spans { queue, partition, from, count, until } => {
                 let found = spans(log, partition, from, count, until);
-                Finding::Spans { queue, partition, from, found }
+                Some(Finding::Spans { queue, partition, from, found })
             }
             Self::Dead { queue, places } => {
                 let (found, rest) = dead(log, places);
-                Finding::Dead { queue, found, rest }
+                Some(Finding::Dead { queue, found, rest })
+            }
+            Self::Times { partitions, at, then } => {
+                let found =
+                    partitions.into_iter().map(|partition| match by_time::offset_at(log, partition, at) {
+                        Ok(found) => Ok((partition, found.map(|found| found.offset))),
+                        Err(FetchError::NotFound(_)) => Ok((partition, None)),
+                        Err(error) => Err(error),
+                    });
+                Some(Finding::Times { found: found.collect(), then })
+            }
+            Self::Depths(depths) => {
+                depths.answer(log);
+                None
             }
         }
     }
@@ -80,9 +114,10 @@ impl Work {
 
 impl Finding {
     /// Answers that the shard has stopped.
-    pub(super) fn refuse(self, _stopped: &Stopped) {
+    pub(super) fn refuse(self, stopped: &Stopped) {
         match self {
             Self::Spans { .. } | Self::Dead { .. } => {}
+            Self::Times { then, .. } => then.refuse(stopped.clone().into()),
         }
     }
 }
@@ -94,6 +129,7 @@ impl Core {
                 self.found_spans(now, queue, partition, from, found);
             }
             Finding::Dead { queue, found, rest } => self.found_dead(now, queue, found, rest),
+            Finding::Times { found, then } => self.found_times(now, found, then),
         }
     }
 }

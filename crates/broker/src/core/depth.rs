@@ -1,0 +1,128 @@
+//! How full queues are. The counts are the ledger's; bytes and ages are looked up in the log by the reader's thread.
+
+use duolog_record::{Offset, PartitionId, Timestamp};
+use duolog_storage::Log;
+
+use super::Core;
+use super::command::Reply;
+use super::work::Work;
+use crate::errors::{ChangeError, LeaseError};
+use crate::{Depth, Now, Overview, QueueId};
+
+/// What is known of one queue before the look.
+struct Counted {
+    depth: Depth,
+    /// The oldest unsettled record of each partition that has one.
+    oldest: Vec<(PartitionId, Offset)>,
+}
+
+/// Who asked.
+enum Asked {
+    One(Counted, Reply<Depth, LeaseError>),
+    All(Vec<(QueueId, Counted)>, Overview, Reply<Overview, ChangeError>),
+}
+
+/// Counts whose bytes and ages are to be looked up, and whom to tell.
+pub struct Depths {
+    now: Timestamp,
+    asked: Asked,
+}
+
+impl Depths {
+    /// Looks and answers. A partition that has gone meanwhile, or cannot be read, counts nothing.
+    pub(super) fn answer(self, log: &dyn Log) {
+        // A caller that no longer listens needs no answer.
+        match self.asked {
+            Asked::One(counted, reply) => drop(reply.send(Ok(counted.complete(self.now, log)))),
+            Asked::All(all, mut overview, reply) => {
+                overview.queues =
+                    all.into_iter().map(|(id, counted)| (id, counted.complete(self.now, log))).collect();
+                drop(reply.send(Ok(overview)));
+            }
+        }
+    }
+}
+
+impl Counted {
+    fn complete(mut self, now: Timestamp, log: &dyn Log) -> Depth {
+        let mut oldest_at: Option<Timestamp> = None;
+        for (partition, oldest) in self.oldest {
+            self.depth.backlog_bytes += bytes_from(log, partition, oldest);
+            if let Ok(spans) = log.spans(partition, oldest, 1)
+                && let Some(span) = spans.first()
+            {
+                oldest_at = Some(oldest_at.map_or(span.append_time, |it| it.min(span.append_time)));
+            }
+        }
+        self.depth.oldest_age_ms =
+            oldest_at.map(|at| u64::try_from(now.0.saturating_sub(at.0)).unwrap_or_default());
+        self.depth
+    }
+}
+
+/// Bytes of a partition from the batch that holds `from` on. The log tells where a number of bytes begins; the least
+/// number that reaches down to `from` is found by halving.
+fn bytes_from(log: &dyn Log, partition: PartitionId, from: Offset) -> u64 {
+    let (mut low, mut high) = (0, log.partition_bytes(partition));
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        if log.start_for_bytes(partition, middle) <= from {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
+impl Core {
+    fn counted(&mut self, now: Now, id: QueueId) -> Option<Counted> {
+        let queue = self.catalog.queue_by_id(id)?.clone();
+        let state = self.queues.get_mut(id)?;
+        state.ledger.expire(now);
+        if state.ledger.settle_outlived(now, &queue.policy) > 0 {
+            self.note_lazy(now, id);
+        }
+        let state = self.queues.get_mut(id)?;
+        let counts = state.ledger.depth();
+        let depth = Depth {
+            available: counts.available,
+            in_flight: counts.in_flight,
+            delayed: counts.delayed,
+            backlog_bytes: 0,
+            oldest_age_ms: None,
+            dead_lettered: state.dead.moved,
+            undeliverable: state.undeliverable,
+            malformed: state.malformed,
+            waiting: state.line.len() as u64,
+        };
+        self.settle_down(now, id);
+        Some(Counted { depth, oldest: counts.oldest })
+    }
+
+    pub(super) fn depth(&mut self, now: Now, id: QueueId, reply: Reply<Depth, LeaseError>) {
+        match self.counted(now, id) {
+            None => drop(reply.send(Err(LeaseError::NotFound))),
+            Some(counted) if counted.oldest.is_empty() => drop(reply.send(Ok(counted.depth))),
+            Some(counted) => self.look_up(now, Asked::One(counted, reply)),
+        }
+    }
+
+    pub(super) fn overview(&mut self, now: Now, reply: Reply<Overview, ChangeError>) {
+        let ids = self.queues.ids();
+        let all = ids.into_iter().filter_map(|id| Some((id, self.counted(now, id)?))).collect();
+        let groups = self.cursors.groups().map(|group| (group.clone(), self.cursors.of(group))).collect();
+        let overview = Overview {
+            queues: Vec::new(),
+            groups,
+            group_commits: self.stats.group_commits,
+            records_appended: self.stats.records_appended,
+            bytes_appended: self.stats.bytes_appended,
+        };
+        self.look_up(now, Asked::All(all, overview, reply));
+    }
+
+    fn look_up(&mut self, now: Now, asked: Asked) {
+        self.queues.work.push_back(Work::Depths(Depths { now: now.wall, asked }));
+    }
+}
