@@ -71,6 +71,11 @@ impl Decoded {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_records(self) -> Vec<Record> {
+        self.records
+    }
+
     /// The first offset behind what could be decoded.
     pub(crate) fn first_malformed(&self) -> Offset {
         self.records.last().map_or(self.base, |record| record.offset.plus(1))

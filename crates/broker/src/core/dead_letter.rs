@@ -25,7 +25,7 @@ use crate::state::Owner;
 use crate::{Monotonic, NewRecord, Now, Queue, QueueId, TopicId};
 
 /// A record's place.
-type Place = (PartitionId, Offset);
+pub(super) type Place = (PartitionId, Offset);
 
 /// Why a record is moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,8 +213,8 @@ impl Core {
         &mut self,
         now: Now,
         id: QueueId,
-        found: Vec<(PartitionId, Offset, DeadFound)>,
-        rest: Vec<(PartitionId, Offset)>,
+        found: Vec<(Place, DeadFound)>,
+        rest: Vec<Place>,
     ) {
         let Some(queue) = self.catalog.queue_by_id(id).cloned() else {
             return;
@@ -226,8 +226,8 @@ impl Core {
         for place in rest.into_iter().rev() {
             state.dead.unread.push_front(place);
         }
-        for (partition, offset, found) in found {
-            self.take_dead(now, &queue, (partition, offset), found);
+        for (place, found) in found {
+            self.take_dead(now, &queue, place, found);
         }
         self.settle_down(now, id);
     }
@@ -354,8 +354,8 @@ impl Core {
     pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
         for copy in std::mem::take(&mut group.changes.moves) {
             // The source is settled; a target that was deleted since would have taken the copy with it.
-            if let Err(copy) = self.seal_copy(frame, group, copy) {
-                tracing::info!(partition = %copy.partition, "a dead-letter topic went before its record came");
+            if !self.seal_copy(frame, group, copy) {
+                tracing::info!("a dead-letter topic went before its record came");
             }
         }
         let bytes_max = frame.bytes() + MOVE_BYTES;
@@ -390,7 +390,7 @@ impl Core {
         if !state.dead.dying.contains_key(&source) {
             return;
         }
-        if self.seal_copy(frame, group, copy).is_err() {
+        if !self.seal_copy(frame, group, copy) {
             return self.fail_move(now, id, source);
         }
         let Some(state) = self.queues.get_mut(id) else {
@@ -406,18 +406,18 @@ impl Core {
         }
     }
 
-    /// Gives a copy its place; gives it back if its topic is gone.
-    fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> Result<(), Copy> {
+    /// Gives a copy its place; false if its topic is gone.
+    fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> bool {
         let Some(topic) = self.catalog.topic_by_id(copy.topic) else {
-            return Err(copy);
+            return false;
         };
         let Some(sequencer) = self.partitions.get_mut(&copy.partition) else {
-            return Err(copy);
+            return false;
         };
         group.firsts.entry(copy.partition).or_insert(sequencer.next);
         let target = sequencer.take(copy.partition, 1);
         frame.push_record(&topic.policy, target, &copy.record);
         group.changes.moves.push(copy);
-        Ok(())
+        true
     }
 }

@@ -127,8 +127,19 @@ impl Harness {
         answer
     }
 
-    /// Seals what may be sealed.
+    /// Makes the looks that the core has asked for.
+    pub(super) fn look(&mut self) {
+        while let Some(work) = self.core.take_work() {
+            if let Some(finding) = work.perform(&self.log) {
+                self.core.handle(self.now, Command::Found(finding));
+            }
+        }
+    }
+
+    /// Does what is due and seals what may be sealed.
     pub(super) fn seal(&mut self) {
+        self.core.tick(self.now);
+        self.look();
         while let Some(sealed) = self.core.seal(self.now) {
             self.sealed.push_back((sealed.group, sealed.commit.clone(), dump(&self.core)));
             let (fates, group) = (Arc::clone(&self.fates), sealed.group);
@@ -155,6 +166,12 @@ impl Harness {
         true
     }
 
+    /// Lets time pass until the core has something to do.
+    fn pass_to_deadline(&mut self) {
+        let deadline = self.core.next_deadline().unwrap();
+        self.pass_ms(deadline.ms_since(self.now.monotonic).max(1));
+    }
+
     /// Until nothing waits, passing the time that a refused commit waits.
     pub(super) fn settle(&mut self) {
         loop {
@@ -163,7 +180,7 @@ impl Harness {
                 if self.core.is_idle() {
                     return;
                 }
-                self.pass_ms(1_000);
+                self.pass_to_deadline();
             }
         }
     }

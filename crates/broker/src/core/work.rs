@@ -7,7 +7,7 @@ use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 
 use super::Core;
-use super::dead_letter::DeadFound;
+use super::dead_letter::{DeadFound, Place};
 use super::depth::Depths;
 use super::rewind::AtTime;
 use crate::by_time;
@@ -69,7 +69,7 @@ pub enum Finding {
         /// From which queue.
         queue: QueueId,
         /// What was read.
-        found: Vec<(PartitionId, Offset, DeadFound)>,
+        found: Vec<((PartitionId, Offset), DeadFound)>,
         /// What would have been too much for one look.
         rest: Vec<(PartitionId, Offset)>,
     },
@@ -150,10 +150,7 @@ fn spans(
 }
 
 /// Reads records one batch at a time, until it has become too much.
-fn dead(
-    log: &dyn Log,
-    places: Vec<(PartitionId, Offset)>,
-) -> (Vec<(PartitionId, Offset, DeadFound)>, Vec<(PartitionId, Offset)>) {
+fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Place>) {
     let mut found = Vec::with_capacity(places.len());
     let mut current: Option<(StoredBatch, Decoded)> = None;
     let mut bytes = 0;
@@ -167,7 +164,7 @@ fn dead(
                     (stored, decoded)
                 }),
                 Err(error) => {
-                    found.push((partition, offset, DeadFound::Unreadable(error)));
+                    found.push(((partition, offset), DeadFound::Unreadable(error)));
                     continue;
                 }
             };
@@ -182,7 +179,7 @@ fn dead(
                 Found::Hole => DeadFound::Gone,
             },
         };
-        found.push((partition, offset, what));
+        found.push(((partition, offset), what));
         if bytes >= DEAD_LOOK_BYTES {
             break;
         }

@@ -159,7 +159,7 @@ impl Source {
             };
             self.read.extend(batches.into_iter().map(|batch| (partition, batch)));
         }
-        let Some(read) = self.read.pop_front_if(|read| holds(read)) else {
+        let Some(read) = self.read.pop_front().filter(holds) else {
             return Ok(None);
         };
         let decoded = Arc::new(Decoded::open(partition, &read.1));

@@ -1,0 +1,121 @@
+//! Declaring, changing and deleting queues.
+
+use duolog_record::Timestamp;
+
+use super::*;
+use crate::Keep;
+use crate::core::harness::policy;
+
+#[test]
+fn a_queue_without_a_topic_makes_one() {
+    let mut h = harness();
+    let q = h.queue("q");
+    let topic = h.core.catalog.topic_by_id(h.topic_of(q)).unwrap();
+    assert_eq!((topic.name.as_str(), topic.partitions.len(), topic.made_by_queue), ("q", 1, true));
+    assert_eq!(topic.policy.keep, Keep::UntilSettled { after: 0 });
+    assert_eq!(h.core.shared.catalog().queue(DEFAULT_NAMESPACE, "q").unwrap().id, q);
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let mut h = harness();
+    h.queue("q");
+    assert_eq!(h.declare(queue_spec("q")), Err(ChangeError::Exists("q".to_owned())));
+}
+
+#[test]
+fn a_queue_begins_where_it_says() {
+    let mut h = harness();
+    let topic = h.topic("t", 1, policy());
+    for at in 1..=5 {
+        let record = NewRecord { timestamp: Some(Timestamp(at * 100)), ..NewRecord::default() };
+        h.done(|reply| Command::Publish { topic, records: vec![record], reply }).unwrap();
+    }
+    let partition = h.partition(topic, 0);
+    h.trim(partition, 1).unwrap();
+    let cases = [
+        (Start::Earliest, vec![1, 2, 3, 4]),
+        (Start::Latest, vec![]),
+        (Start::Offset(Offset(3)), vec![3, 4]),
+        (Start::Offset(Offset(0)), vec![1, 2, 3, 4]),
+        (Start::Offset(Offset(99)), vec![]),
+        (Start::Time(Timestamp(350)), vec![3, 4]),
+        (Start::Time(Timestamp(0)), vec![1, 2, 3, 4]),
+        (Start::Time(Timestamp(501)), vec![]),
+    ];
+    for (index, (start, expected)) in cases.into_iter().enumerate() {
+        let spec = QueueSpec { topic: Some("t".to_owned()), start, ..queue_spec(&format!("q{index}")) };
+        let q = h.declare(spec).unwrap();
+        assert_eq!(h.offsets(q, 10), expected, "{start:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_while_the_start_is_looked_up_is_refused() {
+    let mut h = harness();
+    h.topic("t", 1, policy());
+    let spec = QueueSpec { topic: Some("t".to_owned()), start: Start::Time(Timestamp(0)), ..queue_spec("q") };
+    let mut first = h.ask(|reply| Command::CreateQueue { spec, reply });
+    let mut second = h.ask(|reply| Command::CreateQueue { spec: queue_spec("q"), reply });
+    h.settle();
+    assert_eq!(first.try_recv().unwrap(), Err(ChangeError::Exists("q".to_owned())));
+    assert!(second.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn the_own_topic_goes_with_its_last_queue() {
+    let mut h = harness();
+    let q = h.queue("q");
+    let topic = h.topic_of(q);
+    let other = h.declare(QueueSpec { topic: Some("q".to_owned()), ..queue_spec("other") }).unwrap();
+    h.done(|reply| Command::DeleteQueue { queue: q, reply }).unwrap();
+    assert!(h.core.catalog.topic_by_id(topic).is_some());
+    h.done(|reply| Command::DeleteQueue { queue: other, reply }).unwrap();
+    assert!(h.core.catalog.topic_by_id(topic).is_none());
+    assert!(h.core.shared.catalog().queue(DEFAULT_NAMESPACE, "other").is_none());
+    h.queue("q");
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let mut h = harness();
+    let bad = [
+        QueuePolicy { visibility_timeout_ms: crate::limits::VISIBILITY_MS + 1, ..queue_policy() },
+        QueuePolicy { attempts_max: Some(0), ..queue_policy() },
+        QueuePolicy { in_flight_max: 0, ..queue_policy() },
+        QueuePolicy { delay_ms: 1, ..queue_policy() },
+        QueuePolicy { message_bytes_max: u32::MAX, ..queue_policy() },
+        QueuePolicy { dead_letter: Some("q".to_owned()), ..queue_policy() },
+        QueuePolicy { dead_letter: Some(String::new()), ..queue_policy() },
+    ];
+    for policy in bad {
+        let refused = h.declare(QueueSpec { policy: policy.clone(), ..queue_spec("q") });
+        assert!(matches!(refused, Err(ChangeError::Invalid { .. })), "{policy:?}");
+    }
+    let refused = h.declare(queue_spec(""));
+    assert!(matches!(refused, Err(ChangeError::Invalid { .. })));
+    assert!(h.core.catalog.topics.is_empty(), "nothing of it remains");
+    let (queue, labels) = (QueueId(99), Labels::new());
+    let missing = h.done(|reply| Command::SetQueue { queue, policy: queue_policy(), labels, reply });
+    assert!(matches!(missing, Err(ChangeError::NotFound(_))));
+    let missing = h.done(|reply| Command::DeleteQueue { queue, reply });
+    assert!(matches!(missing, Err(ChangeError::NotFound(_))));
+}
+
+#[test]
+fn a_changed_policy_holds_for_later_leases_and_survives() {
+    let mut h = harness();
+    let q = h.queue("q");
+    h.send(q, &["a", "b"]);
+    h.lease(q, 1);
+    let policy = QueuePolicy { visibility_timeout_ms: 1_000, ..queue_policy() };
+    let labels = Labels::from([("colour".to_owned(), "red".to_owned())]);
+    h.done(|reply| Command::SetQueue { queue: q, policy, labels, reply }).unwrap();
+    h.lease(q, 1);
+    h.pass_ms(1_000);
+    assert_eq!(h.offsets(q, 2), [1]);
+    h.settle();
+    h.crash();
+    assert_eq!(h.queue_of(q).policy.visibility_timeout_ms, 1_000);
+    assert_eq!(h.queue_of(q).labels["colour"], "red");
+}
