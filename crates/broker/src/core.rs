@@ -25,6 +25,8 @@ mod rewind;
 mod rounds;
 mod sealing;
 mod sequencer;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod verdict;
 mod work;

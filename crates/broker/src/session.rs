@@ -110,7 +110,6 @@ impl Session {
     }
 
     /// Waits until any of the partitions has more than the offset beside it, or is gone.
-    #[must_use]
     pub fn readable(&self, beyond: &[(PartitionId, Offset)]) -> Readable {
         self.inner.shared.watch.wait(beyond, |partition| Some(self.inner.log.bounds(partition)?.end))
     }

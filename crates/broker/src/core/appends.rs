@@ -65,7 +65,8 @@ impl Appends {
 
     /// The first, if it fits into `room` bytes.
     pub(super) fn take(&mut self, room: usize) -> Option<Waiting> {
-        let waiting = self.line.pop_front_if(|waiting| waiting.bytes() <= room)?;
+        self.line.front().filter(|waiting| waiting.bytes() <= room)?;
+        let waiting = self.line.pop_front()?;
         self.bytes -= waiting.bytes();
         Some(waiting)
     }

@@ -39,7 +39,7 @@ fn write(log: &MemoryLog, records: &[(Vec<u8>, Option<Vec<u8>>)]) {
 
 /// The message that stops the start.
 fn refusal(log: &MemoryLog) -> String {
-    match Core::recover(log, &OPTIONS, Arc::new(Shared::default())) {
+    match Core::recover(log, crate::Now::default(), &OPTIONS, Arc::new(Shared::default())) {
         Ok(_) => panic!("it starts"),
         Err(stopped) => stopped.reason,
     }
@@ -228,7 +228,7 @@ proptest! {
             (key, value.map(|mut value| { value.insert(0, 1); value }))
         }).collect();
         write(&log, &records);
-        let _ = Core::recover(&log, &OPTIONS, Arc::new(Shared::default()));
+        let _ = Core::recover(&log, crate::Now::default(), &OPTIONS, Arc::new(Shared::default()));
     }
 
     /// One changed byte of a value is refused, or read as another value: never a panic.
@@ -247,7 +247,7 @@ proptest! {
         let at = at.index(value.len());
         value[at] = to;
         write(&it.log, &[(record.owner.encode(), Some(value))]);
-        if let Ok(core) = Core::recover(&it.log, &OPTIONS, Arc::new(Shared::default())) {
+        if let Ok(core) = Core::recover(&it.log, crate::Now::default(), &OPTIONS, Arc::new(Shared::default())) {
             prop_assert!(core.partitions.values().all(|it: &Sequencer| it.next >= it.start));
         }
     }
