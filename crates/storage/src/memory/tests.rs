@@ -1,3 +1,4 @@
+//! The log in memory by itself: order, refusals, bounds.
 #![allow(clippy::unwrap_used)]
 use std::sync::Arc;
 
