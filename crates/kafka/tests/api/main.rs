@@ -1,0 +1,11 @@
+//! Each api over a real socket, on a log in memory.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod connection;
+mod fetch;
+mod offsets;
+mod produce;
+mod topics;
