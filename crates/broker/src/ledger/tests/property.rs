@@ -331,7 +331,8 @@ impl Run {
             self.now.monotonic = self.now.monotonic.plus_ms(crate::limits::VISIBILITY_MS);
             let from = self.handles.len();
             self.lease(9, 100, &policy, false);
-            for id in self.handles[from..].to_vec() {
+            let granted: Vec<_> = self.handles[from..].into();
+            for id in granted {
                 assert_eq!(kind(self.ledger.settle(self.now, id, Outcome::Ack)), Ok(()));
                 self.model.settle(self.now, id, Outcome::Ack).unwrap();
             }
