@@ -35,6 +35,9 @@ struct State {
     failures: VecDeque<LogError>,
     stopped: Option<String>,
     stats: LogStats,
+    /// How many of the oldest waiting commits were queued when another was refused for want of space, and that refusal:
+    /// those that continue where it would have ended are refused as well.
+    behind_refused: (usize, Option<LogError>),
     /// How many times it was reopened.
     reopened: u32,
 }
@@ -128,13 +131,18 @@ impl State {
         if let Some(reason) = &self.stopped {
             return Err(LogError::Stopped { reason: reason.clone() });
         }
+        let (behind, refusal) = &mut self.behind_refused;
+        let refusal = if *behind > 0 { refusal.clone() } else { None };
+        *behind = behind.saturating_sub(1);
         if let Some(error) = self.failures.pop_front() {
-            if let LogError::Stopped { reason } = &error {
-                self.stopped = Some(reason.clone());
+            match &error {
+                LogError::Stopped { reason } => self.stopped = Some(reason.clone()),
+                LogError::DiskFull { .. } => self.behind_refused = (self.queue.len(), Some(error.clone())),
+                LogError::Invalid { .. } => {}
             }
             return Err(error);
         }
-        self.check(&commit)?;
+        self.check(&commit).map_err(|error| refusal.unwrap_or(error))?;
         self.apply(commit);
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Invariant: a group is one frame. Offsets and sequences are given here, in the order of arrival; what is refused is
 //! taken back in reverse order once nothing is in flight behind it.
 
+#[cfg(test)]
+mod disk_full;
 mod frame;
 #[cfg(test)]
 mod tests;
@@ -146,9 +148,7 @@ impl Core {
             self.expire_producers(now);
         }
         let key = (target.partition, producer.id);
-        if !group.producers_before.contains_key(&key) {
-            group.producers_before.insert(key, self.producers.get(key).cloned());
-        }
+        group.producers_before.entry(key).or_insert_with(|| self.producers.get(key).cloned());
         self.producers.note(target.partition, producer, offsets, target.base, now.wall);
         self.dirty.insert(Owner::Producer(key.0.0, key.1));
     }

@@ -115,3 +115,33 @@ fn reopening_keeps_what_was_durable_and_raises_the_incarnation() {
     assert_eq!((again.waiting(), again.incarnation()), (0, 2));
     assert_eq!(log.waiting(), 1);
 }
+
+#[test]
+fn what_continues_a_refused_commit_is_refused_what_stands_alone_is_not() {
+    let log = MemoryLog::manual();
+    let fates = Arc::new(Mutex::new(Vec::new()));
+    log.fail_next(LogError::DiskFull { bytes: 1, directory: "there".to_owned() });
+    for (partition, base) in [(1, 0), (1, 1), (2, 0), (1, 2)] {
+        let fates = Arc::clone(&fates);
+        let done = move |result: Result<(), LogError>| fates.lock().push(result.is_ok());
+        log.commit(commit_of(vec![append(partition, base, 1, b"a")]), Box::new(done));
+        if partition == 1 && base == 0 {
+            // So that the partition has an end to continue from.
+            log.state.lock().partitions.insert(PartitionId(1), Partition::starting_at(Offset(0)));
+        }
+    }
+    while log.pump() {}
+    assert_eq!(*fates.lock(), [false, false, true, false]);
+    assert!(outcome_pumped(&log, commit_of(vec![append(1, 0, 1, b"a")])).is_ok());
+    let invalid = outcome_pumped(&log, commit_of(vec![append(1, 7, 1, b"a")]));
+    assert!(matches!(invalid, Err(LogError::Invalid { .. })));
+}
+
+fn outcome_pumped(log: &MemoryLog, commit: Commit) -> Result<(), LogError> {
+    let answer = Arc::new(Mutex::new(None));
+    let there = Arc::clone(&answer);
+    log.commit(commit, Box::new(move |result| *there.lock() = Some(result)));
+    while log.pump() {}
+    let result = answer.lock().take();
+    result.expect("was pumped")
+}
