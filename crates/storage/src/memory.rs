@@ -138,7 +138,7 @@ impl State {
             match &error {
                 LogError::Stopped { reason } => self.stopped = Some(reason.clone()),
                 LogError::DiskFull { .. } => self.behind_refused = (self.queue.len(), Some(error.clone())),
-                LogError::Invalid { .. } => {}
+                LogError::Invalid { .. } | LogError::Quarantined { .. } => {}
             }
             return Err(error);
         }
