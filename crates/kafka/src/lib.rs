@@ -1,7 +1,8 @@
 //! The Kafka protocol over the broker's verbs.
 //!
 //! Place: floor 3. The stored batch is the wire's batch, so producing checks and appends, and fetching writes stored
-//! bytes out; nothing is decoded per record. docs/kafka.md says what is supported and what is not.
+//! bytes out; nothing is decoded per record. docs/kafka.md says what is supported and what is not,
+//! docs/kafka-groups.md the same of consumer groups.
 
 mod api;
 pub mod codec;
