@@ -9,7 +9,7 @@ use duolog_broker::Leased;
 use duolog_record::{Header, Offset, Record};
 
 use super::{
-    BODY_ATTRIBUTE, KEY_ATTRIBUTE, MESSAGE_ID_HEADER, NULL_TYPE, OVERFLOW_ATTRIBUTE, RESERVED_PREFIX,
+    BODY_ATTRIBUTE, KEY_ATTRIBUTE, NULL_TYPE, ORIGIN_HEADER, OVERFLOW_ATTRIBUTE, RESERVED_PREFIX,
     SOURCE_QUEUE_HEADER, TRACE_HEADER, TYPE_PREFIX,
 };
 use crate::codec::response::{self, Ascii, Base64, Map, Message};
@@ -142,9 +142,12 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
     legal_text(header.value.as_ref()?)
 }
 
+/// The id of a record that was moved here: that of the place where it was first appended.
 fn carried_id(record: &Record) -> Option<Ascii<36>> {
-    let id: [u8; 36] = header(record, MESSAGE_ID_HEADER)?.as_bytes().try_into().ok()?;
-    Some(Ascii::new(id))
+    let mut place = header(record, ORIGIN_HEADER)?.split('/');
+    let topic = u128::from_str_radix(place.next()?, 16).ok()?;
+    let (index, offset) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
+    Some(message_id_of(topic, index, Offset(offset)))
 }
 
 /// The key as a group's id, if it is one.

@@ -191,14 +191,14 @@ fn asking_by_name_reaches_what_all_would_fold() {
 
 #[test]
 fn our_headers_are_shown_to_those_who_name_them() {
-    let id = "00000000-0000-4000-8000-000000000001";
     let headers = vec![
-        header("duolog-message-id", Some(id.as_bytes())),
-        header("duolog-source-queue", Some(b"orders")),
-        header("duolog-reason", Some(b"attempts")),
+        header("duolog-origin", Some(b"9abc4def812345678123456789abcdef/3/77")),
+        header("duolog-dead-source", Some(b"orders")),
+        header("duolog-dead-reason", Some(b"attempts")),
     ];
     let message = received(with_headers(headers.clone()), &["All"], &["DeadLetterQueueSourceArn"]);
-    assert_eq!(message["MessageId"], id);
+    let first = message_id_of(0x9abc_4def_8123_4567_8123_4567_89ab_cdef, 3, Offset(77));
+    assert_eq!(message["MessageId"], first.as_str());
     assert_eq!(
         message["Attributes"]["DeadLetterQueueSourceArn"],
         "arn:aws:sqs:eu-central-1:000000000000:orders"
@@ -206,4 +206,13 @@ fn our_headers_are_shown_to_those_who_name_them() {
     assert_eq!(message.get("MessageAttributes"), None);
     let message = received(with_headers(headers), &["duolog-.*"], &[]);
     assert_eq!(message["MessageAttributes"].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn an_origin_that_is_none_is_not_believed() {
+    let own = received(with_headers(Vec::new()), &[], &[])["MessageId"].clone();
+    for origin in [&b""[..], b"/", b"x/1/2", b"1/2", b"1/-1/2", b"1/1/99999999999999999999", b"\xff"] {
+        let message = received(with_headers(vec![header("duolog-origin", Some(origin))]), &[], &[]);
+        assert_eq!(message["MessageId"], own);
+    }
 }
