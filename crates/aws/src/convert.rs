@@ -22,10 +22,6 @@ pub(crate) use outgoing::{Context, SystemNames, Wanted, message, message_id_of};
 pub(crate) const RESERVED_PREFIX: &str = "duolog-";
 /// Header with the type of the attribute whose name follows.
 const TYPE_PREFIX: &str = "duolog-type.";
-/// The broker's header with the place of a record's first append: `TOPIC/PARTITION INDEX/OFFSET`, the topic in hex.
-const ORIGIN_HEADER: &str = "duolog-origin";
-/// The broker's header with the name of the queue that dead-lettered the record.
-const SOURCE_QUEUE_HEADER: &str = "duolog-dead-source";
 /// Header with the value of `AWSTraceHeader`.
 const TRACE_HEADER: &str = "duolog-aws-trace-header";
 /// Attribute that says in which form a body arrives that is no legal text: `base64` or `null`.

@@ -5,12 +5,11 @@ use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use duolog_broker::Leased;
+use duolog_broker::{Leased, headers};
 use duolog_record::{Header, Offset, Record};
 
 use super::{
-    BODY_ATTRIBUTE, KEY_ATTRIBUTE, NULL_TYPE, ORIGIN_HEADER, OVERFLOW_ATTRIBUTE, RESERVED_PREFIX,
-    SOURCE_QUEUE_HEADER, TRACE_HEADER, TYPE_PREFIX,
+    BODY_ATTRIBUTE, KEY_ATTRIBUTE, NULL_TYPE, OVERFLOW_ATTRIBUTE, RESERVED_PREFIX, TRACE_HEADER, TYPE_PREFIX,
 };
 use crate::codec::response::{self, Ascii, Base64, Map, Message};
 use crate::codec::rules::{is_attribute_name, is_attribute_type, is_group_id, legal_text};
@@ -142,9 +141,10 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
     legal_text(header.value.as_ref()?)
 }
 
-/// The id of a record that was moved here: that of the place where it was first appended.
+/// The id of a record that was moved here: that of the place where it was first appended, which the broker wrote down
+/// as `TOPIC/PARTITION INDEX/OFFSET` with the topic in hex.
 fn carried_id(record: &Record) -> Option<Ascii<36>> {
-    let mut place = header(record, ORIGIN_HEADER)?.split('/');
+    let mut place = header(record, headers::ORIGIN)?.split('/');
     let topic = u128::from_str_radix(place.next()?, 16).ok()?;
     let (index, offset) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
     Some(message_id_of(topic, index, Offset(offset)))
@@ -166,7 +166,7 @@ fn system_attributes(context: Context<'_>, leased: &Leased, wanted: SystemNames)
             3 => Some(leased.first_leased_at.0.to_string()),
             4 => group_of(record).map(str::to_owned),
             5 => header(record, TRACE_HEADER).map(str::to_owned),
-            6 => header(record, SOURCE_QUEUE_HEADER)
+            6 => header(record, headers::DEAD_SOURCE)
                 .map(|queue| arn::of_queue(context.region, context.account, queue)),
             _ => None,
         };
