@@ -107,8 +107,9 @@ pub struct Core {
     catalog_changed: bool,
     /// Since when a change waits that nobody waits for.
     lazy_since: Option<Monotonic>,
-    /// `changes` were refused for want of space: they go first, without appends.
+    /// `kept` was refused for want of space: it goes first and alone.
     carried: bool,
+    kept: Changes,
     in_flight: VecDeque<Group>,
     next_group: u64,
     /// Not before then is a refused commit tried again.
@@ -181,6 +182,8 @@ impl Core {
             self.changes.answers.push(answer);
         } else if let Some(group) = self.in_flight.back_mut() {
             group.changes.answers.push(answer);
+        } else if self.carried {
+            self.kept.answers.push(answer);
         } else {
             answer(&Verdict::Durable);
         }
@@ -194,7 +197,8 @@ impl Core {
         for group in std::mem::take(&mut self.in_flight) {
             group.answer_all(&verdict);
         }
-        for answer in std::mem::take(&mut self.changes).answers {
+        let kept = std::mem::take(&mut self.kept).answers;
+        for answer in kept.into_iter().chain(std::mem::take(&mut self.changes).answers) {
             answer(&verdict);
         }
         self.appends.refuse_all(&verdict);

@@ -28,6 +28,11 @@ pub const LEDGER_CHANGE_PARTS: usize = 16_384;
 pub const QUEUES: usize = 20_000;
 /// Receivers that wait for one queue: beyond, they are refused as `Overloaded`.
 pub const WAITERS_PER_QUEUE: usize = 10_000;
+/// How long after its last receive a queue forgets its look-ahead window, milliseconds: queues that nobody works on cost
+/// no memory.
+pub const QUEUE_IDLE_MS: u64 = 60_000;
+/// How often a queue looks for records that have outlived their time to live, milliseconds.
+pub const TTL_CHECK_MS: u64 = 60_000;
 /// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
 pub const LOOK_RETRY_MS: u64 = 1_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic

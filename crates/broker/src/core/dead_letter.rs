@@ -350,14 +350,18 @@ impl Core {
         }
     }
 
-    /// Puts copies into the frame, and with them what settles their sources.
-    pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
+    /// Puts copies that were refused into the frame again, beside the settlements of their sources.
+    pub(super) fn seal_kept_moves(&mut self, frame: &mut Frame, group: &mut Group) {
         for copy in std::mem::take(&mut group.changes.moves) {
             // The source is settled; a target that was deleted since would have taken the copy with it.
             if !self.seal_copy(frame, group, copy) {
                 tracing::info!("a dead-letter topic went before its record came");
             }
         }
+    }
+
+    /// Puts copies into the frame, and with them what settles their sources.
+    pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
         let bytes_max = frame.bytes() + MOVE_BYTES;
         let mut touched = BTreeSet::new();
         while let Some(Move { queue, source, copy }) = self.queues.moves.line.pop_front() {

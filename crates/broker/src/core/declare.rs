@@ -90,6 +90,7 @@ impl Core {
         match self.check_queue(&spec).and_then(|topic| self.add_queue(now, spec, topic, found)) {
             Ok(id) => {
                 self.answer_when_durable(when_durable(reply, id));
+                self.settle_outlived(now, id);
                 self.settle_down(now, id);
             }
             Err(error) => drop(reply.send(Err(error))),
@@ -186,6 +187,7 @@ impl Core {
         match self.change_queue(now, id, policy, labels) {
             Ok(()) => {
                 self.answer_when_durable(when_durable(reply, ()));
+                self.settle_outlived(now, id);
                 self.settle_down(now, id);
             }
             Err(error) => drop(reply.send(Err(error))),

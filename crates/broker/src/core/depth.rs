@@ -77,12 +77,9 @@ fn bytes_from(log: &dyn Log, partition: PartitionId, from: Offset) -> u64 {
 
 impl Core {
     fn counted(&mut self, now: Now, id: QueueId) -> Option<Counted> {
-        let queue = self.catalog.queue_by_id(id)?.clone();
         let state = self.queues.get_mut(id)?;
         state.ledger.expire(now);
-        if state.ledger.settle_outlived(now, &queue.policy) > 0 {
-            self.note_lazy(now, id);
-        }
+        self.settle_outlived(now, id);
         let state = self.queues.get_mut(id)?;
         let counts = state.ledger.depth();
         let depth = Depth {

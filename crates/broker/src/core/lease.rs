@@ -29,6 +29,7 @@ impl Core {
         if let Err(waiter) = state.line.push(waiter) {
             return waiter.reply.refuse(LeaseError::Overloaded);
         }
+        state.wake(now);
         state.ledger.expire(now);
         self.settle_down(now, ask.queue);
     }

@@ -14,7 +14,7 @@ use super::line::Line;
 use super::verdict::Verdict;
 use super::work::Work;
 use crate::ledger::{Ledger, LedgerSpan, LedgerState, SnapshotAt};
-use crate::limits::{LOOK_RETRY_MS, QUEUES};
+use crate::limits::{LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS};
 use crate::state::{Owner, StateRecord, Value};
 use crate::{Monotonic, Now, QueueId, TopicId};
 
@@ -35,6 +35,10 @@ pub(super) struct QueueState {
     warned: bool,
     /// Records that could not be decoded, since the start.
     pub(super) malformed: u64,
+    /// When it goes to sleep; `None` sleeps: it has no window and asks for none, because nobody receives.
+    sleeps_at: Option<Monotonic>,
+    /// When to look for what has outlived its time to live, if it has one.
+    outlived_at: Option<Monotonic>,
     /// Where it stands in `Queues::timers`.
     timer: Option<Monotonic>,
 }
@@ -51,6 +55,8 @@ impl QueueState {
             undeliverable: 0,
             warned: false,
             malformed: 0,
+            sleeps_at: None,
+            outlived_at: None,
             timer: None,
         }
     }
@@ -58,6 +64,27 @@ impl QueueState {
     /// More may become available without anybody's doing.
     pub(super) fn is_looking(&self) -> bool {
         !self.looking.is_empty()
+    }
+
+    /// Somebody receives: from now on, and for a while, it looks ahead.
+    pub(super) fn wake(&mut self, now: Now) {
+        self.sleeps_at = Some(now.monotonic.plus_ms(QUEUE_IDLE_MS));
+    }
+
+    /// It looks ahead a little longer.
+    fn doze(&mut self, now: Now) {
+        self.sleeps_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
+    }
+
+    /// Forgets the window if nobody has received for long.
+    fn fall_asleep(&mut self, now: Now) {
+        if self.sleeps_at.is_some_and(|at| at <= now.monotonic) {
+            if self.line.len() > 0 || self.is_looking() {
+                return self.doze(now);
+            }
+            self.sleeps_at = None;
+            self.ledger.drop_window();
+        }
     }
 
     /// Records should have gone to a dead-letter queue that does not exist.
@@ -76,7 +103,10 @@ impl QueueState {
     fn next_deadline(&self) -> Option<Monotonic> {
         let line = if self.is_looking() { None } else { self.line.next_deadline() };
         let retry = self.unreadable.values().min().copied();
-        [self.ledger.next_deadline(), line, retry, self.dead.next_deadline()].into_iter().flatten().min()
+        let own = [self.sleeps_at, self.outlived_at];
+        let all =
+            [self.ledger.next_deadline(), line, retry, self.dead.next_deadline()].into_iter().chain(own);
+        all.flatten().min()
     }
 }
 
@@ -187,6 +217,9 @@ impl Queues {
         let Some(state) = self.states.get_mut(&id) else {
             return;
         };
+        if state.sleeps_at.is_none() {
+            return;
+        }
         for (partition, from, count) in state.ledger.needs_window() {
             if state.looking.contains(&partition) || state.unreadable.contains_key(&partition) {
                 continue;
@@ -217,8 +250,42 @@ impl Core {
                 // What ends by its time is not written: it follows from what was.
                 state.ledger.expire(now);
                 state.dead.tick(now);
+                state.fall_asleep(now);
             }
+            self.check_outlived(now, id);
             self.settle_down(now, id);
+        }
+    }
+
+    /// From time to time settles what has outlived its time to live although nobody receives.
+    fn check_outlived(&mut self, now: Now, id: QueueId) {
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        if state.outlived_at.is_some_and(|at| at <= now.monotonic) {
+            state.outlived_at = None;
+            if state.sleeps_at.is_none() && state.ledger.needs_window().next().is_some() {
+                state.doze(now);
+            }
+            self.settle_outlived(now, id);
+        }
+    }
+
+    /// Settles what has outlived its time to live, as far as the window reaches.
+    pub(super) fn settle_outlived(&mut self, now: Now, id: QueueId) {
+        let Some(queue) = self.catalog.queue_by_id(id).cloned() else {
+            return;
+        };
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        if queue.policy.message_ttl_ms.is_none() {
+            state.outlived_at = None;
+            return;
+        }
+        state.outlived_at.get_or_insert(now.monotonic.plus_ms(TTL_CHECK_MS));
+        if state.ledger.settle_outlived(now, &queue.policy) > 0 {
+            self.note_lazy(now, id);
         }
     }
 
@@ -250,7 +317,11 @@ impl Core {
         let ids = self.queues.by_topic.get(&topic).map_or(&[][..], Vec::as_slice);
         for id in ids {
             if let Some(state) = self.queues.states.get_mut(id) {
-                state.ledger.appended(partition, ledger_span(span));
+                let span = ledger_span(span);
+                match state.sleeps_at {
+                    Some(_) => state.ledger.appended(partition, span),
+                    None => state.ledger.set_end(partition, span.base.plus(u64::from(span.offsets))),
+                }
                 touched.insert(*id);
             }
         }
@@ -287,6 +358,7 @@ impl Core {
             Ok((spans, to)) => {
                 let spans: Vec<LedgerSpan> = spans.iter().map(ledger_span).collect();
                 state.ledger.extend_window(partition, from, &spans, to);
+                self.settle_outlived(now, id);
             }
             Err(duolog_storage::ReadError::OutOfRange { .. }) if start.is_some_and(|start| from < start) => {
                 state.ledger.start_moved(partition, start.unwrap_or(from));
@@ -348,6 +420,7 @@ impl Core {
                 .collect();
             let ledger = Ledger::recover(state, &bounds, now, log.incarnation());
             self.queues.insert(queue.id, queue.topic, ledger);
+            self.settle_outlived(now, queue.id);
             self.settle_down(now, queue.id);
         }
     }

@@ -196,6 +196,7 @@ impl Core {
             catalog_changed: false,
             lazy_since: None,
             carried: false,
+            kept: super::group::Changes::default(),
             in_flight: std::collections::VecDeque::new(),
             next_group: 1,
             retry_at: None,
@@ -281,6 +282,8 @@ impl Core {
             && self.appends.is_empty()
             && self.changes.is_empty()
             && self.dirty.is_empty()
+            && self.kept.is_empty()
             && self.queues.lazy.is_empty()
+            && self.queues.moves.is_empty()
     }
 }

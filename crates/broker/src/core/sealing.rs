@@ -47,13 +47,18 @@ impl Core {
         self.lazy_since = None;
         let mut group = Group::new(self.next_group);
         let mut frame = Frame::new(now, self.durability);
-        self.publish_catalog();
-        group.changes = std::mem::take(&mut self.changes);
-        // Appends of clients are not to use up the space that state needs to be written at all.
-        if !self.carried {
+        if self.carried {
+            // What was refused goes first and alone: it grows no larger while it waits for room, and appends of clients
+            // do not use up the space that it needs.
+            group.changes = std::mem::take(&mut self.kept);
+            self.seal_kept_moves(&mut frame, &mut group);
+        } else {
+            self.publish_catalog();
+            group.changes = std::mem::take(&mut self.changes);
             self.seal_appends(now, &mut frame, &mut group);
+            self.seal_moves(now, &mut frame, &mut group);
+            self.take_dirty(&mut group);
         }
-        self.seal_moves(now, &mut frame, &mut group);
         self.seal_state(&mut frame, &mut group);
         self.finish(frame, group)
     }
@@ -70,6 +75,9 @@ impl Core {
         }
         if self.retry_at.is_some_and(|at| at > now.monotonic) {
             return false;
+        }
+        if self.carried {
+            return !self.kept.is_empty();
         }
         let is_due = |since: Monotonic| since.plus_ms(LAZY_MS) <= now.monotonic || self.clean;
         let lazy_is_due = self.lazy_since.is_some_and(is_due);
@@ -178,8 +186,8 @@ impl Core {
         Ok(published)
     }
 
-    /// Writes the state of everything dirty behind what was carried over.
-    fn seal_state(&mut self, frame: &mut Frame, group: &mut Group) {
+    /// Takes the state of everything dirty.
+    fn take_dirty(&mut self, group: &mut Group) {
         let mut cursor_bytes = 0;
         let lazy = std::mem::take(&mut self.queues.lazy);
         self.dirty.extend(lazy.iter().map(|id| Owner::Ledger(id.0)));
@@ -201,6 +209,10 @@ impl Core {
             // Whoever waits for a cursor that is left waits for the group that has it.
             self.changes.answers = std::mem::take(&mut group.changes.answers);
         }
+    }
+
+    /// Writes the state records, and beside them a piece of the snapshot.
+    fn seal_state(&mut self, frame: &mut Frame, group: &mut Group) {
         if group.changes.records.is_empty() {
             return;
         }
@@ -297,7 +309,7 @@ impl Core {
     /// All that is in flight was refused: undoes the appends from the last to the first, keeps the rest for a retry.
     fn take_back(&mut self, now: Now) {
         self.rounds.abandon();
-        let mut later = std::mem::take(&mut self.changes);
+        let mut later = std::mem::take(&mut self.kept);
         let mut had_appends = false;
         while let Some(mut group) = self.in_flight.pop_back() {
             had_appends |= !group.append_answers.is_empty();
@@ -307,8 +319,8 @@ impl Core {
             later = carried;
             group.answer_all(&Verdict::DiskFull);
         }
-        self.changes = later;
-        self.carried = !self.changes.is_empty();
+        self.kept = later;
+        self.carried = !self.kept.is_empty();
         if self.carried {
             self.retry_at = Some(now.monotonic.plus_ms(DISK_FULL_RETRY_MS));
         }

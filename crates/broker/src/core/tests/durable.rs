@@ -184,3 +184,31 @@ fn a_stopped_log_tells_everybody() {
     assert!(matches!(taken(&mut waiter), Err(LeaseError::Stopped(_))));
     assert!(matches!(h.try_lease(q, 1), Err(LeaseError::Stopped(_))));
 }
+
+#[test]
+fn what_is_asked_for_while_the_disk_is_full_waits_behind_what_was_refused() {
+    let mut h = harness();
+    let q = h.queue("q");
+    h.send(q, &["a", "b"]);
+    let held = h.lease(q, 2);
+    h.settle();
+    let ack = |h: &mut Harness, grant: &Grant| {
+        let outcomes = vec![(lease_id(q, grant), Outcome::Ack)];
+        h.ask(|reply| Command::Settle { queue: q, outcomes, reply })
+    };
+    h.log.fail_next(disk_full());
+    let mut first = ack(&mut h, &held[0]);
+    h.seal();
+    h.pump();
+    let mut second = ack(&mut h, &held[1]);
+    let mut topic =
+        h.ask(|reply| Command::CreateTopic { spec: crate::core::harness::spec("t", 1, policy()), reply });
+    h.pass_ms(crate::limits::DISK_FULL_RETRY_MS);
+    h.seal();
+    h.pump();
+    assert_eq!(first.try_recv().unwrap().unwrap(), [Ok(())]);
+    assert!(second.try_recv().is_err() && topic.try_recv().is_err());
+    h.settle();
+    assert_eq!(second.try_recv().unwrap().unwrap(), [Ok(())]);
+    assert!(topic.try_recv().unwrap().is_ok());
+}

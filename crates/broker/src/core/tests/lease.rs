@@ -123,3 +123,37 @@ fn an_extension_moves_the_end_of_a_lease() {
     assert_eq!(h.offsets(q, 1), []);
     assert_eq!(h.ack(q, &held), [Ok(())]);
 }
+
+#[test]
+fn a_queue_that_nobody_works_on_sleeps_and_wakes_up() {
+    let mut h = harness();
+    let topic = h.topic("q", 1, policy());
+    let q = h.queue("q");
+    h.send_to(topic, &["a", "b", "c"]);
+    assert!(h.core.queues.work.is_empty(), "a queue without receivers reads nothing");
+    assert_eq!(h.offsets(q, 1), [0]);
+    h.settle();
+    h.pass_ms(crate::limits::QUEUE_IDLE_MS);
+    h.core.tick(h.now);
+    h.send_to(topic, &["d"]);
+    assert!(h.core.queues.work.is_empty());
+    assert_eq!(h.offsets(q, 10), [0], "what was leased before is known");
+    assert_eq!(h.offsets(q, 10), [1, 2, 3]);
+}
+
+#[test]
+fn what_has_outlived_its_time_goes_although_nobody_receives() {
+    let mut h = harness();
+    let policy = QueuePolicy { message_ttl_ms: Some(10_000), ..queue_policy() };
+    let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
+    h.send(q, &["a"]);
+    h.send(q, &["b"]);
+    h.crash();
+    for _ in 0..3 {
+        h.pass_ms(crate::limits::TTL_CHECK_MS);
+        h.core.tick(h.now);
+        h.settle();
+    }
+    let partition = h.partition(h.topic_of(q), 0);
+    assert_eq!(h.core.queues.get(q).unwrap().ledger.floor(partition), Some(Offset(2)));
+}

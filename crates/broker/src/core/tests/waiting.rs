@@ -143,6 +143,7 @@ fn an_answer_that_is_dropped_goes_back_as_if_it_had_never_been() {
     let (reply, answer) = LeaseReply::new(Some(Arc::clone(&home) as Arc<dyn GiveBack>));
     let ask = LeaseAsk { queue: q, count: 2, visibility_ms: None, wait_ms: 0 };
     h.core.handle(h.now, Command::Lease { ask, reply });
+    h.look();
     drop(answer);
     let leases = std::mem::take(&mut *home.0.lock());
     assert_eq!(leases.len(), 2);
