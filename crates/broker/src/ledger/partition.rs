@@ -72,6 +72,8 @@ pub(super) struct PartitionLedger {
     pub(super) ready: BTreeSet<u64>,
     pub(super) replay: ReplayMark,
     pub(super) scan: u64,
+    /// From `scan` up to here nothing is settled and nothing has a history: spares looking that up for each record.
+    clear_until: u64,
     pub(super) window: Window,
     pub(super) dirty: Dirty,
     /// Floor or replay mark changed, or `dirty` holds something.
@@ -91,6 +93,7 @@ impl PartitionLedger {
             ready: BTreeSet::new(),
             replay: ReplayMark::default(),
             scan: floor,
+            clear_until: floor,
             window: Window::new(floor),
             dirty: Dirty::default(),
             touched: false,
@@ -116,8 +119,7 @@ impl PartitionLedger {
 
     /// Where the fresh records that begin at `scan` end, holes aside; `scan` if there are none.
     pub(super) fn fresh_end(&self) -> u64 {
-        let record = self.records.range(self.scan..).next().map_or(u64::MAX, |(&offset, _)| offset);
-        self.window.end().min(record).min(self.settled.next_run(self.scan))
+        self.window.end().min(self.clear_until)
     }
 
     /// When the time to live of a fresh record began.
@@ -129,7 +131,7 @@ impl PartitionLedger {
     /// Moves `scan` to the next fresh record of the window; holes and what is to be skipped on the way are settled.
     pub(super) fn advance(&mut self) {
         loop {
-            self.scan = self.next_fresh(self.scan);
+            self.skip_to_fresh();
             self.window.pass(self.scan);
             if self.scan >= self.window.end() {
                 return;
@@ -145,22 +147,30 @@ impl PartitionLedger {
         }
     }
 
-    /// The first offset at or behind `from` that is neither settled nor has a history.
-    fn next_fresh(&self, from: u64) -> u64 {
-        let mut at = from;
-        loop {
-            let mut next = self.settled.next_outside(at);
-            for (&offset, _) in self.records.range(next..) {
-                if offset != next {
-                    break;
-                }
-                next += 1;
-            }
-            if next == at {
-                return at;
-            }
-            at = next;
+    /// Moves `scan` over what is settled or has a history.
+    fn skip_to_fresh(&mut self) {
+        if self.scan < self.clear_until {
+            return;
         }
+        loop {
+            let mut next = self.settled.next_outside(self.scan);
+            let records = self.records.range(next..).map(|(&offset, _)| offset);
+            next += (next..).zip(records).take_while(|(at, offset)| at == offset).count() as u64;
+            if next == self.scan {
+                break;
+            }
+            self.scan = next;
+        }
+        let record = self.records.range(self.scan..).next().map_or(u64::MAX, |(&offset, _)| offset);
+        self.clear_until = record.min(self.settled.next_run(self.scan));
+    }
+
+    /// Looks for fresh records from `scan` on, with an empty window.
+    pub(super) fn restart_at(&mut self, scan: u64) {
+        self.scan = scan;
+        self.clear_until = scan;
+        self.window.restart(scan);
+        self.advance();
     }
 
     /// Settles what is fresh in a range; answers how many.

@@ -40,9 +40,7 @@ impl Ledger {
             it.mark(start, end);
         }
         it.replay = ReplayMark { below: it.end, at: now.wall.0.max(it.replay.at) };
-        it.scan = it.scan.min(from.0);
-        it.window.restart(it.scan);
-        it.advance();
+        it.restart_at(it.scan.min(from.0));
         // Handles from before name leases of another life.
         self.incarnation += 1;
         self.refresh(index);

@@ -61,10 +61,10 @@ impl Ledger {
     fn named(&self, index: u32, id: LeaseId) -> Result<(RecordState, Live), SettleError> {
         let it = &self.partitions[index as usize];
         let offset = id.offset.0;
-        if it.settled.contains(offset) {
-            return Err(SettleError::Settled);
-        }
         let Some(entry) = it.records.get(&offset) else {
+            if it.settled.contains(offset) {
+                return Err(SettleError::Settled);
+            }
             // Leased in an earlier life at best: before a replay, or before a crash that lost the lease.
             let earlier = offset < it.end && id.attempt > 0 && id.incarnation < self.incarnation;
             return Err(if earlier { SettleError::Expired } else { SettleError::Unknown });

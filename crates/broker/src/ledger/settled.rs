@@ -70,32 +70,35 @@ impl SettledSet {
 
     /// Adds a range; answers how many offsets of it were not in the set.
     pub(super) fn add(&mut self, start: u64, end: u64) -> u64 {
-        let (mut start, mut end) = (start.max(self.floor), end);
+        let (start, mut end) = (start.max(self.floor), end);
         if start >= end {
             return 0;
         }
-        if let Some((&before, before_end)) = self.runs.range_mut(..=start).next_back()
-            && *before_end >= start
-        {
-            if *before_end >= end {
-                return 0;
-            }
-            start = before;
+        // Either a run is continued where it stands, or the floor moves, or a run begins.
+        let before = self.runs.range(..=start).next_back().filter(|&(_, &before_end)| before_end >= start);
+        let before = before.map(|(&run, &run_end)| (run, run_end));
+        let from = before.map_or(start, |(_, run_end)| run_end);
+        if from >= end {
+            return 0;
         }
         let mut known = 0;
-        while let Some((&next, &next_end)) = self.runs.range(start..=end).next() {
+        while let Some((&next, &next_end)) = self.runs.range(from..=end).next() {
             known += next_end - next;
             end = end.max(next_end);
             self.runs.remove(&next);
         }
-        if start == self.floor {
-            self.floor = end;
-            self.above -= known;
-        } else {
-            self.runs.insert(start, end);
-            self.above += end - start - known;
+        let added = end - from - known;
+        match before {
+            _ if start == self.floor => {
+                self.floor = end;
+                self.above -= known;
+                return added;
+            }
+            Some((run, _)) => drop(self.runs.insert(run, end)),
+            None => drop(self.runs.insert(start, end)),
         }
-        end - start - known
+        self.above += added;
+        added
     }
 
     /// Takes a range out; answers which parts of it were in the set.

@@ -116,9 +116,7 @@ impl PartitionLedger {
             }
             self.records.insert(offset, Entry { state, incarnation_before: state.incarnation, live });
         }
-        self.scan = self.settled.floor();
-        self.window.restart(self.scan);
-        self.advance();
+        self.restart_at(self.settled.floor());
     }
 
     /// Changes without parts.
