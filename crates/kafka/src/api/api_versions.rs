@@ -1,6 +1,6 @@
 //! ApiVersions: what is spoken here. Source: KIP-35, KIP-511.
 
-use super::{Client, Reply, SERVED};
+use super::{Client, Reply};
 use crate::ErrorCode;
 use crate::codec::messages::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use crate::codec::{ApiKey, RequestHeader, encode_response};
@@ -21,7 +21,7 @@ pub(super) async fn handle(
         version = request.client_software_version,
         "client introduces itself"
     );
-    ApiVersionsResponse { api_keys: SERVED.iter().copied().map(window).collect(), ..Default::default() }
+    ApiVersionsResponse { api_keys: ApiKey::ALL.iter().copied().map(window).collect(), ..Default::default() }
 }
 
 /// The answer to a version that is not known here: at version 0, which every client can read, it names the versions

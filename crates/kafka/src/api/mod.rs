@@ -114,9 +114,6 @@ pub(crate) enum Refusal {
 /// The table of apis: each decodes its request, awaits its handler and encodes the response.
 macro_rules! handlers {
     ($($api:ident => $module:ident;)*) => {
-        /// Every api that has a handler, by rising key.
-        const SERVED: &[ApiKey] = &[$(ApiKey::$api),*];
-
         fn handler(
             client: Client,
             header: RequestHeader,
@@ -134,8 +131,6 @@ macro_rules! handlers {
                         response.into_reply(api, &header)
                     }))
                 })*
-                #[allow(unreachable_patterns)]
-                _ => Ok(Box::pin(std::future::ready(Reply::Close))),
             }
         }
     };
@@ -184,8 +179,7 @@ pub(crate) fn begin(client: &Client, request: Bytes, reserved: Reservation) -> R
     let mut from = Decoder::new(request, 0, false);
     let mut header = RequestHeader::decode_start(&mut from).map_err(Refusal::Header)?;
     let (key, version) = (header.api_key, header.api_version);
-    let api =
-        ApiKey::of(key).filter(|api| SERVED.contains(api)).ok_or(Refusal::Unsupported { key, version })?;
+    let api = ApiKey::of(key).ok_or(Refusal::Unsupported { key, version })?;
     if !api.versions().contains(&version) {
         if api == ApiKey::ApiVersions {
             let reply = api_versions::unsupported(header.correlation_id);
