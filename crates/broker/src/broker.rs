@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
 use crate::inbox::Inbox;
-use crate::reader::Reader;
+use crate::reader::{Reader, ReaderThread};
 use crate::shard::{Input, Shard, shutting_down};
 use crate::{Authorizer, Clock, Principal, Session};
 
@@ -59,7 +59,7 @@ impl Drop for Inner {
 }
 
 impl Broker {
-    /// Recovers the state from the log and starts the shard's thread.
+    /// Recovers the state from the log and starts the shard's threads.
     ///
     /// # Errors
     /// `Stopped` if the state partition cannot be read.
@@ -69,6 +69,41 @@ impl Broker {
         authorizer: Arc<dyn Authorizer>,
         options: BrokerOptions,
     ) -> Result<Self, Stopped> {
+        let (broker, shard) = Self::recover(log, clock, authorizer, &options, |log, inbox| {
+            ReaderThread::start(log, inbox).map(Reader::Thread)
+        })?;
+        let thread = std::thread::Builder::new()
+            .name("shard".to_owned())
+            .spawn(move || shard.run())
+            .map_err(|error| Stopped { reason: format!("no thread for the shard: {error}") })?;
+        *broker.inner.thread.lock() = Some(thread);
+        Ok(broker)
+    }
+
+    /// The same without threads: nothing happens but in the steps of the [`Stepper`], in an order that its caller decides.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_manual(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        authorizer: Arc<dyn Authorizer>,
+        options: BrokerOptions,
+    ) -> Result<(Self, Stepper), Stopped> {
+        let (broker, shard) = Self::recover(log, clock, authorizer, &options, |log, findings| {
+            Ok(Reader::Inline { log, findings })
+        })?;
+        let stepper = Stepper { shard };
+        Ok((broker, stepper))
+    }
+
+    fn recover(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        authorizer: Arc<dyn Authorizer>,
+        options: &BrokerOptions,
+        reader: impl FnOnce(Arc<dyn Log>, Arc<Inbox<Input>>) -> Result<Reader, Stopped>,
+    ) -> Result<(Self, Shard), Stopped> {
         let shared = Arc::new(Shared::default());
         let core_options = CoreOptions { durability: options.durability, seed: options.seed };
         let core = Core::recover(&*log, clock.now(), &core_options, Arc::clone(&shared))?;
@@ -79,16 +114,13 @@ impl Broker {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             inbox: Arc::clone(&inbox),
-            reader: Reader::start(Arc::clone(&log), Arc::clone(&inbox))?,
+            reader: reader(Arc::clone(&log), Arc::clone(&inbox))?,
+            ending: false,
             failed,
         };
-        let thread = std::thread::Builder::new()
-            .name("shard".to_owned())
-            .spawn(move || shard.run())
-            .map_err(|error| Stopped { reason: format!("no thread for the shard: {error}") })?;
-        let thread = Mutex::new(Some(thread));
+        let thread = Mutex::new(None);
         let inner = Inner { shared, log, clock, authorizer, inbox, failed: failure, thread };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok((Self { inner: Arc::new(inner) }, shard))
     }
 
     /// A session for `principal`.
@@ -122,10 +154,15 @@ impl Broker {
         self.inner.inbox.nudge();
     }
 
+    /// Asks the shard to end in order; nothing is taken after what is queued now.
+    pub fn ask_end(&self) {
+        // If the inbox is closed, the shard has ended already.
+        drop(self.inner.inbox.put(Input::End));
+    }
+
     /// Answers what is queued, stops the thread, closes the log. Blocks; waiting receives are answered empty.
     pub fn stop(&self) {
-        // If the inbox is closed, the thread has ended already.
-        let _ = self.inner.inbox.put(Input::End);
+        self.ask_end();
         let thread = self.inner.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -133,5 +170,29 @@ impl Broker {
             tracing::error!("the shard's thread has panicked");
         }
         self.inner.log.close();
+    }
+}
+
+/// Drives a shard by hand: for a simulator, which decides what happens when.
+pub struct Stepper {
+    shard: Shard,
+}
+
+impl Stepper {
+    /// The shard takes what waits for it, looks at the clock, and hands its commits to the log.
+    pub fn step(&mut self) {
+        self.shard.step();
+    }
+
+    /// True once the end that [`Broker::ask_end`] asked for is durable, or never will be.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shard.has_ended()
+    }
+}
+
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        self.shard.refuse_rest(&mut Vec::new());
     }
 }

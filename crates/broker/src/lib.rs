@@ -24,7 +24,7 @@ mod state;
 mod verbs;
 mod watch;
 
-pub use broker::{Broker, BrokerOptions};
+pub use broker::{Broker, BrokerOptions, Stepper};
 pub use catalog::{
     Catalog, Keep, Labels, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
     TopicSpec,

@@ -10,13 +10,37 @@ use crate::errors::Stopped;
 use crate::inbox::Inbox;
 use crate::shard::{Input, shutting_down};
 
+/// Who makes the looks.
+pub(crate) enum Reader {
+    /// A thread of its own.
+    Thread(ReaderThread),
+    /// Whoever asks, at once: for a shard that is stepped by hand.
+    Inline {
+        /// Where to look.
+        log: Arc<dyn Log>,
+        /// Where what is found goes.
+        findings: Arc<Inbox<Input>>,
+    },
+}
+
+impl Reader {
+    /// Asks for a look.
+    pub(crate) fn ask(&self, work: Work) {
+        match self {
+            // The inbox is closed by the drop alone.
+            Self::Thread(thread) => drop(thread.asked.put(work)),
+            Self::Inline { log, findings } => look(&**log, work, findings),
+        }
+    }
+}
+
 /// The handle on the thread; dropping it lets the thread finish what was asked and end.
-pub(crate) struct Reader {
+pub(crate) struct ReaderThread {
     asked: Arc<Inbox<Work>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Reader {
+impl ReaderThread {
     /// Starts the thread: it looks into `log` and puts what it finds into `findings`.
     pub(crate) fn start(log: Arc<dyn Log>, findings: Arc<Inbox<Input>>) -> Result<Self, Stopped> {
         let asked = Arc::new(Inbox::new());
@@ -27,15 +51,9 @@ impl Reader {
             .map_err(|error| Stopped { reason: format!("no thread for the reader: {error}") })?;
         Ok(Self { asked, thread: Some(thread) })
     }
-
-    /// Asks for a look.
-    pub(crate) fn ask(&self, work: Work) {
-        // The inbox is closed by the drop alone.
-        let _ = self.asked.put(work);
-    }
 }
 
-impl Drop for Reader {
+impl Drop for ReaderThread {
     fn drop(&mut self) {
         self.asked.close();
         if let Some(thread) = self.thread.take()
@@ -49,12 +67,14 @@ impl Drop for Reader {
 fn run(log: &dyn Log, asked: &Inbox<Work>, findings: &Inbox<Input>) {
     let mut work = Vec::new();
     while asked.take(&mut work, None) {
-        for look in work.drain(..) {
-            if let Some(finding) = look.perform(log)
-                && let Err(Input::Command(command)) = findings.put(Input::Command(Command::Found(finding)))
-            {
-                command.refuse(&shutting_down());
-            }
-        }
+        work.drain(..).for_each(|work| look(log, work, findings));
+    }
+}
+
+fn look(log: &dyn Log, work: Work, findings: &Inbox<Input>) {
+    if let Some(finding) = work.perform(log)
+        && let Err(Input::Command(command)) = findings.put(Input::Command(Command::Found(finding)))
+    {
+        command.refuse(&shutting_down());
     }
 }

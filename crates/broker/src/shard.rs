@@ -30,6 +30,8 @@ pub(crate) struct Shard {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Arc<Inbox<Input>>,
     pub(crate) reader: Reader,
+    /// The end was asked for.
+    pub(crate) ending: bool,
     /// Told once, if the shard stops by itself.
     pub(crate) failed: watch::Sender<Option<Stopped>>,
 }
@@ -38,26 +40,42 @@ impl Shard {
     /// Runs until the inbox is closed, or until the end that was asked for is durable.
     pub(crate) fn run(mut self) {
         let mut inputs = Vec::new();
-        let mut ending = false;
         self.advance();
         while self.inbox.take(&mut inputs, self.patience()) {
-            let now = self.clock.now();
-            for input in inputs.drain(..) {
-                match input {
-                    Input::Command(command) => self.core.handle(now, command),
-                    Input::Committed(group, result) => self.core.committed(now, group, result),
-                    Input::End => {
-                        ending = true;
-                        self.core.end();
-                    }
-                }
-            }
+            self.handle(&mut inputs);
             self.advance();
-            if ending && (self.core.is_idle() || self.core.stopped().is_some()) {
+            if self.has_ended() {
                 break;
             }
         }
         self.refuse_rest(&mut inputs);
+    }
+
+    /// Takes what waits, without waiting for more, and hands on what the core decides.
+    pub(crate) fn step(&mut self) {
+        let mut inputs = Vec::new();
+        self.inbox.take(&mut inputs, Some(Duration::ZERO));
+        self.handle(&mut inputs);
+        self.advance();
+    }
+
+    /// The end that was asked for is durable, or never will be.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending && (self.core.is_idle() || self.core.stopped().is_some())
+    }
+
+    fn handle(&mut self, inputs: &mut Vec<Input>) {
+        let now = self.clock.now();
+        for input in inputs.drain(..) {
+            match input {
+                Input::Command(command) => self.core.handle(now, command),
+                Input::Committed(group, result) => self.core.committed(now, group, result),
+                Input::End => {
+                    self.ending = true;
+                    self.core.end();
+                }
+            }
+        }
     }
 
     /// Hands on what the core has decided.
@@ -90,7 +108,7 @@ impl Shard {
     }
 
     /// What came in after the end is answered, not left hanging.
-    fn refuse_rest(&self, inputs: &mut Vec<Input>) {
+    pub(crate) fn refuse_rest(&self, inputs: &mut Vec<Input>) {
         self.inbox.close();
         while self.inbox.take(inputs, Some(Duration::ZERO)) {
             for input in inputs.drain(..) {
