@@ -54,15 +54,33 @@ pub struct History {
     /// Start that was acknowledged, and the highest that was asked for.
     starts: BTreeMap<PartitionId, (Offset, Offset)>,
     work: BTreeMap<(QueueId, Number), Work>,
-    cursors: BTreeMap<(String, PartitionId), Vec<Offset>>,
+    /// What a cursor may be: what was last acknowledged, `None` for nothing yet, and what was asked for since.
+    cursors: BTreeMap<(String, PartitionId), Vec<Option<Offset>>>,
     /// Where a record of a queue was dead-lettered to.
     graves: BTreeMap<(QueueId, Number), Place>,
-    /// Queues for which a replay or purge was asked.
-    replayed: BTreeSet<QueueId>,
+    /// Queues for which a replay or purge was asked, and the last number that was sent by then.
+    replayed: BTreeMap<QueueId, Number>,
+    /// How often a queue was loosened.
+    loosened: BTreeMap<QueueId, u64>,
+    /// How many of them are not answered yet.
+    replaying: BTreeMap<QueueId, u32>,
     acknowledged: u64,
+    trace: Option<Number>,
 }
 
 impl History {
+    /// Tells standard error of everything that concerns this record from now on.
+    pub fn trace(&mut self, number: Option<Number>) {
+        self.trace = number;
+    }
+
+    /// Says so if this record is traced; `None` concerns all.
+    pub fn note(&self, number: Option<Number>, what: &dyn std::fmt::Display) {
+        if self.trace.is_some() && (number.is_none() || number == self.trace) {
+            eprintln!("{what}");
+        }
+    }
+
     /// A client asks for a record to be appended or published.
     pub fn asks(&mut self, number: Number) {
         self.asked.insert(number);
@@ -74,6 +92,7 @@ impl History {
     /// The place was given to another record before.
     pub fn appended(&mut self, partition: PartitionId, offset: Offset, number: Number) -> Verdict {
         self.acknowledged += 1;
+        self.note(Some(number), &format_args!("acknowledged at {partition}/{offset}"));
         self.at(partition, offset, number, "acknowledged")
     }
 
@@ -160,7 +179,13 @@ impl History {
     /// # Errors
     /// The record was settled or dead-lettered before, or its delivery count went back behind what was durable.
     pub fn leased(&mut self, queue: QueueId, number: Number, attempt: u32) -> Verdict {
+        self.note(Some(number), &format_args!("leased by queue {}, attempt {attempt}", queue.0));
+        let replaying = self.replaying.get(&queue).is_some_and(|under_way| *under_way > 0);
         let work = self.work.entry((queue, number)).or_default();
+        if replaying {
+            *work = Work { maybe_settled: true, attempt, ..Work::default() };
+            return Ok(());
+        }
         if work.settled {
             return Err(Broken(format!(
                 "record {number} was settled in queue {} and delivered again",
@@ -187,8 +212,21 @@ impl History {
 
     /// A commit that was begun after everything told so far has been acknowledged: leases told so far are durable.
     pub fn barrier(&mut self) {
+        self.note(None, &"barrier");
         for work in self.work.values_mut() {
             work.durable_attempt = work.durable_attempt.max(work.attempt);
+        }
+    }
+
+    /// The process ended: what it told of leases and did not follow with a durable commit may be forgotten.
+    pub fn crashed(&mut self) {
+        self.note(None, &"crash");
+        for work in self.work.values_mut() {
+            work.attempt = work.durable_attempt;
+        }
+        // A replay that was not answered may have happened.
+        for queue in std::mem::take(&mut self.replaying).into_keys() {
+            self.loosen(queue);
         }
     }
 
@@ -200,6 +238,7 @@ impl History {
     /// The settlement was acknowledged.
     pub fn settled(&mut self, queue: QueueId, number: Number) {
         self.acknowledged += 1;
+        self.note(Some(number), &format_args!("settled in queue {}", queue.0));
         self.work.entry((queue, number)).or_default().settled = true;
     }
 
@@ -208,14 +247,19 @@ impl History {
     /// # Errors
     /// It was settled in its queue before, or was moved twice although nothing was replayed.
     pub fn dead_lettered(&mut self, queue: QueueId, number: Number, place: Place) -> Verdict {
+        self.note(
+            Some(number),
+            &format_args!("dead-lettered by queue {} to {}/{}", queue.0, place.0, place.1),
+        );
         let first = *self.graves.entry((queue, number)).or_insert(place);
-        if first != place && !self.replayed.contains(&queue) {
+        if first != place && !self.replayed.contains_key(&queue) {
             return Err(Broken(format!(
                 "record {number} of queue {} was dead-lettered to {}/{} and to {}/{}",
                 queue.0, first.0, first.1, place.0, place.1
             )));
         }
-        if self.replayed.contains(&queue) {
+        if self.replayed.contains_key(&queue) {
+            self.work.entry((queue, number)).or_default().maybe_settled = true;
             return Ok(());
         }
         let work = self.work.entry((queue, number)).or_default();
@@ -229,9 +273,34 @@ impl History {
         Ok(())
     }
 
-    /// A replay or purge was asked for: what was settled or dead-lettered may be available again, or the reverse.
+    /// A replay or purge is asked for: until it is over, what was settled or dead-lettered may be available again, or the
+    /// reverse.
     pub fn asks_replay(&mut self, queue: QueueId) {
-        self.replayed.insert(queue);
+        self.note(None, &format_args!("replay or purge of queue {} asked", queue.0));
+        *self.replaying.entry(queue).or_default() += 1;
+        self.loosen(queue);
+    }
+
+    /// A replay or purge was answered: what was told while it was under way may be from before it.
+    pub fn replay_over(&mut self, queue: QueueId) {
+        self.note(None, &format_args!("replay or purge of queue {} over", queue.0));
+        if let Some(under_way) = self.replaying.get_mut(&queue) {
+            *under_way = under_way.saturating_sub(1);
+        }
+        self.loosen(queue);
+    }
+
+    /// How often that happened: a settlement asked for before the last time may have been undone, whenever it is answered.
+    #[must_use]
+    pub fn replays(&self, queue: QueueId) -> u64 {
+        self.loosened.get(&queue).copied().unwrap_or_default()
+    }
+
+    /// Either is right for every record that was sent until now.
+    fn loosen(&mut self, queue: QueueId) {
+        let last = self.asked.last().copied().unwrap_or_default();
+        self.replayed.insert(queue, last);
+        *self.loosened.entry(queue).or_default() += 1;
         for ((of, _), work) in &mut self.work {
             if *of == queue {
                 *work = Work { maybe_settled: true, ..Work::default() };
@@ -251,7 +320,9 @@ impl History {
     ) -> Verdict {
         for number in promised {
             let work = self.work.get(&(queue, *number)).cloned().unwrap_or_default();
-            let accounted = work.settled || work.maybe_settled || work.dead || delivered.contains(number);
+            let purged = self.replayed.get(&queue).is_some_and(|last| number <= last);
+            let accounted =
+                purged || work.settled || work.maybe_settled || work.dead || delivered.contains(number);
             if !accounted {
                 return Err(Broken(format!(
                     "record {number} is neither settled, dead nor delivered by queue {}",
@@ -264,14 +335,15 @@ impl History {
 
     /// A client asks to move a cursor.
     pub fn asks_cursor(&mut self, group: &str, partition: PartitionId, offset: Offset) {
-        self.cursors.entry((group.to_owned(), partition)).or_default().push(offset);
+        let may_be = self.cursors.entry((group.to_owned(), partition)).or_insert_with(|| vec![None]);
+        may_be.push(Some(offset));
     }
 
     /// The newest move that was asked for has been acknowledged: earlier ones no longer count.
     pub fn cursor_moved(&mut self, group: &str, partition: PartitionId, offset: Offset) {
         self.acknowledged += 1;
         if let Some(asked) = self.cursors.get_mut(&(group.to_owned(), partition))
-            && let Some(at) = asked.iter().rposition(|it| *it == offset)
+            && let Some(at) = asked.iter().rposition(|it| *it == Some(offset))
         {
             asked.drain(..at);
         }
@@ -283,10 +355,10 @@ impl History {
     /// It is neither.
     pub fn cursor_read(&self, group: &str, partition: PartitionId, found: Option<Offset>) -> Verdict {
         let Some(asked) = self.cursors.get(&(group.to_owned(), partition)) else { return Ok(()) };
-        match found {
-            Some(offset) if asked.contains(&offset) => Ok(()),
-            _ => Err(Broken(format!("cursor of {group} in {partition} is {found:?}, none of {asked:?}"))),
+        if asked.contains(&found) {
+            return Ok(());
         }
+        Err(Broken(format!("cursor of {group} in {partition} is {found:?}, none of {asked:?}")))
     }
 
     /// How much was acknowledged, so that a run in which nothing happened is noticed.
@@ -345,12 +417,19 @@ mod tests {
         assert!(history.leased(Q, 1, 2).is_err());
         history.asks_replay(Q);
         assert!(history.leased(Q, 1, 1).is_ok());
+        history.settled(Q, 1);
+        assert!(history.leased(Q, 1, 1).is_ok(), "the replay may have come after it");
+        history.replay_over(Q);
+        history.settled(Q, 1);
+        assert!(history.leased(Q, 1, 2).is_err());
     }
 
     #[test]
     fn a_delivery_count_goes_back_only_if_nothing_durable_followed() {
         let mut history = with(&[1]);
         history.leased(Q, 1, 1).expect("the first");
+        history.crashed();
+        history.barrier();
         assert!(history.leased(Q, 1, 1).is_ok(), "a crash may forget it");
         history.barrier();
         assert!(history.leased(Q, 1, 1).is_err());
@@ -379,6 +458,7 @@ mod tests {
         for offset in [1, 2, 3] {
             history.asks_cursor("g", P, Offset(offset));
         }
+        assert!(history.cursor_read("g", P, None).is_ok(), "nothing was acknowledged yet");
         history.cursor_moved("g", P, Offset(2));
         assert!(history.cursor_read("g", P, Some(Offset(1))).is_err());
         assert!(history.cursor_read("g", P, Some(Offset(2))).is_ok());

@@ -5,6 +5,7 @@
 pub mod disk;
 pub mod fuzz;
 pub mod history;
+pub mod sim;
 mod random;
 
 pub use disk::SimDisk;

@@ -165,7 +165,8 @@ impl Log for DiskLog {
     }
 
     fn is_cached(&self, partition: PartitionId, from: Offset) -> bool {
-        read::is_cached(&self.inner.shared.view, partition, from)
+        // By hand there is no thread that a read could keep waiting.
+        !self.has_thread || read::is_cached(&self.inner.shared.view, partition, from)
     }
 
     fn bounds(&self, partition: PartitionId) -> Option<Bounds> {

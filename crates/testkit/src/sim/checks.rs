@@ -1,0 +1,170 @@
+//! What is looked at after each restart and at the end: everything that clients could find out.
+
+use std::collections::BTreeSet;
+
+use duolog_broker::{LeaseAsk, Leased, Outcome, QueueId, ReadAsk, Session};
+use duolog_record::{Batch, Offset, PartitionId, Record};
+
+use super::clients::{Clients, number_of};
+use super::clock::ManualClock;
+use super::node::Node;
+use super::stage::{Stage, stopped};
+use crate::history::{Broken, History, Number};
+
+/// Bytes that one batch of a run may decode to.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// All records of a partition from its start, read as a stream.
+pub(super) fn read_all(
+    session: &Session,
+    partition: PartitionId,
+) -> Result<(Offset, Offset, Vec<Record>), Broken> {
+    let Some(bounds) = session.bounds(partition) else { return Ok((Offset(0), Offset(0), Vec::new())) };
+    let mut records = Vec::new();
+    let mut at = bounds.start;
+    while at < bounds.end {
+        let ask = ReadAsk { partition, from: at, bytes_max: 4096, isolation: Default::default() };
+        let slice =
+            session.read(ask).map_err(|error| Broken(format!("reading {partition}/{at}: {error}")))?;
+        if slice.batches.is_empty() {
+            return Err(Broken(format!("reading {partition}/{at} gives nothing below {}", bounds.end)));
+        }
+        for stored in slice.batches {
+            at = stored.base.plus(u64::from(stored.offsets));
+            let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
+                .and_then(|batch| batch.records(stored.base, BATCH_BYTES))
+                .map_err(|error| Broken(format!("batch {partition}/{} is damaged: {error}", stored.base)))?;
+            for record in batch {
+                let record =
+                    record.map_err(|error| Broken(format!("{partition}/{}: {error}", stored.base)))?;
+                if record.offset >= bounds.start {
+                    records.push(record);
+                }
+            }
+        }
+    }
+    Ok((bounds.start, bounds.end, records))
+}
+
+/// Reads the stream's partitions whole.
+pub(super) fn streams(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+    for &partition in &stage.stream {
+        let (start, end, records) = read_all(session, partition)?;
+        let mut seen = BTreeSet::new();
+        for record in records {
+            history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
+            seen.insert(record.offset);
+        }
+        history.read_whole(partition, start, end, &seen)?;
+    }
+    Ok(())
+}
+
+/// Looks at the cursors.
+pub(super) fn cursors(node: &mut Node, stage: &Stage, history: &History) -> Result<(), Broken> {
+    for group in ["readers", "auditors"] {
+        let asked = node.session.cursors(group);
+        let Some(answer) = node.complete(asked) else { return Ok(()) };
+        let cursors = answer.map_err(|error| Broken(format!("cursors of {group}: {error}")))?;
+        for &partition in &stage.stream {
+            let found = cursors.iter().find(|(of, _)| *of == partition).map(|(_, cursor)| cursor.offset);
+            history.cursor_read(group, partition, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Works a queue until nothing comes any more, letting leases and delays run out; answers what was delivered.
+fn drain(
+    node: &mut Node,
+    clock: &ManualClock,
+    queue: QueueId,
+    mut hear: impl FnMut(&Leased) -> Result<Number, Broken>,
+) -> Result<BTreeSet<Number>, Broken> {
+    let mut delivered = BTreeSet::new();
+    let mut empty = 0;
+    while empty < 3 {
+        let session = node.session.clone();
+        let ask = LeaseAsk { queue, count: 100, visibility_ms: Some(60_000), wait_ms: 0 };
+        let answer = node.complete(async move { session.lease(ask).await });
+        let leased = answer.ok_or_else(stopped)?;
+        let leased = leased.map_err(|error| Broken(format!("draining queue {}: {error}", queue.0)))?;
+        if leased.is_empty() {
+            empty += 1;
+            clock.advance(100_000);
+            continue;
+        }
+        empty = 0;
+        let mut outcomes = Vec::new();
+        for lease in &leased {
+            delivered.insert(hear(lease)?);
+            outcomes.push((lease.id, Outcome::Ack));
+        }
+        let settled = node.session.settle(queue, outcomes);
+        let results = node.complete(settled).ok_or_else(stopped)?;
+        let results = results.map_err(|error| Broken(format!("settling in queue {}: {error}", queue.0)))?;
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            return Err(Broken(format!("a fresh lease of queue {} could not be settled: {error}", queue.0)));
+        }
+    }
+    Ok(delivered)
+}
+
+/// Reads the dead-letter topic: from where came what is in it.
+pub(super) fn graves(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+    let catalog = session.catalog();
+    let Some(topic) = catalog.topic_by_id(stage.dead_topic) else { return Ok(()) };
+    for &partition in &topic.partitions {
+        let (_, _, records) = read_all(session, partition)?;
+        for record in records {
+            let number = number_of(record.value.as_ref())?;
+            let source = record.headers.iter().find(|header| header.key == "duolog-dead-source");
+            let name = source.and_then(|header| header.value.as_deref());
+            let queue = match name {
+                Some(b"work") => stage.work,
+                Some(b"jobs") => stage.jobs,
+                other => return Err(Broken(format!("record {number} was dead-lettered by {other:?}"))),
+            };
+            history.dead_lettered(queue, number, (partition, record.offset))?;
+        }
+    }
+    Ok(())
+}
+
+/// The end: the disk is healthy, and whatever was promised must come out.
+pub(super) fn finale(
+    node: &mut Node,
+    clock: &ManualClock,
+    stage: &Stage,
+    clients: &Clients,
+    history: &mut History,
+) -> Result<(), Broken> {
+    streams(&node.session, stage, history)?;
+    cursors(node, stage, history)?;
+    let mut of_stream = BTreeSet::new();
+    for &partition in &stage.stream {
+        let (_, _, records) = read_all(&node.session, partition)?;
+        for record in records {
+            of_stream.insert(number_of(record.value.as_ref())?);
+        }
+    }
+    let jobs = node.session.catalog().topic_by_id(stage.jobs_topic).map(|topic| topic.partitions.clone());
+    let jobs = jobs.unwrap_or_default();
+    let of_jobs: BTreeSet<Number> = clients
+        .published
+        .iter()
+        .filter(|(partition, _)| jobs.contains(partition))
+        .map(|(_, number)| *number)
+        .collect();
+    for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs)] {
+        let delivered = drain(node, clock, queue, |lease| {
+            let number = number_of(lease.record.value.as_ref())?;
+            history.leased(queue, number, lease.attempts)?;
+            Ok(number)
+        })?;
+        graves(&node.session, stage, history)?;
+        history.drained(queue, &promised, &delivered)?;
+    }
+    drain(node, clock, stage.dead, |lease| number_of(lease.record.value.as_ref()))?;
+    Ok(())
+}

@@ -1,0 +1,379 @@
+//! The clients of a run: what they ask for next, by seed, and what they remember between two asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use duolog_broker::errors::AppendError;
+use duolog_broker::{
+    Appended, CursorMove, LeaseAsk, LeaseId, Leased, NewRecord, Outcome, Pending, QueueId, Session, Start,
+};
+use duolog_record::{Batch, BatchBuilder, Codec, Offset, PartitionId, Producer, Timestamp};
+
+use super::node::poll_once;
+use super::stage::Stage;
+use super::told::Told;
+use crate::history::{Broken, History, Number};
+use crate::{Random, SimDisk};
+
+/// A batch whose fate is not known yet.
+#[derive(Clone)]
+struct Unresolved {
+    partition: PartitionId,
+    numbers: Vec<Number>,
+    batch: Batch,
+}
+
+/// One idempotent producer, one batch at a time.
+struct Idempotent {
+    id: i64,
+    sequences: BTreeMap<PartitionId, i32>,
+    unresolved: Option<Unresolved>,
+    /// Its batch is asked for and not answered.
+    waits: bool,
+}
+
+/// A lease that a client holds.
+#[derive(Clone, Copy)]
+struct Held {
+    queue: QueueId,
+    id: LeaseId,
+    number: Number,
+}
+
+type Flight = Pin<Box<dyn Future<Output = Told>>>;
+
+/// Everything outside the broker.
+pub(super) struct Clients {
+    random: Random,
+    disk: SimDisk,
+    next_number: Number,
+    flights: Vec<Flight>,
+    held: Vec<Held>,
+    producers: Vec<Idempotent>,
+    /// Replays and purges loosen what can be judged, so only some runs have them.
+    may_replay: bool,
+    may_trim: bool,
+    /// Acknowledged publishes, for the end of the run.
+    pub(super) published: BTreeSet<(PartitionId, Number)>,
+    pub(super) asked: u64,
+}
+
+/// Most verbs that wait at a time.
+const FLIGHTS_MAX: usize = 24;
+/// Most leases that clients remember.
+const HELD_MAX: usize = 200;
+
+impl Clients {
+    pub(super) fn new(mut random: Random, disk: SimDisk) -> Self {
+        let (may_replay, may_trim) = (random.one_in(4), random.one_in(3));
+        Self {
+            random,
+            disk,
+            next_number: 1,
+            flights: Vec::new(),
+            held: Vec::new(),
+            producers: Vec::new(),
+            may_replay,
+            may_trim,
+            published: BTreeSet::new(),
+            asked: 0,
+        }
+    }
+
+    pub(super) fn power_is_off(&self) -> bool {
+        !self.disk.is_on()
+    }
+
+    /// The process is gone and nobody will be answered; leases are remembered, as a client would.
+    pub(super) fn cut_off(&mut self, history: &mut History) {
+        self.flights.clear();
+        history.crashed();
+        for producer in &mut self.producers {
+            producer.waits = false;
+        }
+    }
+
+    pub(super) fn add_producer(&mut self, id: i64) {
+        self.producers.push(Idempotent { id, sequences: BTreeMap::new(), unresolved: None, waits: false });
+    }
+
+    pub(super) fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Polls all that waits, and tells the history what was answered.
+    pub(super) fn hear(&mut self, history: &mut History) -> Result<(), Broken> {
+        let mut index = 0;
+        while index < self.flights.len() {
+            match poll_once(self.flights[index].as_mut()) {
+                Poll::Pending => index += 1,
+                Poll::Ready(told) => {
+                    // In order: answers of one step are heard in the order of the asks.
+                    drop(self.flights.remove(index));
+                    told.hear(history, self)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for something.
+    pub(super) fn ask(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        if self.flights.len() >= FLIGHTS_MAX {
+            return;
+        }
+        self.asked += 1;
+        match self.random.below(100) {
+            0..22 => self.append(session, stage, history),
+            22..32 => self.append_idempotent(session, stage, history),
+            32..47 => self.publish(session, stage, history),
+            47..67 => self.lease(session, stage),
+            67..88 => self.settle(session, history),
+            88..95 => self.move_cursor(session, stage, history),
+            95..97 if self.may_trim => self.trim(session, stage, history),
+            97..98 if self.may_replay => self.replay(session, stage, history),
+            98..99 if self.may_replay => self.purge(session, stage, history),
+            // Waiting receivers give up.
+            99 => drop((!self.flights.is_empty()).then(|| self.give_up())),
+            _ => {}
+        }
+    }
+
+    /// A waiting client goes away: whatever it asked for may or may not have happened.
+    fn give_up(&mut self) {
+        let index = self.random.index(self.flights.len());
+        drop(self.flights.remove(index));
+        for producer in &mut self.producers {
+            producer.waits = false;
+        }
+    }
+
+    fn numbers(&mut self, history: &mut History) -> Vec<Number> {
+        let count = 1 + self.random.below(4);
+        let numbers: Vec<Number> = (self.next_number..self.next_number + count).collect();
+        self.next_number += count;
+        numbers.iter().for_each(|number| history.asks(*number));
+        numbers
+    }
+
+    fn value(&mut self, number: Number) -> Vec<u8> {
+        let mut value = number.to_be_bytes().to_vec();
+        let padding = self.random.index(300);
+        value.resize(8 + padding, (number % 251) as u8);
+        value
+    }
+
+    fn batch(&mut self, numbers: &[Number], producer: Option<Producer>, now: Timestamp) -> Batch {
+        let codec = *self.random.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Gzip]);
+        let mut builder = BatchBuilder::new().codec(codec);
+        if let Some(producer) = producer {
+            builder = builder.producer(producer);
+        }
+        for number in numbers {
+            let value = self.value(*number);
+            let key = number.to_string();
+            builder.push(now, Some(key.as_bytes()), Some(&value), &[]);
+        }
+        builder.build()
+    }
+
+    /// Asks for one record of its own, so that the caller learns when everything before it is durable.
+    pub(super) fn mark(
+        &mut self,
+        session: &Session,
+        stage: &Stage,
+        history: &mut History,
+    ) -> (PartitionId, Number, Pending<Result<Appended, AppendError>>) {
+        let partition = *self.random.pick(&stage.stream);
+        let number = self.next_number;
+        self.next_number += 1;
+        history.asks(number);
+        let batch = self.batch(&[number], None, session.now());
+        (partition, number, session.append(partition, batch))
+    }
+
+    fn append(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let partition = *self.random.pick(&stage.stream);
+        let numbers = self.numbers(history);
+        let batch = self.batch(&numbers, None, session.now());
+        let pending = session.append(partition, batch);
+        self.flights.push(Box::pin(async move {
+            Told::Append { producer: None, partition, numbers, result: pending.await }
+        }));
+    }
+
+    fn append_idempotent(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        if self.producers.is_empty() {
+            return;
+        }
+        let index = self.random.index(self.producers.len());
+        if self.producers[index].waits {
+            return;
+        }
+        let unresolved = match self.producers[index].unresolved.clone() {
+            Some(unresolved) => unresolved,
+            None => {
+                let partition = *self.random.pick(&stage.stream);
+                let numbers = self.numbers(history);
+                let base_sequence = self.producers[index].sequences.get(&partition).copied().unwrap_or(0);
+                let producer = Producer { id: self.producers[index].id, epoch: 0, base_sequence };
+                let batch = self.batch(&numbers, Some(producer), session.now());
+                Unresolved { partition, numbers, batch }
+            }
+        };
+        let pending = session.append(unresolved.partition, unresolved.batch.clone());
+        self.producers[index].unresolved = Some(unresolved.clone());
+        self.producers[index].waits = true;
+        let Unresolved { partition, numbers, .. } = unresolved;
+        self.flights.push(Box::pin(async move {
+            Told::Append { producer: Some(index), partition, numbers, result: pending.await }
+        }));
+    }
+
+    /// An idempotent batch was answered: stored, or to be sent again with the same sequence.
+    pub(super) fn producer_heard(&mut self, index: usize, result: &Result<Appended, AppendError>) {
+        let producer = &mut self.producers[index];
+        producer.waits = false;
+        if result.is_ok()
+            && let Some(done) = producer.unresolved.take()
+        {
+            let count = i32::try_from(done.numbers.len()).expect("a few");
+            *producer.sequences.entry(done.partition).or_default() += count;
+        }
+    }
+
+    fn publish(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let topic = *self.random.pick(&[stage.jobs_topic, stage.jobs_topic, stage.stream_topic]);
+        let numbers = self.numbers(history);
+        let records = numbers.iter().map(|number| NewRecord {
+            key: self.random.one_in(2).then(|| Bytes::from(number.to_string())),
+            value: Some(Bytes::from(self.value(*number))),
+            ..NewRecord::default()
+        });
+        let records = records.collect();
+        let pending = session.publish(topic, records);
+        self.flights.push(Box::pin(async move { Told::Publish { numbers, result: pending.await } }));
+    }
+
+    fn lease(&mut self, session: &Session, stage: &Stage) {
+        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.jobs]);
+        let ask = LeaseAsk {
+            queue,
+            count: 1 + u32::try_from(self.random.below(10)).expect("small"),
+            visibility_ms: self.random.one_in(3).then(|| self.random.below(3000)),
+            wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
+        };
+        let session = session.clone();
+        self.flights.push(Box::pin(async move { Told::Lease { queue, result: session.lease(ask).await } }));
+    }
+
+    /// Records under lease: the history hears of them, and the clients hold them.
+    pub(super) fn leased(
+        &mut self,
+        history: &mut History,
+        queue: QueueId,
+        leased: &[Leased],
+    ) -> Result<(), Broken> {
+        for lease in leased {
+            let number = number_of(lease.record.value.as_ref())?;
+            history.leased(queue, number, lease.attempts)?;
+            self.held.push(Held { queue, id: lease.id, number });
+        }
+        while self.held.len() > HELD_MAX {
+            let index = self.random.index(self.held.len());
+            self.held.swap_remove(index);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, session: &Session, history: &mut History) {
+        if self.held.is_empty() {
+            return;
+        }
+        let queue = self.random.pick(&self.held).queue;
+        let mut asked = Vec::new();
+        for _ in 0..1 + self.random.below(6) {
+            let Some(index) = self.held.iter().position(|it| it.queue == queue) else { break };
+            // Usually the oldest, sometimes any: handles go stale.
+            let index = if self.random.one_in(4) { self.random.index(self.held.len()) } else { index };
+            if self.held[index].queue != queue {
+                continue;
+            }
+            let held = if self.random.one_in(10) { self.held[index] } else { self.held.swap_remove(index) };
+            let outcome = match self.random.below(10) {
+                0 => Outcome::Release { after_ms: 0 },
+                1 => Outcome::Release { after_ms: self.random.below(2000) },
+                2 => Outcome::Extend { for_ms: self.random.below(3000) },
+                3 => Outcome::DeadLetter,
+                _ => Outcome::Ack,
+            };
+            if matches!(outcome, Outcome::Ack) {
+                history.asks_settle(queue, held.number);
+            }
+            history.note(Some(held.number), &format_args!("{outcome:?} asked with {:?}", held.id));
+            asked.push((held.id, held.number, outcome));
+        }
+        let outcomes = asked.iter().map(|(id, _, outcome)| (*id, *outcome)).collect();
+        let pending = session.settle(queue, outcomes);
+        let replays = history.replays(queue);
+        self.flights
+            .push(Box::pin(async move { Told::Settle { queue, asked, replays, result: pending.await } }));
+    }
+
+    fn move_cursor(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let partition = *self.random.pick(&stage.stream);
+        let group = (*self.random.pick(&["readers", "auditors"])).to_owned();
+        let offset = Offset(self.random.below(1 + session.bounds(partition).map_or(0, |it| it.end.0)));
+        history.asks_cursor(&group, partition, offset);
+        let metadata = format!("at {offset}");
+        let moves = vec![CursorMove { partition, offset, leader_epoch: -1, metadata }];
+        let pending = session.move_cursors(&group, moves);
+        self.flights
+            .push(Box::pin(async move { Told::Cursor { group, partition, offset, result: pending.await } }));
+    }
+
+    fn trim(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let partition = *self.random.pick(&stage.stream);
+        let Some(bounds) = session.bounds(partition) else { return };
+        let span = bounds.end.since(bounds.start);
+        // Often the whole: an empty partition must remember its end.
+        let start = if self.random.one_in(3) {
+            bounds.end
+        } else {
+            bounds.start.plus(self.random.below(span / 2 + 1))
+        };
+        history.asks_trim(partition, start);
+        let pending = session.trim(partition, start);
+        self.flights.push(Box::pin(async move { Told::Trim { partition, result: pending.await } }));
+    }
+
+    fn replay(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let queue = *self.random.pick(&[stage.work, stage.jobs]);
+        history.asks_replay(queue);
+        let from = match self.random.below(3) {
+            0 => Start::Earliest,
+            1 => Start::Offset(Offset(self.random.below(50))),
+            _ => Start::Latest,
+        };
+        let pending = session.replay_queue(queue, from);
+        self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));
+    }
+
+    fn purge(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let queue = *self.random.pick(&[stage.work, stage.jobs]);
+        history.asks_replay(queue);
+        let pending = session.purge_queue(queue);
+        self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));
+    }
+}
+
+/// What a client wrote into a record.
+pub(super) fn number_of(value: Option<&Bytes>) -> Result<Number, Broken> {
+    value
+        .and_then(|value| value.first_chunk::<8>())
+        .map(|bytes| Number::from_be_bytes(*bytes))
+        .ok_or_else(|| Broken("a record has a value that nobody wrote".to_owned()))
+}

@@ -1,0 +1,41 @@
+//! A clock that moves only when the run says so.
+
+use duolog_broker::{Clock, Monotonic, Now};
+use duolog_record::Timestamp;
+use parking_lot::Mutex;
+
+/// Where the wall clock of every run begins: some day in 2026, milliseconds since the epoch.
+const EPOCH_MS: i64 = 1_790_000_000_000;
+
+/// Both clocks, moved by hand; the wall clock may also step.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: Mutex<Now>,
+}
+
+impl ManualClock {
+    /// At the beginning of time.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { now: Mutex::new(Now { monotonic: Monotonic(1_000_000), wall: Timestamp(EPOCH_MS) }) }
+    }
+
+    /// Lets time pass, milliseconds.
+    pub fn advance(&self, ms: u64) {
+        let mut now = self.now.lock();
+        now.monotonic = now.monotonic.plus_ms(ms);
+        now.wall = Timestamp(now.wall.0.saturating_add_unsigned(ms));
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Now {
+        *self.now.lock()
+    }
+}

@@ -1,0 +1,112 @@
+//! The fixed part of the catalog: what a run works on, declared or found anew after each start.
+
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::errors::ChangeError;
+use duolog_broker::{Keep, Labels, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec};
+use duolog_record::{PartitionId, TimestampType};
+
+use super::node::Node;
+use crate::history::Broken;
+
+/// The fixed part of the catalog: what a run works on, found anew after each start.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    /// Partitions of the topic that is read as a stream and as a queue.
+    pub(super) stream: Vec<PartitionId>,
+    pub(super) stream_topic: TopicId,
+    /// The queue on the stream.
+    pub(super) work: QueueId,
+    /// A queue with a topic of its own.
+    pub(super) jobs: QueueId,
+    pub(super) jobs_topic: TopicId,
+    /// Where both dead-letter to.
+    pub(super) dead: QueueId,
+    pub(super) dead_topic: TopicId,
+}
+
+/// What a shard that ends without a fault has broken.
+pub(super) fn stopped() -> Broken {
+    Broken("the shard stopped on a healthy disk".to_owned())
+}
+
+fn topic_policy() -> TopicPolicy {
+    TopicPolicy {
+        keep: Keep::Retention,
+        retention_ms: None,
+        retention_bytes: None,
+        batch_bytes_max: 1 << 20,
+        timestamps: TimestampType::Create,
+        durability: None,
+    }
+}
+
+fn queue_policy(dead_letter: bool) -> QueuePolicy {
+    QueuePolicy {
+        visibility_timeout_ms: 2000,
+        attempts_max: dead_letter.then_some(3),
+        dead_letter: dead_letter.then(|| "dead".to_owned()),
+        receive_wait_ms: 0,
+        message_ttl_ms: None,
+        in_flight_max: 1000,
+        delay_ms: 0,
+        message_bytes_max: 1 << 20,
+    }
+}
+
+fn created<T>(answer: Option<Result<T, ChangeError>>) -> Result<(), Broken> {
+    match answer {
+        // A crash may have hidden that it was made.
+        Some(Ok(_) | Err(ChangeError::Exists(_))) => Ok(()),
+        Some(Err(error)) => Err(Broken(format!("a declaration was answered: {error}"))),
+        None => Err(stopped()),
+    }
+}
+
+fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, Broken> {
+    let spec = QueueSpec {
+        namespace: DEFAULT_NAMESPACE.to_owned(),
+        name: name.to_owned(),
+        topic: topic.map(str::to_owned),
+        start: Start::Earliest,
+        policy: queue_policy(name != "dead"),
+        labels: Labels::new(),
+    };
+    if node.session.catalog().queue(DEFAULT_NAMESPACE, name).is_none() {
+        let asked = node.session.create_queue(spec);
+        created(node.complete(asked))?;
+    }
+    let catalog = node.session.catalog();
+    let queue = catalog.queue(DEFAULT_NAMESPACE, name);
+    Ok(queue.ok_or_else(|| Broken(format!("queue {name} was declared and is not there")))?.id)
+}
+
+/// Declares what is missing.
+pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
+    if node.session.catalog().topic(DEFAULT_NAMESPACE, "stream").is_none() {
+        let asked = node.session.create_topic(TopicSpec {
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            name: "stream".to_owned(),
+            partitions: 2,
+            policy: topic_policy(),
+            labels: Labels::new(),
+        });
+        created(node.complete(asked))?;
+    }
+    let dead = declare(node, "dead", None)?;
+    let work = declare(node, "work", Some("stream"))?;
+    let jobs = declare(node, "jobs", None)?;
+    let catalog = node.session.catalog();
+    let topic = |name: &str| {
+        let topic = catalog.topic(DEFAULT_NAMESPACE, name);
+        topic.ok_or_else(|| Broken(format!("topic {name} was declared and is not there")))
+    };
+    Ok(Stage {
+        stream: topic("stream")?.partitions.clone(),
+        stream_topic: topic("stream")?.id,
+        work,
+        jobs,
+        jobs_topic: topic("jobs")?.id,
+        dead,
+        dead_topic: topic("dead")?.id,
+    })
+}

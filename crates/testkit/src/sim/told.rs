@@ -1,0 +1,142 @@
+//! What clients are told, and how the history hears of it.
+
+use duolog_broker::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError};
+use duolog_broker::{Appended, LeaseId, Leased, Outcome, Published, QueueId};
+use duolog_record::{Offset, PartitionId};
+
+use super::clients::Clients;
+use crate::history::{Broken, History, Number};
+
+/// An answer to one verb.
+pub(super) enum Told {
+    /// A batch of records with these numbers.
+    Append {
+        /// Which producer, if it is an idempotent one.
+        producer: Option<usize>,
+        partition: PartitionId,
+        numbers: Vec<Number>,
+        result: Result<Appended, AppendError>,
+    },
+    Publish {
+        numbers: Vec<Number>,
+        result: Result<Vec<Published>, AppendError>,
+    },
+    Lease {
+        queue: QueueId,
+        result: Result<Vec<Leased>, LeaseError>,
+    },
+    Settle {
+        queue: QueueId,
+        asked: Vec<(LeaseId, Number, Outcome)>,
+        /// [`History::replays`] when it was asked.
+        replays: u64,
+        result: Result<Vec<Result<(), SettleError>>, SettleError>,
+    },
+    Cursor {
+        group: String,
+        partition: PartitionId,
+        offset: Offset,
+        result: Result<(), CursorError>,
+    },
+    Trim {
+        partition: PartitionId,
+        result: Result<Offset, ChangeError>,
+    },
+    /// A replay or a purge.
+    Count {
+        queue: QueueId,
+        result: Result<u64, ChangeError>,
+    },
+}
+
+fn broken(what: &str, error: &impl std::fmt::Display) -> Broken {
+    Broken(format!("{what} was answered: {error}"))
+}
+
+impl Told {
+    /// Tells the history, and the clients what they go on with.
+    pub(super) fn hear(self, history: &mut History, clients: &mut Clients) -> Result<(), Broken> {
+        match self {
+            Self::Append { producer, partition, numbers, result } => {
+                if let Some(producer) = producer {
+                    clients.producer_heard(producer, &result);
+                }
+                match result {
+                    Ok(appended) => {
+                        for (index, number) in numbers.iter().enumerate() {
+                            history.appended(partition, appended.base.plus(index as u64), *number)?;
+                        }
+                        Ok(())
+                    }
+                    Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
+                    Err(error) => Err(broken("an append", &error)),
+                }
+            }
+            Self::Publish { numbers, result } => match result {
+                Ok(published) => {
+                    for (number, place) in numbers.iter().zip(published) {
+                        history.appended(place.partition, place.offset, *number)?;
+                        clients.published.insert((place.partition, *number));
+                    }
+                    Ok(())
+                }
+                Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
+                Err(error) => Err(broken("a publish", &error)),
+            },
+            Self::Lease { queue, result } => match result {
+                Ok(leased) => clients.leased(history, queue, &leased),
+                Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_)) => Ok(()),
+                // With the power off nothing can be read.
+                Err(LeaseError::Storage(_)) if clients.power_is_off() => Ok(()),
+                Err(error) => Err(broken("a receive", &error)),
+            },
+            Self::Settle { queue, asked, replays, result } => {
+                let results = match result {
+                    Ok(results) => results,
+                    Err(SettleError::DiskFull | SettleError::Stopped(_)) => return Ok(()),
+                    Err(error) => return Err(broken("a settlement", &error)),
+                };
+                for ((_, number, outcome), result) in asked.into_iter().zip(results) {
+                    match result {
+                        Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
+                            history.settled(queue, number);
+                        }
+                        Ok(())
+                        | Err(
+                            SettleError::Settled
+                            | SettleError::Expired
+                            | SettleError::Unknown
+                            | SettleError::DiskFull
+                            | SettleError::Stopped(_),
+                        ) => {}
+                        Err(error) => return Err(broken("a settlement", &error)),
+                    }
+                }
+                Ok(())
+            }
+            Self::Cursor { group, partition, offset, result } => match result {
+                Ok(()) => {
+                    history.cursor_moved(&group, partition, offset);
+                    Ok(())
+                }
+                Err(CursorError::DiskFull | CursorError::Stopped(_)) => Ok(()),
+                Err(error) => Err(broken("a move of a cursor", &error)),
+            },
+            Self::Trim { partition, result } => match result {
+                Ok(start) => {
+                    history.trimmed(partition, start);
+                    Ok(())
+                }
+                Err(ChangeError::DiskFull | ChangeError::Stopped(_)) => Ok(()),
+                Err(error) => Err(broken("a trim", &error)),
+            },
+            Self::Count { queue, result } => match result {
+                Ok(_) | Err(ChangeError::DiskFull | ChangeError::Stopped(_)) => {
+                    history.replay_over(queue);
+                    Ok(())
+                }
+                Err(error) => Err(broken("a replay or purge", &error)),
+            },
+        }
+    }
+}

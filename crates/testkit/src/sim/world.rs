@@ -1,0 +1,277 @@
+//! One run: the seed decides who does what when, and what breaks.
+
+use std::sync::Arc;
+
+use super::clients::Clients;
+use super::clock::ManualClock;
+use super::node::Node;
+use super::stage::Stage;
+use super::{checks, stage};
+use crate::disk::{Faults, Hits};
+use crate::history::{Broken, History};
+use crate::{Random, SimDisk};
+
+/// How a run goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many things happen between the start and the finale.
+    pub steps: u32,
+    /// One step in so many is a crash of some kind.
+    pub crash_one_in: u64,
+    /// A record whose fate is told to standard error.
+    pub trace: Option<u64>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { steps: 1500, crash_one_in: 150, trace: None }
+    }
+}
+
+/// What a run did, so that a run in which nothing happened is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Faults of the disk that struck.
+    pub hits: Hits,
+    /// Processes killed with the machine living on.
+    pub kills: u64,
+    /// Ends in order.
+    pub ends: u64,
+    /// Starts that a fault interrupted.
+    pub failed_starts: u64,
+    /// Verbs asked.
+    pub asked: u64,
+    /// Promises given.
+    pub acknowledged: u64,
+}
+
+impl Report {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.hits.add(&other.hits);
+        self.kills += other.kills;
+        self.ends += other.ends;
+        self.failed_starts += other.failed_starts;
+        self.asked += other.asked;
+        self.acknowledged += other.acknowledged;
+    }
+}
+
+/// A broken promise, and how to see it again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("seed {seed}, step {step}: {broken}")]
+pub struct Failure {
+    /// Gives the same run.
+    pub seed: u64,
+    /// Where it was found.
+    pub step: u32,
+    /// What was found.
+    pub broken: Broken,
+}
+
+struct World {
+    random: Random,
+    disk: SimDisk,
+    clock: Arc<ManualClock>,
+    history: History,
+    clients: Clients,
+    report: Report,
+    /// A fault was armed or struck, so a stop is nobody's mistake.
+    excused: bool,
+    starts: u64,
+}
+
+/// A process and what it works on.
+struct Running {
+    node: Node,
+    stage: Stage,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
+    let mut random = Random::new(seed);
+    let disk = SimDisk::new(random.next());
+    let mut world = World {
+        clients: Clients::new(random.fork(), disk.clone()),
+        random,
+        disk,
+        clock: Arc::new(ManualClock::new()),
+        history: History::default(),
+        report: Report::default(),
+        excused: false,
+        starts: 0,
+    };
+    world.history.trace(plan.trace);
+    let mut step = 0;
+    world.run(plan, &mut step).map_err(|broken| Failure { seed, step, broken })?;
+    world.report.hits = world.disk.hits();
+    world.report.asked = world.clients.asked;
+    world.report.acknowledged = world.history.acknowledged();
+    Ok(world.report)
+}
+
+impl World {
+    fn run(&mut self, plan: Plan, step: &mut u32) -> Result<(), Broken> {
+        let mut running = self.start()?;
+        while *step < plan.steps {
+            *step += 1;
+            if self.random.one_in(plan.crash_one_in) {
+                running = self.crash(running)?;
+            } else if self.random.one_in(plan.crash_one_in) {
+                self.arm();
+            } else if self.random.one_in(60) {
+                self.barrier(&mut running)?;
+            } else {
+                self.act(&mut running);
+            }
+            self.clients.hear(&mut self.history)?;
+            if let Some(stopped) = running.node.failed() {
+                if !self.excused {
+                    return Err(Broken(format!("the shard stopped without a fault: {stopped}")));
+                }
+                running = self.restart(running)?;
+            }
+        }
+        // The last restart finds a healthy disk, and everything must come out.
+        let mut running = self.restart(running)?;
+        checks::finale(&mut running.node, &self.clock, &running.stage, &self.clients, &mut self.history)?;
+        running.node.end();
+        Ok(())
+    }
+
+    /// One small thing.
+    fn act(&mut self, running: &mut Running) {
+        let Running { node, stage } = running;
+        match self.random.below(10) {
+            0..4 => self.clients.ask(&node.session, stage, &mut self.history),
+            4..7 => node.step(),
+            7..9 => drop(node.pump()),
+            _ => {
+                let ms = if self.random.one_in(8) { self.random.below(4000) } else { self.random.below(50) };
+                self.clock.advance(ms);
+            }
+        }
+    }
+
+    /// Something will go wrong before long.
+    fn arm(&mut self) {
+        let soon = Some(self.random.below(40));
+        let mut faults = Faults::default();
+        let kind = self.random.below(5);
+        // A full disk is refused, never a reason to stop.
+        self.excused |= kind < 4;
+        match kind {
+            0 | 1 => faults.power_off_after = soon,
+            2 => {
+                faults.sync_fails_after = soon;
+                faults.syncs_fail_for_ever = self.random.one_in(2);
+            }
+            3 => faults.write_fails_after = soon,
+            _ => {
+                // Just room for what is there and a little more.
+                let used: u64 = self
+                    .disk
+                    .names()
+                    .iter()
+                    .filter_map(|name| self.disk.contents(name))
+                    .map(|contents| contents.len() as u64)
+                    .sum();
+                faults.capacity_bytes = Some(used + self.random.below(64 << 10));
+            }
+        }
+        self.disk.set_faults(faults);
+    }
+
+    /// A commit begun after everything told so far is acknowledged: attempts told so far must outlive any crash.
+    fn barrier(&mut self, running: &mut Running) -> Result<(), Broken> {
+        let Running { node, stage } = running;
+        let (partition, number, marked) = self.clients.mark(&node.session, stage, &mut self.history);
+        // What is answered on the way is not heard before the mark counts: it may have been decided after it.
+        if let Some(Ok(appended)) = node.complete(marked) {
+            self.history.appended(partition, appended.base, number)?;
+            self.history.barrier();
+        }
+        self.clients.hear(&mut self.history)
+    }
+
+    /// The process dies in one way or another, and the next one starts.
+    fn crash(&mut self, running: Running) -> Result<Running, Broken> {
+        match self.random.below(4) {
+            0 | 1 => {
+                self.disk.power_off();
+                self.restart(running)
+            }
+            2 => {
+                self.clients.cut_off(&mut self.history);
+                drop(running.node);
+                self.disk.kill_process();
+                self.report.kills += 1;
+                self.come_up()
+            }
+            _ => {
+                self.clients.cut_off(&mut self.history);
+                running.node.end();
+                self.report.ends += 1;
+                self.disk.kill_process();
+                self.come_up()
+            }
+        }
+    }
+
+    /// The process is gone, the machine perhaps too.
+    fn restart(&mut self, running: Running) -> Result<Running, Broken> {
+        self.clients.cut_off(&mut self.history);
+        drop(running.node);
+        if self.disk.is_on() && self.random.one_in(2) {
+            self.disk.kill_process();
+            self.report.kills += 1;
+        } else {
+            self.disk.power_on();
+        }
+        self.come_up()
+    }
+
+    /// Starts, sometimes with a power cut in the middle of it, and looks at everything.
+    fn come_up(&mut self) -> Result<Running, Broken> {
+        self.clock.advance(self.random.below(3000));
+        if self.random.one_in(3) {
+            self.disk
+                .set_faults(Faults { power_off_after: Some(self.random.below(20)), ..Faults::default() });
+            match self.start() {
+                Ok(running) => {
+                    self.clients.cut_off(&mut self.history);
+                    drop(running.node);
+                }
+                Err(broken) if self.disk.is_on() => return Err(broken),
+                Err(_) => self.report.failed_starts += 1,
+            }
+            self.disk.power_on();
+        }
+        self.excused = false;
+        let mut running = self.start()?;
+        checks::streams(&running.node.session, &running.stage, &mut self.history)?;
+        checks::graves(&running.node.session, &running.stage, &mut self.history)?;
+        checks::cursors(&mut running.node, &running.stage, &self.history)?;
+        Ok(running)
+    }
+
+    fn start(&mut self) -> Result<Running, Broken> {
+        self.starts += 1;
+        let seed = self.random.next() ^ self.starts;
+        let mut node =
+            Node::start(&self.disk, &self.clock, seed).map_err(|error| Broken(error.to_string()))?;
+        let stage = stage::set(&mut node)?;
+        while self.clients.producers() < 2 {
+            let asked = node.session.new_producer_id();
+            match node.complete(asked) {
+                Some(Ok(id)) => self.clients.add_producer(id),
+                Some(Err(error)) => return Err(Broken(format!("no producer id: {error}"))),
+                None => return Err(stage::stopped()),
+            }
+        }
+        Ok(Running { node, stage })
+    }
+}
