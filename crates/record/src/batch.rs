@@ -286,10 +286,11 @@ impl Batch {
         BatchHeader::parse_body(body, base, length as u32, leader_epoch)
     }
 
-    /// True if a stored body matches its own checksum.
+    /// True if a stored body matches its own checksum, and the magic before it is the one there is.
     #[must_use]
     pub fn body_is_sound(body: &[u8]) -> bool {
         body.len() >= BATCH_BYTES_MIN - PREFIX_BYTES
+            && body[0] == MAGIC as u8
             && u32::from_be_bytes(field(body, CRC_AT - PREFIX_BYTES))
                 == crc32c(&body[ATTRIBUTES_AT - PREFIX_BYTES..])
     }

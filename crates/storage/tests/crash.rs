@@ -119,7 +119,7 @@ impl Run {
         };
         Self {
             seed,
-            disk: SimDisk::new(random.next()),
+            disk: SimDisk::new(random.draw()),
             random,
             options,
             model: Model::default(),

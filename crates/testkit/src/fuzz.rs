@@ -77,7 +77,7 @@ pub fn run(target: &Target, first: u64, count: u64) -> Result<(), Crash> {
 fn breed(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     if random.one_in(50) {
         let length = random.index(200);
-        return (0..length).map(|_| random.next() as u8).collect();
+        return (0..length).map(|_| random.draw() as u8).collect();
     }
     let mut bytes = random.pick(seeds).clone();
     if random.one_in(5) {
@@ -95,13 +95,13 @@ fn breed(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
 
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     if bytes.is_empty() {
-        bytes.push(random.next() as u8);
+        bytes.push(random.draw() as u8);
         return;
     }
     let at = random.index(bytes.len());
     match random.below(9) {
         0 => bytes[at] ^= 1 << random.below(8),
-        1 => bytes[at] = random.next() as u8,
+        1 => bytes[at] = random.draw() as u8,
         2 => bytes[at] = *random.pick(&[0, 1, 0x7f, 0x80, 0xff]),
         3 => drop(bytes.drain(at..)),
         4 => {
@@ -116,7 +116,7 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
         6 => overwrite(bytes, at, &extreme(random).to_be_bytes()),
         7 => overwrite(bytes, at, &extreme(random).to_le_bytes()),
         _ => {
-            let byte = random.next() as u8;
+            let byte = random.draw() as u8;
             bytes.insert(at, byte);
         }
     }

@@ -5,8 +5,8 @@
 pub mod disk;
 pub mod fuzz;
 pub mod history;
-pub mod sim;
 mod random;
+pub mod sim;
 
 pub use disk::SimDisk;
 pub use random::Random;

@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// Sixty-four even bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing lies below 0");
         // The bias of the remainder is far below anything that a test could notice.
-        self.next() % bound
+        self.draw() % bound
     }
 
     /// An index into something of this length.
@@ -48,7 +48,7 @@ impl Random {
 
     /// A generator of its own, whose use does not disturb this one.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     fn the_same_seed_gives_the_same_sequence_and_another_another() {
         let draw = |seed| {
             let mut random = Random::new(seed);
-            (0..8).map(|_| random.next()).collect::<Vec<_>>()
+            (0..8).map(|_| random.draw()).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

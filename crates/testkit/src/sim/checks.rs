@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use duolog_broker::{LeaseAsk, Leased, Outcome, QueueId, ReadAsk, Session};
+use duolog_broker::{Isolation, LeaseAsk, Leased, Outcome, QueueId, ReadAsk, Session};
 use duolog_record::{Batch, Offset, PartitionId, Record};
+use duolog_storage::StoredBatch;
 
 use super::clients::{Clients, number_of};
 use super::clock::ManualClock;
@@ -14,6 +15,14 @@ use crate::history::{Broken, History, Number};
 /// Bytes that one batch of a run may decode to.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// The records of one batch; that it was served means that it is whole.
+fn decode(partition: PartitionId, stored: &StoredBatch) -> Result<Vec<Record>, Broken> {
+    Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
+        .and_then(|batch| batch.records(stored.base, BATCH_BYTES))
+        .and_then(Iterator::collect)
+        .map_err(|error| Broken(format!("batch {partition}/{} was served damaged: {error}", stored.base)))
+}
+
 /// All records of a partition from its start, read as a stream.
 pub(super) fn read_all(
     session: &Session,
@@ -23,7 +32,7 @@ pub(super) fn read_all(
     let mut records = Vec::new();
     let mut at = bounds.start;
     while at < bounds.end {
-        let ask = ReadAsk { partition, from: at, bytes_max: 4096, isolation: Default::default() };
+        let ask = ReadAsk { partition, from: at, bytes_max: 4096, isolation: Isolation::default() };
         let slice =
             session.read(ask).map_err(|error| Broken(format!("reading {partition}/{at}: {error}")))?;
         if slice.batches.is_empty() {
@@ -31,16 +40,9 @@ pub(super) fn read_all(
         }
         for stored in slice.batches {
             at = stored.base.plus(u64::from(stored.offsets));
-            let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
-                .and_then(|batch| batch.records(stored.base, BATCH_BYTES))
-                .map_err(|error| Broken(format!("batch {partition}/{} is damaged: {error}", stored.base)))?;
-            for record in batch {
-                let record =
-                    record.map_err(|error| Broken(format!("{partition}/{}: {error}", stored.base)))?;
-                if record.offset >= bounds.start {
-                    records.push(record);
-                }
-            }
+            records.extend(
+                decode(partition, &stored)?.into_iter().filter(|record| record.offset >= bounds.start),
+            );
         }
     }
     Ok((bounds.start, bounds.end, records))
@@ -166,5 +168,28 @@ pub(super) fn finale(
         history.drained(queue, &promised, &delivered)?;
     }
     drain(node, clock, stage.dead, |lease| number_of(lease.record.value.as_ref()))?;
+    Ok(())
+}
+
+/// After damage at rest: whatever is still served is what was stored, and the rest is an error.
+pub(super) fn rotten(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+    for &partition in &stage.stream {
+        let Some(bounds) = session.bounds(partition) else { continue };
+        let mut at = bounds.start;
+        while at < bounds.end {
+            let ask = ReadAsk { partition, from: at, bytes_max: 1, isolation: Isolation::default() };
+            // An error names the damage; what lies behind it may be asked for.
+            let batches = session.read(ask).map(|slice| slice.batches).unwrap_or_default();
+            at = at.plus(1);
+            for stored in batches {
+                at = at.max(stored.base.plus(u64::from(stored.offsets)));
+                for record in decode(partition, &stored)? {
+                    if record.offset >= bounds.start {
+                        history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
+                    }
+                }
+            }
+        }
+    }
     Ok(())
 }

@@ -7,19 +7,14 @@ use std::task::{Context, Poll, Waker};
 
 use duolog_broker::errors::Stopped;
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal, Session, Stepper};
-use duolog_storage::{DiskLog, Options, Durability, OpenError};
+use duolog_storage::{DiskLog, Durability, OpenError, Options};
 
 use super::clock::ManualClock;
 use crate::SimDisk;
 
 /// Small files, so that a short run fills and seals many.
 fn log_options() -> Options {
-    Options {
-        file_bytes: 32 << 10,
-        file_targets: 64,
-        cache_bytes: 8 << 10,
-        ..Options::default()
-    }
+    Options { file_bytes: 32 << 10, file_targets: 64, cache_bytes: 8 << 10, ..Options::default() }
 }
 
 /// How much time passes when there is nothing to do but to wait, milliseconds.

@@ -37,6 +37,8 @@ pub struct Report {
     pub kills: u64,
     /// Ends in order.
     pub ends: u64,
+    /// Starts that were refused because of damage at rest.
+    pub refused_starts: u64,
     /// Starts that a fault interrupted.
     pub failed_starts: u64,
     /// Verbs asked.
@@ -52,6 +54,7 @@ impl Report {
         self.kills += other.kills;
         self.ends += other.ends;
         self.failed_starts += other.failed_starts;
+        self.refused_starts += other.refused_starts;
         self.asked += other.asked;
         self.acknowledged += other.acknowledged;
     }
@@ -93,7 +96,7 @@ struct Running {
 /// The first promise that was broken.
 pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
     let mut random = Random::new(seed);
-    let disk = SimDisk::new(random.next());
+    let disk = SimDisk::new(random.draw());
     let mut world = World {
         clients: Clients::new(random.fork(), disk.clone()),
         random,
@@ -139,7 +142,26 @@ impl World {
         let mut running = self.restart(running)?;
         checks::finale(&mut running.node, &self.clock, &running.stage, &self.clients, &mut self.history)?;
         running.node.end();
-        Ok(())
+        self.rot(&running.stage)
+    }
+
+    /// Bits flip at rest: a start may be refused, nothing false may be served.
+    fn rot(&mut self, stage: &Stage) -> Result<(), Broken> {
+        self.disk.kill_process();
+        let names = self.disk.names();
+        for _ in 0..1 + self.random.below(3) {
+            let name = self.random.pick(&names).clone();
+            self.disk.flip_bit(&name);
+        }
+        let seed = self.random.draw();
+        match Node::start(&self.disk, &self.clock, seed) {
+            Ok(node) => checks::rotten(&node.session, stage, &mut self.history),
+            Err(error) => {
+                self.report.refused_starts += 1;
+                self.history.note(None, &error);
+                Ok(())
+            }
+        }
     }
 
     /// One small thing.
@@ -260,7 +282,7 @@ impl World {
 
     fn start(&mut self) -> Result<Running, Broken> {
         self.starts += 1;
-        let seed = self.random.next() ^ self.starts;
+        let seed = self.random.draw() ^ self.starts;
         let mut node =
             Node::start(&self.disk, &self.clock, seed).map_err(|error| Broken(error.to_string()))?;
         let stage = stage::set(&mut node)?;
