@@ -4,6 +4,7 @@
 //! the system's clock and chance read; everything below gets them as parameters.
 
 mod admin;
+mod bench;
 mod cli;
 mod clock;
 mod config;
@@ -40,6 +41,13 @@ enum Command {
         #[command(subcommand)]
         command: cli::TopicCommand,
     },
+    /// Queues on topics: list, describe, create, delete, purge, replay
+    Queue {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(subcommand)]
+        command: cli::QueueCommand,
+    },
     /// Consumer groups: list, describe, delete
     Group {
         #[command(flatten)]
@@ -47,13 +55,20 @@ enum Command {
         #[command(subcommand)]
         command: cli::GroupCommand,
     },
+    /// Load a broker and print figures
+    Bench {
+        #[command(subcommand)]
+        command: bench::BenchCommand,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Duolog::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Topic { target, command } => cli::run(target, command),
+        Command::Queue { target, command } => cli::run(target, command),
         Command::Group { target, command } => cli::run(target, command),
+        Command::Bench { command } => bench::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

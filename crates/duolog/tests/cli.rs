@@ -69,3 +69,46 @@ fn a_listener_that_is_not_the_admin_one_is_told_apart() {
     let output = run(&["topic", "list", "--admin", &kafka]);
     assert!(stderr(&output).contains("does not answer as the admin listener"), "{}", stderr(&output));
 }
+
+#[test]
+fn queues_are_managed_from_the_command_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(stdout(&server.cli(&["queue", "list"])), "no queues\n");
+    let made = server.cli(&["queue", "create", "jobs"]);
+    assert_eq!(stdout(&made), "queue jobs created on topic jobs\n", "{}", stderr(&made));
+    assert!(server.cli(&["topic", "create", "orders", "--partitions", "2"]).status.success());
+    let made = server.cli(&[
+        "queue",
+        "create",
+        "workers",
+        "--topic",
+        "orders",
+        "--from",
+        "latest",
+        "--visibility-timeout",
+        "5s",
+        "--attempts-max",
+        "3",
+        "--dead-letter",
+        "jobs",
+    ]);
+    assert_eq!(stdout(&made), "queue workers created on topic orders\n", "{}", stderr(&made));
+    let described = stdout(&server.cli(&["queue", "describe", "workers"]));
+    assert!(described.contains("jobs after 3 receives"), "{described}");
+    let json = stdout(&server.cli(&["queue", "describe", "workers", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["topic"].as_str(), json["available"].as_u64()), (Some("orders"), Some(0)));
+    assert_eq!(
+        stdout(&server.cli(&["queue", "replay", "workers", "--from", "2h"])),
+        "messages available again: 0\n"
+    );
+    assert_eq!(stdout(&server.cli(&["queue", "purge", "workers"])), "messages settled: 0\n");
+    let wrong = server.cli(&["queue", "replay", "workers", "--from", "soon"]);
+    assert!(stderr(&wrong).contains("from: \"soon\" is none of: earliest"), "{}", stderr(&wrong));
+    let wrong = server.cli(&["queue", "replay", "orders", "--from", "earliest"]);
+    assert!(stderr(&wrong).contains("`duolog queue create orders` makes one"), "{}", stderr(&wrong));
+    assert_eq!(stdout(&server.cli(&["queue", "delete", "jobs"])), "queue jobs deleted\n");
+    let topics = stdout(&server.cli(&["topic", "list"]));
+    assert!(topics.contains("orders") && !topics.contains("jobs"), "{topics}");
+}

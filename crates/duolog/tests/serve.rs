@@ -57,6 +57,7 @@ fn metrics_are_well_formed_and_tell_the_end_of_each_partition() {
     let server = Server::start(directory.path(), &[]);
     let (status, body) = server.http("POST", "/api/topics", r#"{"name":"orders","partitions":2}"#);
     assert_eq!(status, 201, "{body}");
+    assert_eq!(server.http("POST", "/api/queues", r#"{"name":"jobs"}"#).0, 201);
     let (status, text) = server.http("GET", "/metrics", "");
     assert_eq!(status, 200);
     let mut families = Vec::new();
@@ -70,7 +71,11 @@ fn metrics_are_well_formed_and_tell_the_end_of_each_partition() {
         }
     }
     assert!(text.contains("duolog_topic_end_offset{topic=\"orders\",partition=\"1\"} 0\n"), "{text}");
-    assert!(families.contains(&"duolog_log_fsyncs_total"));
+    for family in ["duolog_log_fsyncs_total", "duolog_group_lag_records", "duolog_queue_dead_lettered_total"]
+    {
+        assert!(families.contains(&family), "{text}");
+    }
+    assert!(text.contains("duolog_queue_lag_seconds{queue=\"jobs\"} 0\n"), "{text}");
 }
 
 #[test]
@@ -90,4 +95,38 @@ fn topics_are_made_looked_at_and_deleted_over_http() {
     assert_eq!(server.http("POST", "/api/topics", r#"{"name":"a b"}"#).0, 400);
     assert_eq!(server.http("DELETE", "/api/topics/orders", "").0, 204);
     assert_eq!(server.http("GET", "/api/topics/orders", "").0, 404);
+}
+
+#[test]
+fn a_directory_in_use_is_refused_and_the_holder_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    let data = directory.path().to_str().unwrap();
+    let output = run(&["serve", "--data-dir", data, "--listen", "admin=127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains(&format!("another broker (process {}) uses {data}", server.id())), "{message}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data = file.path().join("data");
+    let output = run(&["serve", "--data-dir", data.to_str().unwrap(), "--listen", "admin=127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(data.to_str().unwrap()), "{}", stderr(&output));
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_kill_9_and_after_an_orderly_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.http("POST", "/api/topics", r#"{"name":"orders"}"#).0, 201);
+    drop(server);
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.http("GET", "/api/topics/orders", "").0, 200);
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.http("GET", "/api/topics/orders", "").0, 200);
 }

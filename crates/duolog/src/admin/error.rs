@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use duolog_broker::errors::{ChangeError, CursorError, FetchError};
+use duolog_broker::errors::{ChangeError, CursorError, FetchError, LeaseError};
 use serde_json::json;
 
 /// A refusal.
@@ -93,6 +93,20 @@ impl From<FetchError> for ApiError {
             FetchError::OutOfRange { .. } => Self::invalid(message),
             FetchError::Storage(_) => Self::internal(message),
             FetchError::Stopped(_) => Self::unavailable(message),
+        }
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        let message = error.to_string();
+        match error {
+            LeaseError::NotFound => Self::not_found(message),
+            LeaseError::Denied => Self::denied(message),
+            LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_) => {
+                Self::unavailable(message)
+            }
+            LeaseError::Storage(_) => Self::internal(message),
         }
     }
 }

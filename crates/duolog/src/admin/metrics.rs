@@ -1,26 +1,39 @@
 //! `/metrics`: read from the broker when asked, nothing is counted twice.
 
+use std::fmt::Display;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
-use duolog_record::Offset;
+use duolog_broker::{Depth, Overview};
+use duolog_record::{Offset, PartitionId};
 
 use super::Admin;
+use super::error::ApiError;
 use super::exposition::{Exposition, Kind};
 
 pub fn routes() -> Router<Admin> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut out = Exposition::default();
-    process(&admin, &mut out);
-    log(&admin, &mut out);
-    topics(&admin, &mut out);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out.finish())
+async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiError> {
+    let overview = admin.session.overview().await?;
+    // Ages of records may touch the disk.
+    let text = tokio::task::spawn_blocking(move || {
+        let mut out = Exposition::default();
+        process(&admin, &mut out);
+        log(&admin, &mut out);
+        appends(&overview, &mut out);
+        topics(&admin, &mut out);
+        groups(&admin, &overview, &mut out);
+        queues(&admin, &overview, &mut out);
+        out.finish()
+    });
+    let text = text.await.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 fn process(admin: &Admin, out: &mut Exposition) {
@@ -47,6 +60,18 @@ fn log(admin: &Admin, out: &mut Exposition) {
     out.single("duolog_log_disk_bytes", Kind::Gauge, "Disk that they take.", stats.disk_bytes);
 }
 
+fn appends(overview: &Overview, out: &mut Exposition) {
+    let counter = Kind::Counter;
+    out.single("duolog_group_commits_total", counter, "Commits of all that waited.", overview.group_commits);
+    out.single("duolog_records_appended_total", counter, "Records appended.", overview.records_appended);
+    out.single(
+        "duolog_appended_bytes_total",
+        counter,
+        "Bytes of the batches appended.",
+        overview.bytes_appended,
+    );
+}
+
 fn topics(admin: &Admin, out: &mut Exposition) {
     let catalog = admin.session.catalog();
     let mut partitions = Vec::new();
@@ -68,4 +93,93 @@ fn topics(admin: &Admin, out: &mut Exposition) {
     for (topic, partition, _, bytes) in &partitions {
         family.sample(&[("topic", topic), ("partition", partition)], bytes);
     }
+}
+
+/// How far a group is behind in one partition.
+struct Lag<'a> {
+    group: &'a str,
+    topic: String,
+    partition: usize,
+    records: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+fn groups(admin: &Admin, overview: &Overview, out: &mut Exposition) {
+    let mut lags = Vec::new();
+    for (group, cursors) in &overview.groups {
+        lags.extend(
+            cursors.iter().filter_map(|(partition, cursor)| lag(admin, group, *partition, cursor.offset)),
+        );
+    }
+    let mut family =
+        out.family("duolog_group_lag_records", Kind::Gauge, "Records that a group has not read.");
+    for lag in &lags {
+        family.sample(&labels(lag), lag.records);
+    }
+    let help = "Their bytes, estimated from the average record of the partition.";
+    let mut family = out.family("duolog_group_lag_bytes", Kind::Gauge, help);
+    for lag in &lags {
+        family.sample(&labels(lag), lag.bytes);
+    }
+    let help = "Age of the next record that a group will read; 0 if there is none.";
+    let mut family = out.family("duolog_group_lag_seconds", Kind::Gauge, help);
+    for lag in &lags {
+        family.sample(&labels(lag), lag.seconds);
+    }
+}
+
+fn labels<'a>(lag: &'a Lag<'a>) -> [(&'static str, &'a dyn Display); 3] {
+    [("group", &lag.group), ("topic", &lag.topic), ("partition", &lag.partition)]
+}
+
+/// `None` where the topic is gone.
+fn lag<'a>(admin: &Admin, group: &'a str, partition: PartitionId, at: Offset) -> Option<Lag<'a>> {
+    let catalog = admin.session.catalog();
+    let topic = catalog.topic_of(partition)?;
+    let index = topic.partitions.iter().position(|it| *it == partition)?;
+    let bounds = admin.session.bounds(partition)?;
+    // Records that retention took are not waited for any more.
+    let at = at.max(bounds.start);
+    let (records, kept) = (bounds.end.since(at), bounds.end.since(bounds.start));
+    let bytes =
+        u128::from(admin.log.partition_bytes(partition)) * u128::from(records) / u128::from(kept.max(1));
+    let next = (records > 0).then(|| admin.log.spans(partition, at, 1).ok()).flatten();
+    let age_ms = next.and_then(|spans| Some(admin.session.now().0 - spans.first()?.append_time.0));
+    Some(Lag {
+        group,
+        topic: topic.name.clone(),
+        partition: index,
+        records,
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        seconds: age_ms.map_or(0.0, |ms| ms.max(0) as f64 / 1000.0),
+    })
+}
+
+fn queues(admin: &Admin, overview: &Overview, out: &mut Exposition) {
+    let catalog = admin.session.catalog();
+    let known = overview.queues.iter();
+    let queues: Vec<_> =
+        known.filter_map(|(id, depth)| Some((&catalog.queue_by_id(*id)?.name, depth))).collect();
+    let mut family = |name, kind, help, value: fn(&Depth) -> f64| {
+        let mut family = out.family(name, kind, help);
+        for (queue, depth) in &queues {
+            family.sample(&[("queue", queue)], value(depth));
+        }
+    };
+    let gauge = Kind::Gauge;
+    family("duolog_queue_available", gauge, "Messages that could be received now.", |it| it.available as f64);
+    family("duolog_queue_in_flight", gauge, "Messages received and not settled.", |it| it.in_flight as f64);
+    family("duolog_queue_delayed", gauge, "Messages released with a delay.", |it| it.delayed as f64);
+    family("duolog_queue_lag_records", gauge, "Messages that are not settled.", |it| {
+        (it.available + it.in_flight + it.delayed) as f64
+    });
+    family("duolog_queue_lag_bytes", gauge, "Stored bytes from the oldest of them on.", |it| {
+        it.backlog_bytes as f64
+    });
+    family("duolog_queue_lag_seconds", gauge, "Age of the oldest of them; 0 if there is none.", |it| {
+        it.oldest_age_ms.unwrap_or(0) as f64 / 1000.0
+    });
+    let help = "Messages moved to the dead-letter queue.";
+    family("duolog_queue_dead_lettered_total", Kind::Counter, help, |it| it.dead_lettered as f64);
 }

@@ -8,6 +8,7 @@ mod groups;
 mod health;
 mod metrics;
 mod peek;
+mod queues;
 
 mod topics;
 
@@ -66,6 +67,7 @@ fn router() -> Router<Admin> {
     health::routes()
         .merge(metrics::routes())
         .merge(topics::routes())
+        .merge(queues::routes())
         .merge(groups::routes())
         .fallback(error::no_such_path)
 }

@@ -4,6 +4,7 @@
 
 mod client;
 mod group;
+mod queue;
 mod table;
 mod topic;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use self::client::Client;
 pub use self::group::GroupCommand;
+pub use self::queue::QueueCommand;
 pub use self::topic::TopicCommand;
 
 /// Which broker, and for whom the answer is.

@@ -22,6 +22,11 @@ use duolog_storage::Durability;
 pub use self::settings::Settings;
 pub use self::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
+/// Smallest file: below, sealing costs more than writing.
+const FILE_BYTES_MIN: u64 = 1 << 20;
+/// Largest file: the one that is not sealed is read through at start.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
 /// What stands behind `duolog serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArgs {
@@ -73,6 +78,10 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// What an acknowledgement means where a topic does not say.
     pub durability: Durability,
+    /// Bytes of a file of the log.
+    pub file_bytes: u64,
+    /// Bytes of recent records kept in memory.
+    pub cache_bytes: usize,
     /// Bytes that buffers of all connections may take together.
     pub memory_budget: usize,
     /// Caps of each listener.
@@ -81,6 +90,8 @@ pub struct Config {
     pub topics: TopicDefaults,
     /// Of the Kafka frontend.
     pub kafka: KafkaSettings,
+    /// Where queue URLs point; `None` follows the request.
+    pub aws_advertised: Option<HostPort>,
     /// How often retention is applied.
     pub retention_check: Duration,
     /// Filter of what is logged.
@@ -115,6 +126,8 @@ impl Config {
             data_dir: take!(data_dir),
             listen: take!(listen),
             durability: take!(durability).into(),
+            file_bytes: take!(file_bytes).0,
+            cache_bytes: take!(cache_bytes).bytes()?,
             memory_budget: take!(memory_budget).bytes()?,
             limits: duolog_net::Limits {
                 connections_max: take!(connections_max) as usize,
@@ -135,6 +148,7 @@ impl Config {
                 rebalance_delay: take!(kafka_rebalance_delay).0,
                 offsets_retention: take!(kafka_offsets_retention).0,
             },
+            aws_advertised: take!(aws_advertised).0,
             retention_check: take!(retention_check).0,
             log_level: take!(log_level),
             log_format: take!(log_format),
@@ -164,6 +178,9 @@ impl Config {
                 "memory_budget ({} bytes) is below request_bytes_max ({} bytes): such a request could never be served",
                 self.memory_budget, self.limits.request_bytes_max
             )));
+        }
+        if !(FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&self.file_bytes) {
+            return Err(ConfigError("file_bytes must be from 1MiB to 4GiB".to_owned()));
         }
         if self.limits.connections_max == 0 {
             return Err(ConfigError("connections_max must be at least 1".to_owned()));

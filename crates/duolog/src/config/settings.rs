@@ -58,6 +58,14 @@ settings! {
     #[arg(long, env = "DUOLOG_DURABILITY", value_name = "sync|os")]
     durability: Acked = Some(Acked::Sync),
 
+    /// Bytes of one file of the log; three of them are reserved on disk at least
+    #[arg(long, env = "DUOLOG_FILE_BYTES", value_name = "SIZE")]
+    file_bytes: Size = Some(Size(64 << 20)),
+
+    /// Recent records kept in memory for those who read along
+    #[arg(long, env = "DUOLOG_CACHE_BYTES", value_name = "SIZE")]
+    cache_bytes: Size = Some(Size(32 << 20)),
+
     /// Bytes that the buffers of all connections may take together
     #[arg(long, env = "DUOLOG_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size = Some(Size(256 << 20)),
@@ -109,6 +117,10 @@ settings! {
     /// How long the offsets of a group without members are kept
     #[arg(long, env = "DUOLOG_KAFKA_OFFSETS_RETENTION", value_name = "TIME")]
     kafka_offsets_retention: Span = Some(Span(Duration::from_secs(7 * 24 * 60 * 60))),
+
+    /// Host and port of SQS queue URLs; `none` follows the host that the request names
+    #[arg(long, env = "DUOLOG_AWS_ADVERTISED", value_name = "HOST:PORT|none")]
+    aws_advertised: OrNone<HostPort> = Some(OrNone(None)),
 
     /// How often retention is applied
     #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]

@@ -15,18 +15,21 @@ use super::ConfigError;
 pub enum Protocol {
     /// The Kafka protocol.
     Kafka,
+    /// SQS.
+    Aws,
     /// Health, metrics and the API under the command line.
     Admin,
 }
 
 impl Protocol {
     /// Those that exist, in the order in which they are opened.
-    pub const ALL: &[Self] = &[Self::Kafka, Self::Admin];
+    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
+            Self::Aws => "aws",
             Self::Admin => "admin",
         }
     }
@@ -35,6 +38,7 @@ impl Protocol {
     pub fn port(self) -> u16 {
         match self {
             Self::Kafka => 9092,
+            Self::Aws => 4566,
             Self::Admin => 9600,
         }
     }

@@ -21,6 +21,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
     for (protocol, address) in addresses {
         let (url, whom) = match protocol {
             Protocol::Kafka => (address.to_string(), "Kafka clients: bootstrap.servers"),
+            Protocol::Aws => (format!("http://{address}"), "SQS clients: AWS_ENDPOINT_URL"),
             Protocol::Admin => (format!("http://{address}"), "health, /metrics, the command line"),
         };
         text += &format!("  {:<7} {url:<30} {whom}\n", protocol.name());

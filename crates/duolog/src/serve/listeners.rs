@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use duolog_aws::AwsFrontend;
 use duolog_broker::Broker;
 use duolog_kafka::KafkaFrontend;
 use duolog_net::{Context, Frontend, Listener};
@@ -21,6 +22,7 @@ pub struct Parts<'a> {
     pub broker: &'a Broker,
     pub context: &'a Context,
     pub kafka: Arc<KafkaFrontend>,
+    pub aws: Arc<AwsFrontend>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -48,6 +50,7 @@ impl Bound {
         for (protocol, listener) in self.listeners {
             match protocol {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
+                Protocol::Aws => start(&tasks, listener, Arc::clone(&parts.aws), parts),
                 Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
             }
         }

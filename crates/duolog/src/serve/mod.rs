@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use duolog_aws::{AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_net::{Budget, Context, Shutdown};
@@ -60,8 +61,10 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         shutdown: Shutdown::new(),
         limits: config.limits,
     };
-    let kafka = Arc::new(KafkaFrontend::new(broker.session(Principal::anonymous()), kafka_options(config)?));
-    let parts = Parts { config, broker: &broker, context: &context, kafka };
+    let anonymous = || broker.session(Principal::anonymous());
+    let kafka = Arc::new(KafkaFrontend::new(anonymous(), kafka_options(config)?));
+    let aws = Arc::new(AwsFrontend::new(anonymous(), aws_options(config)?));
+    let parts = Parts { config, broker: &broker, context: &context, kafka, aws };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
@@ -122,6 +125,11 @@ fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
         seed: chance()?,
         ..KafkaOptions::default()
     })
+}
+
+fn aws_options(config: &Config) -> anyhow::Result<AwsOptions> {
+    let advertised = config.aws_advertised.clone().map(|it| (it.host, it.port));
+    Ok(AwsOptions { advertised, seed: chance()?, ..AwsOptions::default() })
 }
 
 /// A draw of chance: the seed of what is derived from it.

@@ -1,13 +1,41 @@
-//! The log under the broker.
+//! The log under the broker: opened on the data directory, every refusal with what to do about it.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use duolog_storage::{Log, MemoryLog};
+use anyhow::anyhow;
+use duolog_storage::{DiskLog, FsDisk, Log, OpenError, Options};
 
 use crate::config::Config;
 
 /// Opens it. Blocks until it is recovered.
-pub fn open(_config: &Config) -> anyhow::Result<Arc<dyn Log>> {
-    tracing::warn!("the log is kept in memory and gone with the process");
-    Ok(Arc::new(MemoryLog::new()))
+pub fn open(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let disk = Arc::new(FsDisk::new(&config.data_dir));
+    let options =
+        Options { file_bytes: config.file_bytes, cache_bytes: config.cache_bytes, ..Options::default() };
+    match DiskLog::open(disk.clone(), options) {
+        Ok(log) => Ok(Arc::new(log)),
+        Err(error) => Err(refusal(error, &disk)),
+    }
+}
+
+/// What the error means for whoever starts a broker.
+fn refusal(error: OpenError, disk: &FsDisk) -> anyhow::Error {
+    match error {
+        OpenError::Locked { directory } => {
+            let holder = disk.holder().map_or_else(String::new, |id| format!(" (process {id})"));
+            anyhow!(
+                "another broker{holder} uses {directory}: stop it, or name another directory with --data-dir"
+            )
+        }
+        OpenError::Io { error, directory, .. }
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+        {
+            anyhow!(
+                "{directory} cannot be written ({error}): let this user write there, or name another directory with \
+                     --data-dir"
+            )
+        }
+        error => error.into(),
+    }
 }

@@ -58,6 +58,11 @@ impl Server {
         self.addresses.iter().find(|(name, _)| name == protocol).unwrap().1
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         let id = rustix::process::Pid::from_child(&self.child);

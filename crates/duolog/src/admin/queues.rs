@@ -1,0 +1,212 @@
+//! `/api/queues`: list, describe, create, delete, purge, replay.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::errors::LeaseError;
+use duolog_broker::{Depth, Labels, Queue, QueuePolicy, QueueSpec, Start};
+use serde::{Deserialize, Serialize};
+
+use super::Admin;
+use super::error::ApiError;
+use super::topics::check_name;
+use crate::when;
+
+/// How long a lease lasts where nobody says. Source: the default of SQS.
+const VISIBILITY_TIMEOUT_MS: u64 = 30_000;
+/// Leases at a time. Source: the limit of SQS for standard queues.
+const IN_FLIGHT: u32 = 120_000;
+/// Largest message. Source: the limit of SQS.
+const MESSAGE_BYTES: u32 = 1 << 20;
+
+pub fn routes() -> Router<Admin> {
+    Router::new()
+        .route("/api/queues", get(list).post(create))
+        .route("/api/queues/{name}", get(describe).delete(delete))
+        .route("/api/queues/{name}/purge", post(purge))
+        .route("/api/queues/{name}/replay", post(replay))
+}
+
+/// A queue in full; the list has the same.
+#[derive(Debug, Serialize)]
+struct Described {
+    name: String,
+    topic: String,
+    created_at_ms: i64,
+    available: u64,
+    in_flight: u64,
+    delayed: u64,
+    backlog_bytes: u64,
+    oldest_age_ms: Option<u64>,
+    dead_lettered: u64,
+    visibility_timeout_ms: u64,
+    attempts_max: Option<u32>,
+    dead_letter: Option<String>,
+    receive_wait_ms: u64,
+    message_ttl_ms: Option<u64>,
+    in_flight_max: u32,
+    message_bytes_max: u32,
+}
+
+/// A queue to declare; what is left out is the default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    name: String,
+    topic: Option<String>,
+    from: Option<String>,
+    visibility_timeout_ms: Option<u64>,
+    attempts_max: Option<u32>,
+    dead_letter: Option<String>,
+    receive_wait_ms: Option<u64>,
+    message_ttl_ms: Option<u64>,
+}
+
+/// From where to replay.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    from: String,
+}
+
+/// How many records became available.
+#[derive(Debug, Serialize)]
+struct Replayed {
+    available: u64,
+}
+
+/// How many records were settled.
+#[derive(Debug, Serialize)]
+struct Purged {
+    settled: u64,
+}
+
+impl Admin {
+    fn queue(&self, name: &str) -> Result<Arc<Queue>, ApiError> {
+        self.session.catalog().queue(DEFAULT_NAMESPACE, name).cloned().ok_or_else(|| {
+            let topic = self.session.catalog().topic(DEFAULT_NAMESPACE, name).is_some();
+            ApiError::not_found(if topic {
+                format!("the topic {name:?} has no queue: `duolog queue create {name}` makes one")
+            } else {
+                format!("there is no queue {name:?}")
+            })
+        })
+    }
+
+    fn start(&self, from: &str) -> Result<Start, ApiError> {
+        when::parse(from, self.session.now()).map_err(|error| ApiError::invalid(format!("from: {error}")))
+    }
+
+    async fn described(&self, queue: &Queue) -> Result<Described, ApiError> {
+        let depth = self.session.depth(queue.id).await?;
+        let topic = self.session.catalog().topic_by_id(queue.topic).map(|topic| topic.name.clone());
+        Ok(described(queue, topic.unwrap_or_default(), &depth))
+    }
+}
+
+fn described(queue: &Queue, topic: String, depth: &Depth) -> Described {
+    let policy = &queue.policy;
+    Described {
+        name: queue.name.clone(),
+        topic,
+        created_at_ms: queue.created_at.0,
+        available: depth.available,
+        in_flight: depth.in_flight,
+        delayed: depth.delayed,
+        backlog_bytes: depth.backlog_bytes,
+        oldest_age_ms: depth.oldest_age_ms,
+        dead_lettered: depth.dead_lettered,
+        visibility_timeout_ms: policy.visibility_timeout_ms,
+        attempts_max: policy.attempts_max,
+        dead_letter: policy.dead_letter.clone(),
+        receive_wait_ms: policy.receive_wait_ms,
+        message_ttl_ms: policy.message_ttl_ms,
+        in_flight_max: policy.in_flight_max,
+        message_bytes_max: policy.message_bytes_max,
+    }
+}
+
+async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Described>>, ApiError> {
+    let catalog = admin.session.catalog();
+    let mut listed = Vec::new();
+    for queue in catalog.queues(DEFAULT_NAMESPACE) {
+        match admin.session.depth(queue.id).await {
+            Ok(depth) => {
+                let topic = catalog.topic_by_id(queue.topic).map(|topic| topic.name.clone());
+                listed.push(described(queue, topic.unwrap_or_default(), &depth));
+            }
+            // Deleted in the meantime.
+            Err(LeaseError::NotFound) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(listed))
+}
+
+async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Described>, ApiError> {
+    let queue = admin.queue(&name)?;
+    admin.described(&queue).await.map(Json)
+}
+
+async fn create(
+    State(admin): State<Admin>,
+    Json(create): Json<Create>,
+) -> Result<(StatusCode, Json<Described>), ApiError> {
+    check_name(&create.name)?;
+    if create.attempts_max == Some(0) {
+        return Err(ApiError::invalid("attempts_max must be at least 1"));
+    }
+    if create.dead_letter.is_some() != create.attempts_max.is_some() {
+        return Err(ApiError::invalid(
+            "dead_letter and attempts_max go together: where to, and after how many receives",
+        ));
+    }
+    let start = create.from.as_deref().map_or(Ok(Start::Earliest), |from| admin.start(from))?;
+    let spec = QueueSpec {
+        namespace: DEFAULT_NAMESPACE.to_owned(),
+        name: create.name.clone(),
+        topic: create.topic,
+        start,
+        policy: QueuePolicy {
+            visibility_timeout_ms: create.visibility_timeout_ms.unwrap_or(VISIBILITY_TIMEOUT_MS),
+            attempts_max: create.attempts_max,
+            dead_letter: create.dead_letter,
+            receive_wait_ms: create.receive_wait_ms.unwrap_or(0),
+            message_ttl_ms: create.message_ttl_ms,
+            in_flight_max: IN_FLIGHT,
+            delay_ms: 0,
+            message_bytes_max: MESSAGE_BYTES,
+        },
+        labels: Labels::new(),
+    };
+    admin.session.create_queue(spec).await?;
+    let queue = admin.queue(&create.name)?;
+    Ok((StatusCode::CREATED, Json(admin.described(&queue).await?)))
+}
+
+async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+    let queue = admin.queue(&name)?;
+    admin.session.delete_queue(queue.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn purge(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Purged>, ApiError> {
+    let queue = admin.queue(&name)?;
+    let settled = admin.session.purge_queue(queue.id).await?;
+    Ok(Json(Purged { settled }))
+}
+
+async fn replay(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Json(replay): Json<Replay>,
+) -> Result<Json<Replayed>, ApiError> {
+    let queue = admin.queue(&name)?;
+    let start = admin.start(&replay.from)?;
+    let available = admin.session.replay_queue(queue.id, start).await?;
+    Ok(Json(Replayed { available }))
+}

@@ -1,0 +1,98 @@
+//! From producing a record to having consumed it: one record a request, at a steady rate, one consumer that waits.
+//!
+//! Time counts from when a record was due, not from when it was sent: a broker that stalls is charged for all that had
+//! to wait behind it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use duolog_record::{BatchBuilder, Timestamp};
+use hdrhistogram::Histogram;
+
+use super::super::content;
+use super::super::progress;
+use super::super::report::{Row, histogram, note};
+use super::super::server::{Server, note_counters};
+use super::Load;
+use super::wire::Wire;
+
+/// Before the first record, so that the consumer waits already.
+const LEAD: Duration = Duration::from_millis(200);
+
+/// Runs for as long as asked.
+pub fn run(server: &Server, load: &Load) -> anyhow::Result<Row> {
+    let records = load.rate * load.seconds;
+    let before = server.counters();
+    let begun = Instant::now() + LEAD;
+    let due = move |number: u64| begun + Duration::from_nanos(number * 1_000_000_000 / load.rate);
+    let latencies = thread::scope(|scope| {
+        let consuming = scope.spawn(|| consume(server, load, records, &due));
+        let producing = produce(server, load, records, &due);
+        let latencies = consuming.join().expect("a consumer does not panic");
+        producing?;
+        latencies
+    })?;
+    let mut row = Row::new(format!("kafka produce to consume, {}/s, {} B", load.rate, load.record_bytes));
+    row.figure("records", records);
+    row.latency(&latencies);
+    note_counters(&mut row, before, server.counters());
+    Ok(row)
+}
+
+fn produce(server: &Server, load: &Load, records: u64, due: &impl Fn(u64) -> Instant) -> anyhow::Result<()> {
+    let mut sender = Wire::connect(server.address())?;
+    let mut receiver = sender.split()?;
+    thread::scope(|scope| {
+        let receiving = scope.spawn(move || -> anyhow::Result<()> {
+            for number in 0..records {
+                let (_, base) = receiver.receive_produce()?;
+                ensure!(base == number, "record {number} was stored at {base}");
+            }
+            Ok(())
+        });
+        let mut value = vec![0; load.record_bytes];
+        for number in 0..records {
+            content::fill(&mut value, 0, number);
+            let mut builder = BatchBuilder::new();
+            builder.push(Timestamp(0), None, Some(&value), &[]);
+            let batch = builder.build();
+            thread::sleep(due(number).saturating_duration_since(Instant::now()));
+            sender.send_produce(&load.topic, 0, &batch)?;
+        }
+        receiving.join().expect("a receiver does not panic")
+    })
+}
+
+fn consume(
+    server: &Server,
+    load: &Load,
+    records: u64,
+    due: &impl Fn(u64) -> Instant,
+) -> anyhow::Result<Histogram<u64>> {
+    let mut wire = Wire::connect(server.address())?;
+    let bar = progress::bar("latency", records);
+    let mut latencies = histogram();
+    let mut scratch = vec![0; load.record_bytes];
+    let mut next = 0;
+    while next < records {
+        wire.send_fetch(&load.topic, 0, next, load.fetch_bytes)?;
+        for batch in wire.receive_fetch()?.batches {
+            let now = Instant::now();
+            for record in batch.records(batch.header().base_offset, usize::MAX)? {
+                let record = record?;
+                if record.offset.0 < next {
+                    continue;
+                }
+                let value = record.value.as_deref().unwrap_or_default();
+                let sound = record.offset.0 == next && content::matches(value, &mut scratch, 0, next);
+                ensure!(sound, "wrong record at {}, expected {next}", record.offset);
+                note(&mut latencies, now.saturating_duration_since(due(next)));
+                next += 1;
+            }
+        }
+        bar.set_position(next);
+    }
+    bar.finish_and_clear();
+    Ok(latencies)
+}

@@ -1,0 +1,62 @@
+//! `duolog bench`: the load generator behind docs/benchmarks.md.
+//!
+//! It speaks the protocols through its own minimal clients, one thread per connection, so that it costs little beside the
+//! broker. What it sends is derived from partition and offset (or from a number), and every record that it reads is
+//! compared with that: a figure is never of records that were lost, swapped or damaged.
+
+mod content;
+mod kafka;
+mod progress;
+mod report;
+mod server;
+mod sqs;
+mod startup;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Where the load goes, and how the figures are printed.
+#[derive(Debug, Args)]
+pub struct BenchTarget {
+    /// Start a broker of one's own for this run, on free ports, its data in a directory that is deleted afterwards
+    #[arg(long)]
+    pub spawn: bool,
+    /// Directory in which `--spawn` makes that directory: choose the disk that is to be measured; default: beside the
+    /// binary
+    #[arg(long, value_name = "DIR", requires = "spawn")]
+    pub dir: Option<PathBuf>,
+    /// Further arguments of `duolog serve` for `--spawn`, as in `--serve-arg=--durability=os`
+    #[arg(long = "serve-arg", value_name = "ARG", requires = "spawn", allow_hyphen_values = true)]
+    pub serve_args: Vec<String>,
+    /// Listener to load; default: where a broker stands by default
+    #[arg(long, value_name = "ADDR", conflicts_with = "spawn")]
+    pub addr: Option<String>,
+    /// Admin listener, for the number of fsyncs
+    #[arg(long, env = "DUOLOG_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:9600")]
+    pub admin: String,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Produce, consume and measure latency as a Kafka client
+    Kafka(kafka::KafkaBench),
+    /// Send, receive and delete as an SQS client
+    Sqs(sqs::SqsBench),
+    /// Measure start-up and idle memory
+    Startup(startup::StartupBench),
+}
+
+/// Runs one benchmark.
+pub fn run(command: BenchCommand) -> anyhow::Result<()> {
+    let (report, json) = match command {
+        BenchCommand::Kafka(bench) => (kafka::run(&bench)?, bench.target.json),
+        BenchCommand::Sqs(bench) => (sqs::run(&bench)?, bench.target.json),
+        BenchCommand::Startup(bench) => (startup::run(&bench)?, bench.json),
+    };
+    print!("{}", if json { report.json() } else { report.text() });
+    Ok(())
+}

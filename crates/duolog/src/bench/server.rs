@@ -1,0 +1,191 @@
+//! The broker under load: one that runs, or one of our own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+
+use super::BenchTarget;
+
+/// How long an end in order may take before it is forced.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A broker that this process started; ended and its data deleted when dropped.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Option<Child>,
+    data_dir: PathBuf,
+    addresses: Vec<(String, String)>,
+}
+
+impl Spawned {
+    /// Starts a broker on free ports in a directory of its own and waits until it is ready.
+    pub fn start(within: Option<&Path>, arguments: &[String]) -> anyhow::Result<Self> {
+        let binary = std::env::current_exe().context("cannot find the binary")?;
+        let within = within.or(binary.parent()).unwrap_or(Path::new("."));
+        let data_dir = within.join(format!("duolog-bench-{}", std::process::id()));
+        let mut spawned = Self { child: None, data_dir, addresses: Vec::new() };
+        spawned.restart(arguments)?;
+        Ok(spawned)
+    }
+
+    /// Starts it (again) on the same data; gives back the time until it was ready.
+    pub fn restart(&mut self, arguments: &[String]) -> anyhow::Result<Duration> {
+        let binary = std::env::current_exe().context("cannot find the binary")?;
+        let mut command = Command::new(binary);
+        command.args(["serve", "--log-level", "warn", "--data-dir"]).arg(&self.data_dir);
+        for protocol in crate::config::Protocol::ALL {
+            command.args(["--listen", &format!("{protocol}=127.0.0.1:0")]);
+        }
+        let begun = Instant::now();
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a broker")?;
+        let out = child.stdout.take().context("the broker has no output")?;
+        self.child = Some(child);
+        self.addresses.clear();
+        for line in BufReader::new(out).lines() {
+            let line = line.context("cannot read what the broker says")?;
+            if line == "ready" {
+                return Ok(begun.elapsed());
+            }
+            let listening =
+                line.strip_prefix("listening protocol=").and_then(|rest| rest.split_once(" addr="));
+            if let Some((protocol, address)) = listening {
+                self.addresses.push((protocol.to_owned(), address.to_owned()));
+            }
+        }
+        Err(anyhow!("the broker ended before it was ready; its message stands above"))
+    }
+
+    /// Where it listens for a protocol.
+    pub fn address(&self, protocol: &str) -> anyhow::Result<&str> {
+        let found = self.addresses.iter().find(|(name, _)| name == protocol);
+        found
+            .map(|(_, address)| address.as_str())
+            .ok_or_else(|| anyhow!("the broker has no {protocol} listener"))
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().context("cannot kill the broker")?;
+            child.wait().context("cannot wait for the broker")?;
+        }
+        Ok(())
+    }
+
+    /// Resident memory in bytes, where the system tells.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let id = self.child.as_ref()?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    }
+
+    /// SIGTERM, and `kill -9` if that does not help.
+    fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let id = rustix::process::Pid::from_child(&child);
+        // If it has ended by itself, there is nobody to signal.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let begun = Instant::now();
+        while begun.elapsed() < END_PATIENCE {
+            if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        self.end();
+        if let Err(error) = std::fs::remove_dir_all(&self.data_dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("duolog: cannot delete {}: {error}", self.data_dir.display());
+        }
+    }
+}
+
+/// The broker of one run.
+#[derive(Debug)]
+pub struct Server {
+    spawned: Option<Spawned>,
+    address: String,
+    admin: String,
+}
+
+/// What the log has done so far.
+#[derive(Clone, Copy, Debug)]
+pub struct LogCounters {
+    pub fsyncs: f64,
+    pub frames: f64,
+}
+
+impl Server {
+    /// As the arguments say.
+    pub fn of(target: &BenchTarget, protocol: &str, default: &str) -> anyhow::Result<Self> {
+        if !target.spawn {
+            let address = target.addr.clone().unwrap_or_else(|| default.to_owned());
+            return Ok(Self { spawned: None, address, admin: target.admin.clone() });
+        }
+        let spawned = Spawned::start(target.dir.as_deref(), &target.serve_args)?;
+        let (address, admin) = (spawned.address(protocol)?.to_owned(), spawned.address("admin")?.to_owned());
+        Ok(Self { spawned: Some(spawned), address, admin })
+    }
+
+    /// Of the listener under load.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Counters of the log, if its admin listener answers.
+    pub fn counters(&self) -> Option<LogCounters> {
+        let text = metrics(&self.admin).ok()?;
+        let value =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        Some(LogCounters {
+            fsyncs: value("duolog_log_fsyncs_total ")?,
+            frames: value("duolog_log_frames_total ")?,
+        })
+    }
+
+    /// Resident memory, if it is our own.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.spawned.as_ref()?.resident_bytes()
+    }
+}
+
+/// The text of `/metrics`.
+fn metrics(admin: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(
+        format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => bail!("{admin} does not answer as an admin listener"),
+    }
+}
+
+/// Adds what happened between two readings.
+pub fn note_counters(row: &mut super::report::Row, before: Option<LogCounters>, after: Option<LogCounters>) {
+    if let (Some(before), Some(after)) = (before, after) {
+        row.figure("fsyncs", (after.fsyncs - before.fsyncs) as u64);
+        row.figure("frames", (after.frames - before.frames) as u64);
+    }
+}

@@ -1,0 +1,155 @@
+//! `duolog queue`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::client::{Client, in_path};
+use super::table::{Table, bytes, fields, items, plain, span, time};
+use super::{Answer, Verbs};
+use crate::config::Span;
+
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List queues with what waits in them
+    List,
+    /// Show depth and settings of a queue
+    Describe {
+        /// Queue
+        name: String,
+    },
+    /// Declare a queue on a topic, or make both
+    ///
+    /// On a topic that exists the queue covers all partitions. Where there is no topic of the name, one is made with one
+    /// partition, whose messages are kept until they are acknowledged.
+    Create {
+        /// Queue: letters, digits, '.', '_' and '-'
+        name: String,
+        /// Topic that it reads; default: the one of the same name
+        #[arg(long, value_name = "TOPIC")]
+        topic: Option<String>,
+        /// Where it begins: `earliest`, `latest`, an offset, a time (2026-11-24T08:00:00Z) or an age (2h);
+        /// default: earliest
+        #[arg(long, value_name = "POINT")]
+        from: Option<String>,
+        /// How long a received message is hidden from others; default: 30s
+        #[arg(long, value_name = "TIME")]
+        visibility_timeout: Option<Span>,
+        /// After so many receives a message goes to the dead-letter queue instead
+        #[arg(long, value_name = "N", requires = "dead_letter")]
+        attempts_max: Option<u32>,
+        /// Queue that such messages go to
+        #[arg(long, value_name = "QUEUE", requires = "attempts_max")]
+        dead_letter: Option<String>,
+        /// Age past which a message is no longer delivered; default: never
+        #[arg(long, value_name = "TIME")]
+        message_ttl: Option<Span>,
+    },
+    /// Delete a queue, and its topic if the queue made that and no other queue reads it
+    Delete {
+        /// Queue
+        name: String,
+    },
+    /// Acknowledge everything in a queue, in flight included; the topic keeps its records
+    Purge {
+        /// Queue
+        name: String,
+    },
+    /// Hand out acknowledged messages again
+    ///
+    /// Receive counts start anew. Messages that are not acknowledged yet are left alone.
+    Replay {
+        /// Queue
+        name: String,
+        /// From where: `earliest`, an offset in every partition, a time (2026-11-24T08:00:00Z) or an age (2h)
+        #[arg(long, value_name = "POINT")]
+        from: String,
+    },
+}
+
+impl Verbs for QueueCommand {
+    async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
+        let at = |name: &str| format!("/api/queues/{}", in_path(name));
+        Ok(match self {
+            Self::List => Answer::Value(client.get("/api/queues").await?, listed),
+            Self::Describe { name } => Answer::Value(client.get(&at(&name)).await?, described),
+            Self::Create {
+                name,
+                topic,
+                from,
+                visibility_timeout,
+                attempts_max,
+                dead_letter,
+                message_ttl,
+            } => {
+                let body = json!({
+                    "name": name,
+                    "topic": topic,
+                    "from": from,
+                    "visibility_timeout_ms": visibility_timeout.map(Span::ms),
+                    "attempts_max": attempts_max,
+                    "dead_letter": dead_letter,
+                    "message_ttl_ms": message_ttl.map(Span::ms),
+                });
+                let made = client.post("/api/queues", body).await?;
+                Answer::Done(format!("queue {name} created on topic {}", plain(&made["topic"])), made)
+            }
+            Self::Delete { name } => {
+                client.delete(&at(&name)).await?;
+                Answer::Done(format!("queue {name} deleted"), json!({ "deleted": name }))
+            }
+            Self::Purge { name } => {
+                let done = client.post(&format!("{}/purge", at(&name)), json!({})).await?;
+                Answer::Done(format!("messages settled: {}", plain(&done["settled"])), done)
+            }
+            Self::Replay { name, from } => {
+                let done = client.post(&format!("{}/replay", at(&name)), json!({ "from": from })).await?;
+                Answer::Done(format!("messages available again: {}", plain(&done["available"])), done)
+            }
+        })
+    }
+}
+
+fn listed(queues: &Value) -> String {
+    let headings = &["QUEUE", "TOPIC", "AVAILABLE", "IN FLIGHT", "DELAYED", "OLDEST", "DEAD-LETTERED"];
+    let mut table = Table::new(headings);
+    for queue in items(queues) {
+        table.row(vec![
+            plain(&queue["name"]),
+            plain(&queue["topic"]),
+            plain(&queue["available"]),
+            plain(&queue["in_flight"]),
+            plain(&queue["delayed"]),
+            span(&queue["oldest_age_ms"]),
+            plain(&queue["dead_lettered"]),
+        ]);
+    }
+    table.show("no queues")
+}
+
+fn described(queue: &Value) -> String {
+    let dead_letter = match queue["dead_letter"].as_str() {
+        Some(target) => format!("{target} after {} receives", plain(&queue["attempts_max"])),
+        None => "none: a message is delivered until it is acknowledged".to_owned(),
+    };
+    let ttl = match &queue["message_ttl_ms"] {
+        Value::Null => "none".to_owned(),
+        ttl => span(ttl),
+    };
+    fields(&[
+        ("queue", plain(&queue["name"])),
+        ("topic", plain(&queue["topic"])),
+        ("created", time(&queue["created_at_ms"])),
+        ("available", plain(&queue["available"])),
+        ("in flight", plain(&queue["in_flight"])),
+        ("delayed", plain(&queue["delayed"])),
+        ("backlog", bytes(&queue["backlog_bytes"])),
+        ("oldest", span(&queue["oldest_age_ms"])),
+        ("dead-lettered", format!("{} since the start of the broker", plain(&queue["dead_lettered"]))),
+        ("visibility timeout", span(&queue["visibility_timeout_ms"])),
+        ("dead-letter queue", dead_letter),
+        ("receive wait", span(&queue["receive_wait_ms"])),
+        ("message ttl", ttl),
+        ("in flight, at most", plain(&queue["in_flight_max"])),
+        ("largest message", bytes(&queue["message_bytes_max"])),
+    ])
+}
