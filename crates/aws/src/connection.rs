@@ -41,14 +41,14 @@ const TARGET_PREFIX: &str = "AmazonSQS.";
 /// Serves the connection to its end.
 pub(crate) async fn serve(frontend: Arc<AwsFrontend>, connection: Connection, context: Context) {
     let peer = connection.peer();
-    let local = connection.local().to_string();
+    let local: Arc<str> = connection.local().to_string().into();
     let phase = Phase::default();
     let patience = Patience { idle: context.limits.idle_timeout, request: context.limits.request_timeout };
     let stream = Patient::new(connection, phase.clone(), patience);
     let shutdown = context.shutdown.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (frontend, context, phase) = (Arc::clone(&frontend), context.clone(), phase.clone());
-        let local = local.clone();
+        let local = Arc::clone(&local);
         async move {
             phase.begin();
             let response = answer(&frontend, &context, &local, request).await;

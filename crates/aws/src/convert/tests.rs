@@ -216,3 +216,77 @@ fn an_origin_that_is_none_is_not_believed() {
         assert_eq!(message["MessageId"], own);
     }
 }
+
+mod any_record {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::rules::is_attribute_name;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop_oneof![
+            "[a-z]{0,8}".prop_map(|text| Bytes::from(text.into_bytes())),
+            proptest::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from),
+        ]
+    }
+
+    fn name() -> impl Strategy<Value = Bytes> {
+        prop_oneof![
+            4 => "[ab.]{1,3}".prop_map(|text| Bytes::from(text.into_bytes())),
+            1 => "duolog[-.][a-z]{1,6}(\\.[ab])?".prop_map(|text| Bytes::from(text.into_bytes())),
+            1 => Just(Bytes::from_static(b"duolog-type.a")),
+            1 => bytes(),
+        ]
+    }
+
+    proptest! {
+        /// No record panics or breaks a limit, and each legal header is reached by its name.
+        #[test]
+        fn becomes_a_message(
+            key in proptest::option::of(bytes()),
+            value in proptest::option::of(bytes()),
+            headers in proptest::collection::vec((name(), proptest::option::of(bytes())), 0..20),
+        ) {
+            let headers: Vec<Header> =
+                headers.into_iter().map(|(key, value)| Header { key, value }).collect();
+            let record = NewRecord { key, value, headers: headers.clone(), timestamp: None };
+            let message = received(record.clone(), &["All", "duolog-.*"], &["All"]);
+            let count = message["MessageAttributes"].as_object().map_or(0, serde_json::Map::len);
+            prop_assert!(count <= 10);
+            prop_assert_eq!(message.get("MD5OfMessageAttributes").is_some(), count > 0);
+            for header in &headers {
+                let Ok(name) = std::str::from_utf8(&header.key) else { continue };
+                if is_attribute_name(name) && !name.starts_with("duolog.") {
+                    let message = received(record.clone(), &[name], &[]);
+                    prop_assert!(message["MessageAttributes"].get(name).is_some(), "{}", name);
+                }
+            }
+        }
+
+        /// What is sent is what is received.
+        #[test]
+        fn comes_from_a_message(
+            body in "[\\x20-\\x7e\\n\u{e4}\u{10000}]{1,20}",
+            values in proptest::collection::btree_map(
+                "[ab]{1,3}", ("String|Number|Binary|Binary\\.x|String\\.y", "[0-9]{1,5}"), 0..10),
+        ) {
+            let attributes: Vec<Attribute> = values
+                .iter()
+                .map(|(name, (data_type, value))| Attribute {
+                    name: Bytes::copy_from_slice(name.as_bytes()),
+                    data_type: data_type.clone(),
+                    value: Bytes::copy_from_slice(value.as_bytes()),
+                })
+                .collect();
+            let sent = new_record(Bytes::from(body.clone().into_bytes()), None, &attributes, None);
+            let message = received(sent, &["All"], &[]);
+            prop_assert_eq!(message["Body"].as_str(), Some(&*body));
+            for (name, (data_type, value)) in &values {
+                let got = &message["MessageAttributes"][name.as_str()];
+                prop_assert_eq!(got["DataType"].as_str(), Some(&**data_type));
+                let field = if data_type.starts_with("Binary") { "BinaryValue" } else { "StringValue" };
+                prop_assert!(got[field].is_string(), "{} {}", data_type, value);
+            }
+        }
+    }
+}

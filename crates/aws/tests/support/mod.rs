@@ -67,7 +67,7 @@ impl Server {
     }
 
     pub async fn client(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), left: Vec::new() }
+        Client::connect(TcpStream::connect(self.address).await.unwrap())
     }
 }
 
@@ -114,6 +114,11 @@ pub fn request(action: &str, body: &str) -> Vec<u8> {
 }
 
 impl Client {
+    /// A client on an open connection.
+    pub fn connect(stream: TcpStream) -> Self {
+        Self { stream, left: Vec::new() }
+    }
+
     /// Calls an action that must work.
     pub async fn call(&mut self, action: &str, body: Value) -> Value {
         let reply = self.raw(&request(action, &body.to_string())).await.expect("an answer");

@@ -1,6 +1,7 @@
 //! Every decoder of bytes that come from outside: from a client or from a disk.
 
 use bytes::Bytes;
+use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request};
 use duolog_record::compress::{compress, decompress};
 use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, Timestamp};
 use duolog_testkit::fuzz::Target;
@@ -12,6 +13,8 @@ pub const ALL: &[Target] = &[
     Target { name: "snappy", seeds: || packed(Codec::Snappy), run: |bytes| unpack(Codec::Snappy, bytes) },
     Target { name: "lz4", seeds: || packed(Codec::Lz4), run: |bytes| unpack(Codec::Lz4, bytes) },
     Target { name: "zstd", seeds: || packed(Codec::Zstd), run: |bytes| unpack(Codec::Zstd, bytes) },
+    Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
+    Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
 ];
 
 /// Bytes that anything may decode to.
@@ -53,5 +56,49 @@ fn packed(codec: Codec) -> Vec<Vec<u8>> {
 fn unpack(codec: Codec, bytes: &[u8]) {
     if let Ok(plain) = decompress(codec, bytes, DECODED_BYTES) {
         assert!(plain.len() <= DECODED_BYTES, "the cap holds");
+    }
+}
+
+fn sqs_requests() -> Vec<Vec<u8>> {
+    [
+        r#"{"QueueUrl":"http://h/0/q","MessageBody":"a\nb","MessageAttributes":{"n":{"DataType":"Number","StringValue":"1"},"b":{"DataType":"Binary","BinaryValue":"AP8="}},"DelaySeconds":0,"MessageGroupId":"g"}"#,
+        r#"{"QueueUrl":"http://h/0/q","Entries":[{"Id":"1","MessageBody":"x"},{"Id":"2","ReceiptHandle":"eA==","VisibilityTimeout":5}]}"#,
+        r#"{"QueueUrl":"http://h/0/q","MaxNumberOfMessages":10,"WaitTimeSeconds":20,"AttributeNames":["All"],"MessageAttributeNames":["a.*"]}"#,
+        r#"{"QueueName":"q","Attributes":{"VisibilityTimeout":"5"},"tags":{"duolog:topic":"t"}}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn sqs_request(bytes: &[u8]) {
+    let _ = request::decode::<request::CreateQueue<'_>>(bytes);
+    let _ = request::decode::<request::ReceiveMessage<'_>>(bytes);
+    let _ = request::decode::<request::SettleBatch<'_>>(bytes);
+    let _ = request::decode::<request::TagQueue<'_>>(bytes);
+    if let Ok(batch) = request::decode::<request::SendMessageBatch<'_>>(bytes) {
+        let whole = Bytes::copy_from_slice(bytes);
+        assert!(batch.entries.kept.len() <= batch.entries.count, "what was kept was counted");
+        for body in batch.entries.kept.iter().filter_map(|entry| entry.message_body.as_ref()) {
+            assert_eq!(body.to_bytes(&whole), body.as_str(), "borrowed or not");
+        }
+    }
+}
+
+fn sqs_names() -> Vec<Vec<u8>> {
+    [
+        "http://localhost:4566/000000000000/orders",
+        "arn:aws:sqs:eu-central-1:000000000000:orders",
+        "AWS4-HMAC-SHA256 Credential=test/20261124/eu-central-1/sqs/aws4_request, SignedHeaders=host, Signature=00",
+        "ZHEAAAAAAAAAAQAAAAAAAAAQAAAAAAAAAAAAAAABAAAAAAAAAAGVwmU6",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn sqs_name(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (queue_url::queue_name(&text), arn::queue_name(&text), Credential::parse(&text));
+    if let Some(id) = receipt::decode(&text) {
+        assert_eq!(receipt::encode(id), text, "a handle has one form");
     }
 }
