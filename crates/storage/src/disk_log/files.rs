@@ -23,6 +23,8 @@ pub(crate) type Unlinked = Arc<Mutex<Vec<u64>>>;
 /// One file, open for reading.
 pub(crate) struct LogFile {
     pub(crate) id: u64,
+    /// What its checksums are seeded with.
+    pub(crate) seed: u64,
     pub(crate) handle: Arc<dyn DiskFile>,
     /// Bytes of disk that it takes, for metrics.
     pub(crate) bytes: AtomicU64,
@@ -33,13 +35,21 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn new(
-        id: u64,
+        (id, seed): (u64, u64),
         handle: Arc<dyn DiskFile>,
         bytes: u64,
         disk: Arc<dyn Disk>,
         unlinked: Unlinked,
     ) -> Self {
-        Self { id, handle, bytes: AtomicU64::new(bytes), disk, is_dropped: AtomicBool::new(false), unlinked }
+        Self {
+            id,
+            seed,
+            handle,
+            bytes: AtomicU64::new(bytes),
+            disk,
+            is_dropped: AtomicBool::new(false),
+            unlinked,
+        }
     }
 
     /// To be unlinked when the last handle goes: the manifest no longer lists it.
@@ -106,7 +116,7 @@ impl SealedFile {
                 let position = footer.pages_at + (page * BLOCK_BYTES) as u64;
                 let mut bytes = [0; BLOCK_BYTES];
                 self.file.handle.read_at(&mut bytes, position)?;
-                decode_page(&bytes, self.file.id, position).map_err(|error| IndexError::Format {
+                decode_page(&bytes, self.file.seed, position).map_err(|error| IndexError::Format {
                     file: self.file.id,
                     page,
                     error,

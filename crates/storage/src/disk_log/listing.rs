@@ -12,11 +12,11 @@ use super::options::{OpenError, Options};
 use super::recover::{KNOWN_VERSION, is_absent};
 use super::scan::holds_commits;
 use super::store::{RoomError, Store};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::format::file_header::FileHeader;
 use crate::format::manifest::Manifest;
 use crate::format::names::{MANIFEST, log_id, log_name, spare_name, spare_number};
-use crate::format::{BLOCK_BYTES, FormatError};
+use crate::format::{BLOCK_BYTES, FormatError, file_seed};
 use crate::limits::MANIFEST_BYTES;
 
 /// Errors that name the directory.
@@ -50,7 +50,7 @@ impl Directory {
 
     /// The manifest and what it means for the files that are there.
     pub(crate) fn read(&self, disk: &Arc<dyn Disk>, options: &Options) -> Result<Store, OpenError> {
-        let manifest = self.manifest(&**disk)?;
+        let manifest = self.manifest(&**disk, options.salt)?;
         let mut store = Store {
             disk: Arc::clone(disk),
             options: options.clone(),
@@ -75,11 +75,13 @@ impl Directory {
         Ok(store)
     }
 
-    fn manifest(&self, disk: &dyn Disk) -> Result<Manifest, OpenError> {
+    fn manifest(&self, disk: &dyn Disk, salt: u64) -> Result<Manifest, OpenError> {
         let damaged = |reason: String| OpenError::DamagedManifest { directory: self.name.clone(), reason };
         let handle = match disk.open(MANIFEST) {
             Ok(handle) => handle,
-            Err(error) if is_absent(&error) => return Ok(Manifest::default()),
+            Err(error) if is_absent(&error) => {
+                return Ok(Manifest { salt, ..Manifest::default() });
+            }
             Err(error) => return Err(self.io("open the manifest")(error)),
         };
         let length = handle.len().map_err(self.io("read the manifest"))?;
@@ -99,10 +101,14 @@ impl Directory {
     fn remove_unlisted(&self, store: &Store, file: u64) -> Result<(), OpenError> {
         let name = log_name(file);
         let handle = store.disk.open(&name).map_err(self.io("open a log file"))?;
-        let log_file = LogFile::new(file, handle, 0, Arc::clone(&store.disk), Arc::clone(&store.unlinked));
+        let header = self.header(&*handle, file)?;
+        // Its own word first: where there is no manifest, nothing else tells.
+        let seed = header.as_ref().map_or(file_seed(store.manifest.salt, file), |it| it.seed);
+        let log_file =
+            LogFile::new((file, seed), handle, 0, Arc::clone(&store.disk), Arc::clone(&store.unlinked));
         let reason = if store.manifest.dropped.contains(&file) {
             "it had been reclaimed"
-        } else if self.is_unfinished_output(store, &log_file)? {
+        } else if Self::is_unfinished_output(store, header.as_ref()) {
             "all that it was made from is there"
         } else if holds_commits(&log_file).map_err(self.io("read a log file"))? {
             return Err(OpenError::Unlisted { directory: self.name.clone(), name });
@@ -115,21 +121,24 @@ impl Directory {
         Ok(())
     }
 
-    /// True if the file was rewritten from others that are all still listed.
-    fn is_unfinished_output(&self, store: &Store, file: &LogFile) -> Result<bool, OpenError> {
-        let length = file.handle.len().map_err(self.io("look at a log file"))?;
+    fn header(&self, handle: &dyn DiskFile, file: u64) -> Result<Option<FileHeader>, OpenError> {
+        let length = handle.len().map_err(self.io("look at a log file"))?;
         if length < BLOCK_BYTES as u64 {
-            return Ok(false);
+            return Ok(None);
         }
-        let block = file.read(0, BLOCK_BYTES).map_err(self.io("read a file header"))?;
-        match FileHeader::decode(&block, file.id) {
-            Ok(header) => {
-                let is_listed = |input: &u64| store.manifest.files.iter().any(|it| it.file == *input);
-                Ok(!header.inputs.is_empty() && header.inputs.iter().all(is_listed))
-            }
-            Err(FormatError::Newer(found)) => Err(self.newer(file.id, found)),
-            Err(FormatError::Absent | FormatError::BadChecksum | FormatError::Malformed(_)) => Ok(false),
+        let mut block = [0; BLOCK_BYTES];
+        handle.read_at(&mut block, 0).map_err(self.io("read a file header"))?;
+        match FileHeader::decode(&block, file) {
+            Ok(header) => Ok(Some(header)),
+            Err(FormatError::Newer(found)) => Err(self.newer(file, found)),
+            Err(FormatError::Absent | FormatError::BadChecksum | FormatError::Malformed(_)) => Ok(None),
         }
+    }
+
+    /// True if the file was rewritten from others that are all still listed.
+    fn is_unfinished_output(store: &Store, header: Option<&FileHeader>) -> bool {
+        let is_listed = |input: &u64| store.manifest.files.iter().any(|it| it.file == *input);
+        header.is_some_and(|it| !it.inputs.is_empty() && it.inputs.iter().all(is_listed))
     }
 
     /// A spare of this size is one; any other goes.
@@ -157,7 +166,13 @@ impl Directory {
         })?;
         let bytes = handle.len().map_err(self.io("look at a log file"))?;
         let (disk, unlinked) = (Arc::clone(&store.disk), Arc::clone(&store.unlinked));
-        Ok(Arc::new(LogFile::new(file, handle, bytes, disk, unlinked)))
+        Ok(Arc::new(LogFile::new(
+            (file, file_seed(store.manifest.salt, file)),
+            handle,
+            bytes,
+            disk,
+            unlinked,
+        )))
     }
 
     /// Sequence of the first frame of a listed file.

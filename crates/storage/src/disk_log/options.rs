@@ -18,6 +18,9 @@ pub struct Options {
     pub reserve_files: u32,
     /// Bytes of bodies written with one sync; a single larger commit is a group of its own.
     pub group_bytes: usize,
+    /// A random number, for a directory that is made: with it no client can forge what would pass for a frame where a
+    /// torn tail is searched.
+    pub salt: u64,
     /// After so long without a commit the watermark is written. Without a thread: as soon as nothing waits.
     pub idle: Duration,
 }
@@ -39,6 +42,7 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             reserve_files: 2,
             group_bytes: 16 << 20,
+            salt: 0,
             idle: Duration::from_millis(20),
         }
     }

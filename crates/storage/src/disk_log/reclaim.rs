@@ -15,8 +15,8 @@ use crate::LogError;
 impl Writer {
     /// See `Log::reclaim`.
     pub(crate) fn reclaim(&mut self, shared: &Shared) -> Result<(), LogError> {
-        if let Some(reason) = &self.stopped {
-            return Err(LogError::Stopped { reason: reason.clone() });
+        if self.stopped.is_some() {
+            return Err(self.stopped_error());
         }
         let dead: Vec<u64> = {
             let view = shared.view.read();
@@ -25,13 +25,20 @@ impl Writer {
         if dead.is_empty() {
             return Ok(());
         }
+        // A trim that was only handed to the system is visible and may yet be lost: what it frees may not go before it stays.
+        if self.sequences.durable < self.sequences.last
+            && let Err(error) = self.sync(shared)
+        {
+            self.stop(format!("cannot sync the log: {error}"));
+            return Err(self.stopped_error());
+        }
         match self.drop_files(shared, &dead) {
             Ok(()) => Ok(()),
             // Not even a manifest's room: the next call tries again.
             Err(RoomError::Full { .. }) => Ok(()),
             Err(RoomError::Failed(reason)) => {
-                self.stop(reason.clone());
-                Err(LogError::Stopped { reason })
+                self.stop(reason);
+                Err(self.stopped_error())
             }
         }
     }

@@ -179,7 +179,7 @@ impl Files {
         let length = file.handle.len().map_err(directory.io("look at a log file"))?;
         let frames_end = if scanned.is_damaged { scanned.end.max(length) } else { scanned.end };
         let first = directory.first_sequence(store, file.id);
-        let (bytes, footer) = footer::encode(file.id, frames_end, (first, last), &entries);
+        let (bytes, footer) = footer::encode((file.id, file.seed), frames_end, (first, last), &entries);
         let end = footer.pages_at + bytes.len() as u64;
         store.allocate_with_relief(&*file.handle, end).map_err(|error| directory.room(error))?;
         let write = || {
@@ -287,9 +287,9 @@ fn read_footer(file: &LogFile) -> Result<footer::Footer, ReadFooter> {
         return Err(FormatError::Absent.into());
     };
     let trailer = file.read(at, TRAILER_BYTES).map_err(ReadFooter::Io)?;
-    let trailer = Trailer::decode(&trailer, file.id, length)?;
+    let trailer = Trailer::decode(&trailer, file.seed, length)?;
     let meta = file.read(trailer.meta_at(), trailer.meta_bytes()).map_err(ReadFooter::Io)?;
-    Ok(trailer.decode_meta(&meta, file.id)?)
+    Ok(trailer.decode_meta(&meta, file.seed)?)
 }
 
 /// Writes bytes again where they are: a page that a failed sync left clean is dirty afterwards, and the next sync writes it.

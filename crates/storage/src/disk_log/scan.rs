@@ -87,9 +87,9 @@ impl Window<'_> {
     }
 
     fn frame_at(&mut self, position: u64) -> io::Result<Option<Frame>> {
-        let file = self.file.id;
+        let seed = self.file.seed;
         let Ok(length) = frame::header_length(self.get(position, FIXED_BYTES)?) else { return Ok(None) };
-        Ok(frame::decode_header(self.get(position, length)?, file, position).ok())
+        Ok(frame::decode_header(self.get(position, length)?, seed, position).ok())
     }
 
     /// The next readable frame from `position` on whose sequence is above `above`.

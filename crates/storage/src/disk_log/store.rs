@@ -14,10 +14,11 @@ use super::files::{LogFile, Unlinked};
 use super::options::Options;
 use crate::disk::{Disk, DiskFile};
 use crate::format::file_header::FileHeader;
+use crate::format::frame::BOUNDS_BYTES;
 use crate::format::frame::{self, BoundsTarget, FramePlace};
 use crate::format::manifest::Manifest;
 use crate::format::names::{MANIFEST, MANIFEST_NEXT, log_name, spare_name};
-use crate::format::{BLOCK_BYTES, frame::BOUNDS_BYTES};
+use crate::format::{BLOCK_BYTES, file_seed};
 use crate::limits::CARRIED_PER_FRAME;
 
 /// Why there is no room.
@@ -220,18 +221,20 @@ impl Store {
     ) -> Result<Active, RoomError> {
         let frames = carried.len().div_ceil(CARRIED_PER_FRAME) as u64;
         let first_sequence = sequences.last + 1;
+        let seed = file_seed(self.manifest.salt, empty.id);
         let header = FileHeader {
             file: empty.id,
             incarnation,
             first_sequence,
             carried_upto: sequences.last + frames,
+            seed,
             inputs: Vec::new(),
         };
         let mut bytes = header.encode();
         for bounds in carried.chunks(CARRIED_PER_FRAME) {
             sequences.last += 1;
             let place = FramePlace {
-                file: empty.id,
+                seed,
                 position: bytes.len() as u64,
                 sequence: sequences.last,
                 durable_upto: sequences.durable,
@@ -251,7 +254,7 @@ impl Store {
         self.disk.sync_directory().map_err(failed("sync the directory"))?;
         sequences.durable = sequences.last;
         let file = LogFile::new(
-            empty.id,
+            (empty.id, seed),
             empty.handle,
             empty.capacity,
             Arc::clone(&self.disk),

@@ -146,7 +146,7 @@ impl Writer {
         self.publish(shared, slots)
     }
 
-    fn sync(&mut self, shared: &Shared) -> std::io::Result<()> {
+    pub(crate) fn sync(&mut self, shared: &Shared) -> std::io::Result<()> {
         self.active.file.handle.sync_data()?;
         shared.counters.synced();
         self.sequences.durable = self.sequences.last;
@@ -191,7 +191,7 @@ impl Writer {
         self.stopped.get_or_insert_with(|| "the log was closed".to_owned());
     }
 
-    fn stopped_error(&self) -> LogError {
+    pub(crate) fn stopped_error(&self) -> LogError {
         let reason = self.stopped.clone().unwrap_or_else(|| "the log was closed".to_owned());
         LogError::Stopped { reason }
     }
@@ -239,7 +239,7 @@ impl Writer {
         self.sequences.last += 1;
         let at = FrameAt { position: self.active.end, header_bytes };
         let place = FramePlace {
-            file: self.active.file.id,
+            seed: self.active.file.seed,
             position: at.position,
             sequence: self.sequences.last,
             durable_upto: self.sequences.durable,
@@ -359,7 +359,7 @@ impl Writer {
     ) -> Result<SealedFile, RoomError> {
         let file = &self.active.file;
         let sequences = (self.active.first_sequence, self.sequences.last);
-        let (bytes, footer) = footer::encode(file.id, self.active.end, sequences, entries);
+        let (bytes, footer) = footer::encode((file.id, file.seed), self.active.end, sequences, entries);
         let length = footer.pages_at + bytes.len() as u64;
         assert!(length <= self.active.capacity, "the footer fits what was allocated");
         file.handle.write_at(&[IoSlice::new(&bytes)], footer.pages_at).map_err(failed("write a footer"))?;

@@ -1,9 +1,9 @@
 //! The first block of a log file: what it is and what it was made from.
 //!
 //! ```text
-//! 0   magic "DUOLOGF1" u64        24  incarnation u32      44 inputs u32
-//! 8   format version u32          28  first sequence u64   48 input file ids u64 ...
-//! 12  zero u32                    36  carried upto u64
+//! 0   magic "DUOLOGF1" u64        24  incarnation u32      44 seed u64
+//! 8   format version u32          28  first sequence u64   52 inputs u32
+//! 12  zero u32                    36  carried upto u64     56 input file ids u64 ...
 //! 16  file id u64                 ... zeros ... 4092 CRC-32C u32 of bytes 0..4092, seeded with (file id, 0)
 //! ```
 //! Version and magic lie in front so that a later release may change all else. *Inputs* are the files that a cleaner
@@ -26,6 +26,8 @@ pub(crate) struct FileHeader {
     pub(crate) first_sequence: u64,
     /// Sequence of the last frame that was synced with the header, before the file was listed: the carried bounds.
     pub(crate) carried_upto: u64,
+    /// What the checksums of everything behind this block are seeded with.
+    pub(crate) seed: u64,
     /// Files that were rewritten into it.
     pub(crate) inputs: Vec<u64>,
 }
@@ -42,6 +44,7 @@ impl FileHeader {
         out.put_u32(self.incarnation);
         out.put_u64(self.first_sequence);
         out.put_u64(self.carried_upto);
+        out.put_u64(self.seed);
         out.put_u32(self.inputs.len() as u32);
         for input in &self.inputs {
             out.put_u64(*input);
@@ -76,10 +79,10 @@ impl FileHeader {
     fn decode_rest(fields: &mut Fields<'_>) -> Option<Self> {
         fields.u32()?;
         let (file, incarnation) = (fields.u64()?, fields.u32()?);
-        let (first_sequence, carried_upto) = (fields.u64()?, fields.u64()?);
+        let (first_sequence, carried_upto, seed) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let count = fields.count(8).filter(|&count| count <= INPUTS_PER_FILE)?;
         let inputs = (0..count).map(|_| fields.u64()).collect::<Option<_>>()?;
-        Some(Self { file, incarnation, first_sequence, carried_upto, inputs })
+        Some(Self { file, incarnation, first_sequence, carried_upto, seed, inputs })
     }
 }
 
@@ -89,7 +92,14 @@ mod tests {
     use super::*;
 
     fn header() -> FileHeader {
-        FileHeader { file: 7, incarnation: 3, first_sequence: 11, carried_upto: 12, inputs: vec![4, 5] }
+        FileHeader {
+            file: 7,
+            incarnation: 3,
+            first_sequence: 11,
+            carried_upto: 12,
+            seed: 99,
+            inputs: vec![4, 5],
+        }
     }
 
     #[test]

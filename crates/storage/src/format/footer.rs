@@ -76,7 +76,7 @@ pub(crate) fn footer_bytes(entries: usize, partitions: usize) -> u64 {
 /// The footer of a file whose frames end at `frames_end`, from its entries sorted by (partition, base): the bytes to write at
 /// `pages_at`, and what stays in memory.
 pub(crate) fn encode(
-    file: u64,
+    (file, seed): (u64, u64),
     frames_end: u64,
     sequences: (u64, u64),
     entries: &[IndexEntry],
@@ -87,7 +87,7 @@ pub(crate) fn encode(
     let mut out = Vec::with_capacity(footer_bytes(entries.len(), rows.len()) as usize);
     for page in entries.chunks(ENTRIES_PER_PAGE) {
         let position = pages_at + out.len() as u64;
-        encode_page(&mut out, page, file, position);
+        encode_page(&mut out, page, seed, position);
     }
     let meta_from = out.len();
     for fence in &fences {
@@ -96,7 +96,7 @@ pub(crate) fn encode(
     for row in &rows {
         encode_row(&mut out, row);
     }
-    let meta_crc = checksum(file, pages_at + meta_from as u64, &[&out[meta_from..]]);
+    let meta_crc = checksum(seed, pages_at + meta_from as u64, &[&out[meta_from..]]);
     let trailer_from = out.len();
     out.put_u64(MAGIC);
     out.put_u32(VERSION);
@@ -110,7 +110,7 @@ pub(crate) fn encode(
     out.put_u64(sequences.1);
     out.put_u64(0);
     out.put_u32(meta_crc);
-    let crc = checksum(file, pages_at + trailer_from as u64, &[&out[trailer_from..]]);
+    let crc = checksum(seed, pages_at + trailer_from as u64, &[&out[trailer_from..]]);
     out.put_u32(crc);
     let footer = Footer {
         pages_at,
@@ -175,11 +175,11 @@ fn decode_row(fields: &mut Fields<'_>) -> Option<Row> {
 }
 
 impl Trailer {
-    /// Reads the last bytes of file `file`, whose length is `file_bytes`.
+    /// Reads the last bytes of the file with this seed, whose length is `file_bytes`.
     ///
     /// # Errors
     /// See [`FormatError`].
-    pub(crate) fn decode(bytes: &[u8], file: u64, file_bytes: u64) -> Result<Self, FormatError> {
+    pub(crate) fn decode(bytes: &[u8], seed: u64, file_bytes: u64) -> Result<Self, FormatError> {
         let mut fields = Fields::new(bytes);
         if bytes.len() != TRAILER_BYTES || fields.u64() != Some(MAGIC) {
             return Err(FormatError::Absent);
@@ -190,7 +190,7 @@ impl Trailer {
         }
         let covered = TRAILER_BYTES - 4;
         let position = file_bytes.saturating_sub(TRAILER_BYTES as u64);
-        if Fields::new(&bytes[covered..]).u32() != Some(checksum(file, position, &[&bytes[..covered]])) {
+        if Fields::new(&bytes[covered..]).u32() != Some(checksum(seed, position, &[&bytes[..covered]])) {
             return Err(FormatError::BadChecksum);
         }
         let trailer = Self::decode_rest(&mut fields).ok_or(FormatError::Malformed("short"))?;
@@ -237,8 +237,8 @@ impl Trailer {
     ///
     /// # Errors
     /// See [`FormatError`].
-    pub(crate) fn decode_meta(&self, meta: &[u8], file: u64) -> Result<Footer, FormatError> {
-        if meta.len() != self.meta_bytes() || self.meta_crc != checksum(file, self.meta_at(), &[meta]) {
+    pub(crate) fn decode_meta(&self, meta: &[u8], seed: u64) -> Result<Footer, FormatError> {
+        if meta.len() != self.meta_bytes() || self.meta_crc != checksum(seed, self.meta_at(), &[meta]) {
             return Err(FormatError::BadChecksum);
         }
         let mut fields = Fields::new(meta);
@@ -286,7 +286,7 @@ mod tests {
     fn a_footer_is_read_back_and_within_its_estimate() {
         let mut entries: Vec<_> = (0..100).map(|base| entry(1, base * 2, 2)).collect();
         entries.extend((0..3).map(|base| entry(2, base, 1)));
-        let (bytes, footer) = encode(3, 5000, (10, 20), &entries);
+        let (bytes, footer) = encode((1, 3), 5000, (10, 20), &entries);
         assert!(8192 + bytes.len() as u64 <= 5000 + footer_bytes(entries.len(), 2));
         assert_eq!(read_back(&bytes, 8192).unwrap(), footer);
         assert_eq!(footer.fences, [Offset(0), Offset(126)]);
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_a_footer_too() {
-        let (bytes, footer) = encode(3, 4096, (1, 0), &[]);
+        let (bytes, footer) = encode((1, 3), 4096, (1, 0), &[]);
         assert_eq!(read_back(&bytes, 4096).unwrap(), footer);
         assert!(footer.rows.is_empty());
     }

@@ -4,7 +4,7 @@
 //! 0   magic "DLFR" u32            24  sequence u64          52  flags u32: 1 carried bounds
 //! 4   header bytes u32            32  durable upto u64      56  zero u32
 //! 8   body bytes u32              40  append time i64       60  CRC-32C u32 of the header but these four bytes,
-//! 12  entries u32                 48  incarnation u32           seeded with (file id, position)
+//! 12  entries u32                 48  incarnation u32           seeded with (file seed, position)
 //! 16  bounds u32                                            64  entries, bounds, zeros to a multiple of 8
 //! 20  zero u32                                              ..  bodies one after the other, zeros to a multiple of 8
 //! entry:  body bytes u32, offsets u32, body CRC u32, targets u32, key hashes u32, flags u32 (1 abort mark),
@@ -54,7 +54,7 @@ pub(crate) struct BoundsTarget {
 /// What a frame says besides its commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FramePlace {
-    pub(crate) file: u64,
+    pub(crate) seed: u64,
     pub(crate) position: u64,
     pub(crate) sequence: u64,
     pub(crate) durable_upto: u64,
@@ -143,13 +143,13 @@ pub(crate) fn encode_header(
         encode_bounds(out, target);
     }
     out.resize(from + length, 0);
-    let crc = header_checksum(place.file, place.position, &out[from..]);
+    let crc = header_checksum(place.seed, place.position, &out[from..]);
     out[from + CRC_AT..from + CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     length
 }
 
-fn header_checksum(file: u64, position: u64, header: &[u8]) -> u32 {
-    checksum(file, position, &[&header[..CRC_AT], &header[CRC_AT + 4..]])
+fn header_checksum(seed: u64, position: u64, header: &[u8]) -> u32 {
+    checksum(seed, position, &[&header[..CRC_AT], &header[CRC_AT + 4..]])
 }
 
 fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -198,15 +198,15 @@ pub(crate) fn header_length(fixed: &[u8]) -> Result<usize, FormatError> {
     Ok(length)
 }
 
-/// Reads a whole header, which lies at `position` of file `file`.
+/// Reads a whole header, which lies at `position` of the file with this seed.
 ///
 /// # Errors
 /// See [`FormatError`].
-pub(crate) fn decode_header(header: &[u8], file: u64, position: u64) -> Result<Frame, FormatError> {
+pub(crate) fn decode_header(header: &[u8], seed: u64, position: u64) -> Result<Frame, FormatError> {
     let length = header_length(header)?;
     let header = header.get(..length).ok_or(FormatError::Malformed("short"))?;
     let stated = Fields::new(&header[CRC_AT..]).u32();
-    if stated != Some(header_checksum(file, position, header)) {
+    if stated != Some(header_checksum(seed, position, header)) {
         return Err(FormatError::BadChecksum);
     }
     decode_fields(header, position).ok_or(FormatError::Malformed("frame header"))
@@ -292,7 +292,7 @@ mod tests {
 
     fn place(position: u64) -> FramePlace {
         FramePlace {
-            file: 9,
+            seed: 9,
             position,
             sequence: 5,
             durable_upto: 4,

@@ -1,7 +1,7 @@
 //! An index page: where the batches of a file are, 63 to a page, sorted by (partition, offset).
 //!
 //! ```text
-//! page (4096 bytes): magic "DLIX" u32, entries u32, CRC-32C u32 of all but these four bytes seeded with (file id, position),
+//! page (4096 bytes): magic "DLIX" u32, entries u32, CRC-32C u32 of all but these four bytes seeded with (file seed, position),
 //!                    52 zeros, then entries of 64 bytes, then zeros
 //! entry: partition u64, base u64, largest timestamp i64, append time i64, body position u32, body bytes u32,
 //!        offsets u32, body CRC u32, epoch i32, frame position u32, flags u32 (1 damaged, 2 abort mark, 4 key hashes), 0 u32
@@ -104,8 +104,8 @@ impl IndexEntry {
     }
 }
 
-/// Appends one page with `entries`, which lies at `position` of file `file`.
-pub(crate) fn encode_page(out: &mut Vec<u8>, entries: &[IndexEntry], file: u64, position: u64) {
+/// Appends one page with `entries`, which lies at `position` of the file with this seed.
+pub(crate) fn encode_page(out: &mut Vec<u8>, entries: &[IndexEntry], seed: u64, position: u64) {
     assert!(entries.len() <= ENTRIES_PER_PAGE, "{} entries in a page", entries.len());
     let from = out.len();
     out.put_u32(MAGIC);
@@ -115,19 +115,19 @@ pub(crate) fn encode_page(out: &mut Vec<u8>, entries: &[IndexEntry], file: u64, 
         entry.encode(out);
     }
     out.resize(from + BLOCK_BYTES, 0);
-    let crc = page_checksum(&out[from..], file, position);
+    let crc = page_checksum(&out[from..], seed, position);
     out[from + 8..from + 12].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn page_checksum(page: &[u8], file: u64, position: u64) -> u32 {
-    checksum(file, position, &[&page[..8], &page[12..]])
+fn page_checksum(page: &[u8], seed: u64, position: u64) -> u32 {
+    checksum(seed, position, &[&page[..8], &page[12..]])
 }
 
 /// Reads a page.
 ///
 /// # Errors
 /// See [`FormatError`].
-pub(crate) fn decode_page(page: &[u8], file: u64, position: u64) -> Result<Vec<IndexEntry>, FormatError> {
+pub(crate) fn decode_page(page: &[u8], seed: u64, position: u64) -> Result<Vec<IndexEntry>, FormatError> {
     if page.len() != BLOCK_BYTES {
         return Err(FormatError::Malformed("short"));
     }
@@ -136,7 +136,7 @@ pub(crate) fn decode_page(page: &[u8], file: u64, position: u64) -> Result<Vec<I
         return Err(FormatError::Absent);
     }
     let (count, crc) = (fields.u32(), fields.u32());
-    if crc != Some(page_checksum(page, file, position)) {
+    if crc != Some(page_checksum(page, seed, position)) {
         return Err(FormatError::BadChecksum);
     }
     let count = count.unwrap_or(0) as usize;

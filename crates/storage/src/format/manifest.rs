@@ -1,9 +1,10 @@
 //! The manifest: which files make up the log. Replaced as a whole, by a rename.
 //!
 //! ```text
-//! 0   magic "DUOLOGM1" u64        24  incarnation u32       36 files u32, dropped u32
-//! 8   format version u32, 0       28  next file id u64      44 files, 40 bytes each; dropped ids, u64 each
-//! 16  generation u64                                           CRC-32C u32 of all before, seeded with (0, 0)
+//! 0   magic "DUOLOGM1" u64        24  incarnation u32       36 salt u64
+//! 8   format version u32, 0       28  next file id u64      44 files u32, dropped u32
+//! 16  generation u64                                        52 files, 40 bytes each; dropped ids, u64 each;
+//!                                                              CRC-32C u32 of all before, seeded with (0, 0)
 //! file: id u64, state u32 (0 newest, 1 sealed), 0 u32, first sequence u64, last sequence u64, end of frames u64
 //! ```
 //! *Dropped* are files that left the list and may still lie in the directory: those, and only those, may be deleted although
@@ -14,7 +15,7 @@ use super::{FormatError, VERSION, checksum};
 use crate::limits::FILES;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"DUOLOGM1");
-const HEAD_BYTES: usize = 44;
+const HEAD_BYTES: usize = 52;
 const ROW_BYTES: usize = 40;
 
 /// One file of the log.
@@ -38,6 +39,8 @@ pub(crate) struct Manifest {
     pub(crate) incarnation: u32,
     /// Above every id ever given out.
     pub(crate) next_file: u64,
+    /// Seeds all checksums in the files, mixed with their ids; given when the directory was made, unknown to clients.
+    pub(crate) salt: u64,
     /// Rising by id.
     pub(crate) files: Vec<ManifestFile>,
     /// Files that left the list and may still be there.
@@ -58,6 +61,7 @@ impl Manifest {
         out.put_u64(self.generation);
         out.put_u32(self.incarnation);
         out.put_u64(self.next_file);
+        out.put_u64(self.salt);
         out.put_u32(self.files.len() as u32);
         out.put_u32(self.dropped.len() as u32);
         for file in &self.files {
@@ -98,6 +102,7 @@ impl Manifest {
     fn decode_rest(fields: &mut Fields<'_>) -> Option<Self> {
         fields.u32()?;
         let (generation, incarnation, next_file) = (fields.u64()?, fields.u32()?, fields.u64()?);
+        let salt = fields.u64()?;
         let (files, dropped) = (fields.u32()? as usize, fields.u32()? as usize);
         if files > FILES || dropped > FILES || files * ROW_BYTES + dropped * 8 + 4 != fields.left() {
             return None;
@@ -106,7 +111,7 @@ impl Manifest {
         let dropped = (0..dropped).map(|_| fields.u64()).collect::<Option<Vec<_>>>()?;
         let rising = files.windows(2).all(|pair| pair[0].file < pair[1].file);
         let known = files.iter().map(|it| it.file).chain(dropped.iter().copied()).all(|id| id < next_file);
-        (rising && known).then_some(Self { generation, incarnation, next_file, files, dropped })
+        (rising && known).then_some(Self { generation, incarnation, next_file, salt, files, dropped })
     }
 
     fn decode_file(fields: &mut Fields<'_>) -> Option<ManifestFile> {
@@ -139,6 +144,7 @@ mod tests {
             generation: 5,
             incarnation: 2,
             next_file: 10,
+            salt: 77,
             files: vec![file(3, true), file(4, false)],
             dropped: vec![1, 2],
         }

@@ -1,7 +1,7 @@
 //! The bytes on disk: pure encoders and decoders, one structure a file.
 //!
-//! Invariant: whatever is decoded was checksummed over its own place (file id and position), so that a stale block of another
-//! file never passes; every count is checked against the bytes that remain; nothing here does I/O or panics on input.
+//! Invariant: whatever is decoded was checksummed over its own place (file and position), so that a stale block of another file
+//! never passes, and with a salt that no client knows, so that no record can pass for a frame; every count is checked against the bytes that remain; nothing here does I/O or panics on input.
 //! All integers are little-endian. Changing a structure: raise `VERSION`, keep reading the old one, store a fixture.
 //! Described for operators in docs/storage-format.md.
 
@@ -30,11 +30,21 @@ pub(crate) const fn align_up(position: u64, align: u64) -> u64 {
     (position + align - 1) & !(align - 1)
 }
 
-/// CRC-32C of `parts`, seeded with where they lie.
-pub(crate) fn checksum(file: u64, position: u64, parts: &[&[u8]]) -> u32 {
+/// What the checksums in a file are seeded with: its id and the log's salt, mixed.
+///
+/// Source: the finalizer of splitmix64 (Steele, Lea, Flood 2014).
+pub(crate) fn file_seed(salt: u64, file: u64) -> u64 {
+    let mut mixed = salt.wrapping_add(file.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// CRC-32C of `parts`, seeded with where they lie: the seed of the file, and the position in it.
+pub(crate) fn checksum(file_seed: u64, position: u64, parts: &[&[u8]]) -> u32 {
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     let mut seed = [0; 16];
-    seed[..8].copy_from_slice(&file.to_le_bytes());
+    seed[..8].copy_from_slice(&file_seed.to_le_bytes());
     seed[8..].copy_from_slice(&position.to_le_bytes());
     digest.update(&seed);
     for part in parts {
