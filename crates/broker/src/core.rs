@@ -21,6 +21,7 @@ mod line;
 mod producers;
 mod queues;
 mod recover;
+mod retention;
 mod rewind;
 mod rounds;
 mod sealing;
@@ -44,6 +45,7 @@ use self::cursors::Cursors;
 use self::group::{Changes, Group};
 use self::producers::Producers;
 use self::queues::Queues;
+use self::retention::Retention;
 use self::rounds::Rounds;
 use self::sequencer::Sequencer;
 use self::verdict::{Answer, Verdict};
@@ -116,6 +118,7 @@ pub struct Core {
     retry_at: Option<Monotonic>,
     state: Sequencer,
     rounds: Rounds,
+    retention: Retention,
     stopped: Option<Stopped>,
     stats: Stats,
 }
@@ -164,10 +167,14 @@ impl Core {
     /// When [`Self::tick`] and [`Self::seal`] are to be called next, if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
+        if self.stopped.is_some() {
+            return None;
+        }
         // With a group in flight its fate comes first, and with it the next look at what waits.
         let lazy_since = if self.in_flight.is_empty() { self.lazy_since } else { None };
         let lazy = lazy_since.map(|since| since.plus_ms(LAZY_MS));
-        [lazy, self.retry_at, self.queues.next_deadline()].into_iter().flatten().min()
+        let (queues, retention) = (self.queues.next_deadline(), self.retention.next_deadline());
+        [lazy, self.retry_at, queues, retention].into_iter().flatten().min()
     }
 
     /// Why the shard takes no more commands, if so.

@@ -91,6 +91,20 @@ pub const GROUP_APPENDS: usize = 32_768;
 pub const PENDING_TRIMS: usize = 20_480;
 /// Producer ids reserved at a time: new producers wait for one sync in so many.
 pub const PRODUCER_ID_BLOCK: i64 = 1_000;
+/// Partitions that one slice of retention visits: bounds a tick of the shard.
+pub const RETENTION_PARTITIONS: usize = 256;
+/// Looks of retention under way: the reader's thread serves receivers as well.
+pub const RETENTION_LOOKS: usize = 64;
+/// Settled runs that one slice of retention goes through, about.
+pub const RETENTION_RUNS: usize = 100_000;
+/// Producers that one slice of retention visits.
+pub const RETENTION_PRODUCERS: usize = 4_096;
+/// Pause between the slices of one round of retention, milliseconds.
+pub const RETENTION_SLICE_MS: u64 = 10;
+/// How often topics that are kept until settled are trimmed, milliseconds: bounds what settled records take.
+pub const RETENTION_SETTLED_MS: u64 = 5_000;
+/// How long after a trim the log reclaims space, milliseconds: several trims are reclaimed together.
+pub const RECLAIM_MS: u64 = 1_000;
 /// Bytes of the state partition read at a time when it is recovered.
 pub const STATE_READ_BYTES: usize = 8 << 20;
 /// Batches kept decoded for queues, all queues together.

@@ -251,6 +251,8 @@ pub struct Overview {
     pub queues: Vec<(QueueId, Depth)>,
     /// Cursors per group.
     pub groups: Vec<(String, GroupCursors)>,
+    /// Records that a queue holds in a partition although the topic's policy would have let them go.
+    pub pinned: Vec<(QueueId, PartitionId, u64)>,
     /// Group commits made since start.
     pub group_commits: u64,
     /// Records appended since start.

@@ -112,6 +112,7 @@ impl Core {
         let overview = Overview {
             queues: Vec::new(),
             groups,
+            pinned: self.retention.pinned(),
             group_commits: self.stats.group_commits,
             records_appended: self.stats.records_appended,
             bytes_appended: self.stats.bytes_appended,

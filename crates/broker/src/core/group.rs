@@ -4,6 +4,7 @@
 //! happened already in memory, is never undone, and is carried into the next commit until the log takes it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use duolog_record::{Offset, PartitionId};
@@ -26,6 +27,8 @@ pub(super) struct Changes {
     pub(super) answers: Vec<Answer>,
     /// The catalog to show once durable.
     pub(super) catalog: Option<Arc<Catalog>>,
+    /// Runs that every queue has settled by then.
+    pub(super) discards: Vec<(PartitionId, Vec<Range<Offset>>)>,
     /// Partitions that are gone then.
     pub(super) removed: Vec<PartitionId>,
 }
@@ -46,6 +49,7 @@ impl Changes {
         self.moves.extend(later.moves);
         self.answers.extend(later.answers);
         self.removed.extend(later.removed);
+        self.discards.extend(later.discards);
         if later.catalog.is_some() {
             self.catalog = later.catalog;
         }

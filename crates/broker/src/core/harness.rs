@@ -96,7 +96,7 @@ impl Harness {
 
     pub(super) fn with_durability(durability: Durability, tune: fn(&mut Core)) -> Self {
         let log = MemoryLog::manual();
-        let options = CoreOptions { durability, seed: 7 };
+        let options = CoreOptions { durability, seed: 7, retention_check_ms: 60_000 };
         let now = Now { monotonic: Monotonic(0), wall: Timestamp(1_000_000) };
         let core = start(&log, now, &options, tune).unwrap();
         Self {

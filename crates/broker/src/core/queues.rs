@@ -140,6 +140,11 @@ impl Queues {
         self.states.keys().copied().collect()
     }
 
+    /// The topics that queues read.
+    pub(super) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
+        self.by_topic.keys().copied()
+    }
+
     /// The queues that read a topic.
     pub(super) fn on(&self, topic: TopicId) -> &[QueueId] {
         self.by_topic.get(&topic).map_or(&[], Vec::as_slice)
@@ -255,6 +260,7 @@ impl Core {
             self.check_outlived(now, id);
             self.settle_down(now, id);
         }
+        self.retain(now);
     }
 
     /// From time to time settles what has outlived its time to live although nobody receives.

@@ -14,6 +14,7 @@ use duolog_storage::{Durability, Log, ReadLimit};
 use super::cursors::{self, Cursors};
 use super::producers::{ProducerState, Producers};
 use super::queues::Queues;
+use super::retention::Retention;
 use super::rounds::Rounds;
 use super::sequencer::Sequencer;
 use super::verdict::Verdict;
@@ -133,6 +134,8 @@ pub struct CoreOptions {
     pub durability: Durability,
     /// Seed of identities.
     pub seed: u64,
+    /// How often age and size are looked at for retention, milliseconds.
+    pub retention_check_ms: u64,
 }
 
 impl Core {
@@ -202,6 +205,7 @@ impl Core {
             retry_at: None,
             state: Sequencer::new(TopicId(0), 0, 0),
             rounds: Rounds::default(),
+            retention: Retention::every(options.retention_check_ms),
             stopped: None,
             stats: super::Stats::default(),
         }

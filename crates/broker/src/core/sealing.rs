@@ -281,6 +281,7 @@ impl Core {
             self.queue_appended(*partition, span, &mut touched);
         }
         self.show_catalog(&mut group);
+        self.show_retention(now, &mut group);
         for partition in group.firsts.keys() {
             if let Some(sequencer) = self.partitions.get(partition) {
                 self.shared.watch.advance(*partition, sequencer.durable);
@@ -309,6 +310,7 @@ impl Core {
     /// All that is in flight was refused: undoes the appends from the last to the first, keeps the rest for a retry.
     fn take_back(&mut self, now: Now) {
         self.rounds.abandon();
+        self.retention.hurry();
         let mut later = std::mem::take(&mut self.kept);
         let mut had_appends = false;
         while let Some(mut group) = self.in_flight.pop_back() {

@@ -2,6 +2,8 @@
 //!
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
@@ -9,6 +11,7 @@ use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 use super::Core;
 use super::dead_letter::{DeadFound, Place};
 use super::depth::Depths;
+use super::retention::{Look, Looked};
 use super::rewind::AtTime;
 use crate::by_time;
 use crate::decoded::{Decoded, Found};
@@ -18,6 +21,17 @@ use crate::{Now, QueueId};
 
 /// A look that is to be made.
 pub enum Work {
+    /// Ages and sizes of a partition.
+    Retention(Look),
+    /// What is settled and need not be kept. Nothing comes back.
+    Discard {
+        /// In which partition.
+        partition: PartitionId,
+        /// What.
+        runs: Vec<Range<Offset>>,
+    },
+    /// Space is to be freed. Nothing comes back.
+    Reclaim,
     /// The batches that a queue's window lacks.
     Spans {
         /// For which queue.
@@ -53,6 +67,8 @@ pub enum Work {
 
 /// What was found.
 pub enum Finding {
+    /// See [`Work::Retention`].
+    Retention(Looked),
     /// See [`Work::Spans`].
     Spans {
         /// For which queue.
@@ -87,6 +103,18 @@ impl Work {
     #[must_use]
     pub fn perform(self, log: &dyn Log) -> Option<Finding> {
         match self {
+            Self::Retention(look) => Some(Finding::Retention(look.perform(log))),
+            Self::Discard { partition, runs } => {
+                log.discard(partition, &runs);
+                None
+            }
+            Self::Reclaim => {
+                // If the log has stopped, the next commit says so to everybody.
+                if let Err(error) = log.reclaim() {
+                    tracing::warn!(%error, "no space was reclaimed");
+                }
+                None
+            }
             Self::Spans { queue, partition, from, count, until } => {
                 let found = spans(log, partition, from, count, until);
                 Some(Finding::Spans { queue, partition, from, found })
@@ -116,7 +144,7 @@ impl Finding {
     /// Answers that the shard has stopped.
     pub(super) fn refuse(self, stopped: &Stopped) {
         match self {
-            Self::Spans { .. } | Self::Dead { .. } => {}
+            Self::Spans { .. } | Self::Dead { .. } | Self::Retention(_) => {}
             Self::Times { then, .. } => then.refuse(stopped.clone().into()),
         }
     }
@@ -125,6 +153,7 @@ impl Finding {
 impl Core {
     pub(super) fn found(&mut self, now: Now, finding: Finding) {
         match finding {
+            Finding::Retention(looked) => self.found_retention(now, looked),
             Finding::Spans { queue, partition, from, found } => {
                 self.found_spans(now, queue, partition, from, found);
             }

@@ -26,7 +26,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Timestamp};
 
 use crate::limits::{
     LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_RECORDS, LEDGER_RUNS, LEDGER_WINDOW_SPANS,
@@ -239,6 +239,25 @@ impl Ledger {
     pub fn floor(&self, partition: PartitionId) -> Option<Offset> {
         let index = self.index(partition)?;
         Some(Offset(self.partitions[index as usize].settled.floor()))
+    }
+
+    /// The first offset that the queue may still deliver: below it all is settled or has outlived. `outlived`, if records
+    /// have a time to live: since when a record must live to be delivered, and below which offset all were appended
+    /// before. `None` for a partition that is not the queue's.
+    #[must_use]
+    pub fn needed_from(
+        &self,
+        partition: PartitionId,
+        outlived: Option<(Timestamp, Offset)>,
+    ) -> Option<Offset> {
+        let it = &self.partitions[self.index(partition)? as usize];
+        let floor = it.settled.floor();
+        let outlived = outlived.map_or(0, |(since, below)| {
+            // What was replayed lives from then on.
+            let is_replayed = it.replay.below > floor && it.replay.at >= since.0;
+            if is_replayed { 0 } else { below.0 }
+        });
+        Some(Offset(floor.max(outlived)))
     }
 
     /// Settled runs above the floor, rising.

@@ -12,7 +12,7 @@ use crate::core::{Command, Core, CoreOptions, STATE_PARTITION, Shared};
 use crate::state::{CursorValue, Owner, ProducerValue, Value};
 use crate::{TopicPolicy, core::sequencer::Sequencer};
 
-const OPTIONS: CoreOptions = CoreOptions { durability: Durability::Sync, seed: 1 };
+const OPTIONS: CoreOptions = CoreOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 1_000 };
 
 fn commit(entries: Vec<Entry>, trims: Vec<Trim>) -> Commit {
     let durability = Durability::Sync;
