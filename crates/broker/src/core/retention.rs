@@ -326,6 +326,8 @@ impl Core {
         let is_pending = !self.dirty.is_empty() || !self.changes.is_empty() || !self.queues.lazy.is_empty();
         if is_pending {
             self.changes.discards.push((partition, runs));
+        } else if !self.kept.is_empty() {
+            self.kept.discards.push((partition, runs));
         } else if let Some(group) = self.in_flight.back_mut() {
             group.changes.discards.push((partition, runs));
         } else {
