@@ -105,7 +105,7 @@ impl Broker {
         reader: impl FnOnce(Arc<dyn Log>, Arc<Inbox<Input>>) -> Result<Reader, Stopped>,
     ) -> Result<(Self, Shard), Stopped> {
         let shared = Arc::new(Shared::default());
-        let BrokerOptions { durability, seed, retention_check_ms } = options;
+        let &BrokerOptions { durability, seed, retention_check_ms } = options;
         let core_options = CoreOptions { durability, seed, retention_check_ms };
         let core = Core::recover(&*log, clock.now(), &core_options, Arc::clone(&shared))?;
         let inbox = Arc::new(Inbox::new());
