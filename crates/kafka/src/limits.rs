@@ -22,9 +22,11 @@ pub const TRUSTED_BYTES: usize = 1 << 20;
 pub const WRITE_PARTS: usize = 256;
 /// Bytes that a fetch reserves at the least; below it waits for memory instead of answering with less.
 pub const FETCH_LEAST_BYTES: usize = 64 << 10;
-/// Offsets in one answer to OffsetFetch: as many as the broker remembers, so that only naming a group again and again
-/// reaches it.
-pub const OFFSETS_PER_RESPONSE: usize = duolog_broker::limits::CURSORS;
+/// Bytes that one answer to OffsetFetch may cost in memory; a group needs about 150 for each partition, and its metadata
+/// twice. Reached by naming a group again and again, or by a million offsets at once.
+pub const OFFSETS_BYTES: usize = 128 << 20;
+/// What one offset of such an answer costs besides its metadata: the structure, and its bytes on the wire.
+pub const OFFSET_OVERHEAD_BYTES: usize = 150;
 /// Bytes of metadata of one OffsetCommit, over all its partitions: bounds what one request adds to a commit of the log.
 pub const COMMIT_METADATA_BYTES: usize = 4 << 20;
 /// Bytes of members in one answer to DescribeGroups: as many as all groups may occupy, for the same reason.

@@ -68,7 +68,7 @@ impl Budget {
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, OverBudget> {
         let Some(units) = self.units_of(bytes)? else { return Ok(Reservation { permit: None }) };
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
-        Ok(Reservation { permit: permit })
+        Ok(Reservation { permit })
     }
 
     /// Takes `bytes` if they are free now.

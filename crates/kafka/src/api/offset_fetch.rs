@@ -7,17 +7,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use duolog_broker::{Action, Catalog, Cursor, Topic};
+use duolog_broker::{Action, Catalog, Cursor, GroupCursors, Topic};
+use duolog_net::Reservation;
 use duolog_record::PartitionId;
 
-use super::Client;
 use super::lookup::{self, TopicRef};
-use crate::codec::RequestHeader;
+use super::{Client, IntoReply, Reply};
 use crate::codec::messages::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 };
+use crate::codec::{ApiKey, RequestHeader, encode_response};
 use crate::error::of_cursor;
 use crate::{ErrorCode, limits};
 
@@ -28,35 +29,52 @@ const MANY_FROM: i16 = 8;
 /// From this version on topics are named by their ids.
 const TOPIC_IDS_FROM: i16 = 10;
 
-pub(super) async fn handle(
+/// A response and the memory that it holds.
+pub(super) struct Offsets {
+    pub(super) response: OffsetFetchResponse,
+    reserved: Reservation,
+}
+
+impl IntoReply for Offsets {
+    fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
+        let frame = encode_response(api, header.api_version, header.correlation_id, &self.response);
+        Reply::Frame(frame, self.reserved)
+    }
+}
+
+/// What one answer may cost, and what has been reserved of it.
+struct Purse {
+    left: usize,
+    reserved: Reservation,
+}
+
+pub(super) async fn handle(client: &Client, header: &RequestHeader, request: OffsetFetchRequest) -> Offsets {
+    let mut purse = Purse { left: limits::OFFSETS_BYTES, reserved: Reservation::default() };
+    let response = answer(client, header.api_version, request, &mut purse).await;
+    Offsets { response, reserved: purse.reserved }
+}
+
+async fn answer(
     client: &Client,
-    header: &RequestHeader,
+    version: i16,
     request: OffsetFetchRequest,
+    purse: &mut Purse,
 ) -> OffsetFetchResponse {
-    let mut left = limits::OFFSETS_PER_RESPONSE;
-    if header.api_version >= MANY_FROM {
+    if version >= MANY_FROM {
         let mut groups = Vec::with_capacity(request.groups.len());
         for group in request.groups {
-            groups.push(group_offsets(client, header.api_version, group, &mut left).await);
+            groups.push(group_offsets(client, version, group, purse).await);
         }
         return OffsetFetchResponse { groups, ..Default::default() };
     }
-    let group = one_group(request);
-    let group = group_offsets(client, header.api_version, group, &mut left).await;
-    let before_group_errors = header.api_version < GROUP_ERROR_FROM;
+    let group = group_offsets(client, version, one_group(request), purse).await;
     let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
         name: topic.name,
         partitions: topic.partitions,
     };
-    let mut topics: Vec<_> = group.topics.into_iter().map(topic).collect();
-    if before_group_errors {
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.error_code =
-                if group.error_code == 0 { partition.error_code } else { group.error_code };
-        }
-    } else if group.error_code != 0 {
-        topics.clear();
-    }
+    // Up to version 1 the partitions carry the error of the group; later the group does, and they would be taken for good.
+    let failed = group.error_code != 0 && version >= GROUP_ERROR_FROM;
+    let topics = if failed { Vec::new() } else { group.topics.into_iter().map(topic).collect() };
     OffsetFetchResponse { topics, error_code: group.error_code, ..Default::default() }
 }
 
@@ -78,18 +96,15 @@ async fn group_offsets(
     client: &Client,
     version: i16,
     asked: OffsetFetchRequestGroup,
-    left: &mut usize,
+    purse: &mut Purse,
 ) -> OffsetFetchResponseGroup {
     let cursors = match client.session.cursors(&asked.group_id).await {
         Ok(cursors) => cursors,
         Err(error) => return failed(asked, of_cursor(&error)),
     };
-    let count = match &asked.topics {
-        Some(topics) => topics.iter().map(|topic| topic.partition_indexes.len()).sum(),
-        None => cursors.len(),
-    };
-    let Some(rest) = left.checked_sub(count) else { return failed(asked, ErrorCode::InvalidRequest) };
-    *left = rest;
+    if let Err(error) = purse.pay(client, &asked, &cursors) {
+        return failed(asked, error);
+    }
     let catalog = client.session.catalog();
     let cursors: HashMap<PartitionId, Cursor> = cursors.into_iter().collect();
     let topics = match asked.topics {
@@ -99,6 +114,31 @@ async fn group_offsets(
         None => all_of(client, &catalog, &cursors),
     };
     OffsetFetchResponseGroup { group_id: asked.group_id, topics, error_code: ErrorCode::None.code() }
+}
+
+impl Purse {
+    /// Reserves what the group's part of the answer will cost.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if more was asked for than one answer may hold; `CoordinatorLoadInProgress`, upon which clients
+    /// ask again, if the memory is not free now.
+    fn pay(
+        &mut self,
+        client: &Client,
+        asked: &OffsetFetchRequestGroup,
+        cursors: &GroupCursors,
+    ) -> Result<(), ErrorCode> {
+        let count = match &asked.topics {
+            Some(topics) => topics.iter().map(|topic| topic.partition_indexes.len()).sum(),
+            None => cursors.len(),
+        };
+        let metadata: usize = cursors.iter().map(|(_, cursor)| cursor.metadata.len()).sum();
+        let cost = count.saturating_mul(limits::OFFSET_OVERHEAD_BYTES).saturating_add(2 * metadata);
+        self.left = self.left.checked_sub(cost).ok_or(ErrorCode::InvalidRequest)?;
+        let reserved = client.budget.try_reserve(cost).map_err(|_| ErrorCode::InvalidRequest)?;
+        self.reserved.merge(reserved.ok_or(ErrorCode::CoordinatorLoadInProgress)?);
+        Ok(())
+    }
 }
 
 /// The partitions asked for, in the order of the request.
@@ -153,7 +193,7 @@ fn all_in(topic: &Topic, cursors: &HashMap<PartitionId, Cursor>) -> OffsetFetchR
     OffsetFetchResponseTopics { name: topic.name.clone(), topic_id: topic.id.0, partitions }
 }
 
-/// The whole group failed. The partitions carry the error for the versions that have no other place for it.
+/// The whole group failed. The partitions carry the error too, for versions that have no other place for it.
 fn failed(asked: OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
     let topic = |topic: OffsetFetchRequestTopics| OffsetFetchResponseTopics {
         name: topic.name,

@@ -207,11 +207,15 @@ impl Groups {
 
     /// Keeps the deadlines and expires offsets until `shutdown` begins; then answers everybody who waits.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        let check =
-            Duration::from_millis(self.core.lock().coordinator.config().offsets_check_interval_ms.max(1));
-        let mut sweep = tokio::time::interval(check);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        sweep.tick().await;
+        tokio::select! {
+            () = shutdown.begun() => {}
+            () = self.keep_deadlines() => {}
+            () = self.sweep_now_and_then() => {}
+        }
+        self.stop();
+    }
+
+    async fn keep_deadlines(&self) {
         loop {
             let due = self.due_in();
             let timer = async {
@@ -221,13 +225,23 @@ impl Groups {
                 }
             };
             tokio::select! {
-                () = shutdown.begun() => break,
                 () = timer => self.tick(),
                 () = self.moved.notified() => {}
-                _ = sweep.tick() => self.sweep().await,
             }
         }
-        self.stop();
+    }
+
+    /// Beside the deadlines, not between them: with many groups a sweep takes its time.
+    async fn sweep_now_and_then(&self) {
+        let check =
+            Duration::from_millis(self.core.lock().coordinator.config().offsets_check_interval_ms.max(1));
+        let mut due = tokio::time::interval(check);
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        due.tick().await;
+        loop {
+            due.tick().await;
+            self.sweep().await;
+        }
     }
 
     /// Refuses everything that waits or still comes: the broker is going down.

@@ -6,6 +6,7 @@ mod common;
 
 mod connection;
 mod fetch;
+mod groups;
 mod offsets;
 mod produce;
 mod topics;

@@ -75,7 +75,7 @@ impl Bench {
             groups: Groups::new(session.clone(), config, clock.now().monotonic.0),
             session,
             options: Arc::new(KafkaOptions::default()),
-            budget: Budget::new(64 << 20),
+            budget: Budget::new(256 << 20),
             shutdown: Shutdown::new(),
             peer: "10.0.0.7:5555".parse().unwrap(),
             local: "127.0.0.1:9092".parse().unwrap(),
@@ -165,7 +165,10 @@ impl Bench {
     }
 
     async fn fetch(&self, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
-        self.call(version, request, super::offset_fetch::handle).await
+        let handle = async |client: &Client, header: &RequestHeader, request| {
+            super::offset_fetch::handle(client, header, request).await.response
+        };
+        self.call(version, request, handle).await
     }
 
     /// The only member of the group `g`, stable in its first generation.

@@ -257,3 +257,25 @@ async fn group_that_may_not_be_seen_is_refused_where_the_version_has_a_place_for
     let latest = bench.fetch(9, OffsetFetchRequest { groups: vec![group], ..Default::default() }).await;
     assert_eq!(latest.groups[0].error_code, denied);
 }
+
+#[tokio::test]
+async fn answer_is_bounded_and_its_memory_reserved() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1).await;
+    bench.commit(9, commit_request(&topic, &[(0, 1, &"x".repeat(4096))])).await;
+    let fits = crate::limits::OFFSETS_BYTES / (crate::limits::OFFSET_OVERHEAD_BYTES + 2 * 4096);
+    let group = OffsetFetchRequestGroup { group_id: "g".into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group.clone(); fits + 1], ..Default::default() };
+    // Not through the wire: a client of ours would not read so much.
+    let header = RequestHeader { api_version: 9, ..Default::default() };
+    let answer = crate::api::offset_fetch::handle(&bench.client, &header, request).await.response;
+    assert_eq!(answer.groups.iter().filter(|group| group.error_code == 0).count(), fits);
+    assert_eq!(answer.groups[fits].error_code, code(ErrorCode::InvalidRequest));
+
+    let all = bench.client.budget.try_reserve(bench.client.budget.bytes_max()).unwrap();
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let answer = bench.fetch(9, request.clone()).await;
+    assert_eq!(answer.groups[0].error_code, code(ErrorCode::CoordinatorLoadInProgress), "to be asked again");
+    drop(all);
+    assert_eq!(bench.fetch(9, request).await.groups[0].error_code, 0);
+}
