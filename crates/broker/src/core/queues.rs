@@ -425,7 +425,12 @@ impl Core {
                 .map(|(partition, it)| (partition, it.start..it.durable))
                 .collect();
             let ledger = Ledger::recover(state, &bounds, now, log.incarnation());
+            let forgot_some = ledger.is_changed();
             self.queues.insert(queue.id, queue.topic, ledger);
+            if forgot_some {
+                // Written with the first commit: its offsets may be those that were forgotten as settled.
+                self.note_lazy(now, queue.id);
+            }
             self.settle_outlived(now, queue.id);
             self.settle_down(now, queue.id);
         }

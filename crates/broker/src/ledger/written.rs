@@ -57,6 +57,12 @@ impl Ledger {
         (!changes.partitions.is_empty()).then_some(changes)
     }
 
+    /// True if `take_changes` would give something.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// One bounded piece of the whole durable state from `at` (`None` is the beginning), and where the next begins
     /// (`None` after the last). Pieces may be written in different commits, each after the changes of its commit.
     #[must_use]

@@ -112,7 +112,9 @@ fn what_lies_outside_the_log_is_forgotten_and_stays_so() {
     let mut ledger = Ledger::recover(state.clone(), &[(P, Offset(2)..Offset(15))], at(1), 2);
     assert_eq!((ledger.floor(P), ledger.in_flight()), (Some(Offset(3)), 10));
     assert_eq!(ledger.settled_runs(P), [Offset(9)..Offset(10), Offset(14)..Offset(15)]);
+    assert!(ledger.is_changed());
     write(&mut ledger, &mut state);
+    assert!(!ledger.is_changed());
     assert_eq!(ledger.durable_state(), state);
     // The offsets are given to other records.
     ledger.appended(P, span(15, 3));
