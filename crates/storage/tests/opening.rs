@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Pumped, append, arc, commit_of, open, remove, tiny, trim, trims};
 use duolog_record::{Offset, PartitionId};
 use duolog_storage::disk::Disk;
-use duolog_storage::{Commit, DiskLog, Durability, FsDisk, Log, LogError, OpenError, Options};
+use duolog_storage::{Commit, DiskLog, Durability, FsDisk, Log, LogError, OpenError, Options, ReadError};
 use duolog_testkit::SimDisk;
 use duolog_testkit::disk::Faults;
 
@@ -215,4 +215,66 @@ fn a_real_directory_with_its_thread() {
     for partition in 0..3 {
         assert_eq!(log.values(partition).len(), 500);
     }
+}
+
+/// Readers see whole, right batches while files roll, are trimmed and reclaimed under them.
+#[test]
+fn readers_are_not_disturbed_by_rolling_and_reclaiming() {
+    const BATCHES: u64 = 3000;
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { file_bytes: 64 << 10, cache_bytes: 16 << 10, ..Options::default() };
+    let log = Arc::new(DiskLog::open(Arc::new(FsDisk::new(directory.path())), options).unwrap());
+    let value = |at: u64| format!("{at} {}", "r".repeat(100 + (at % 300) as usize));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                let (mut at, mut seen) = (0, 0u64);
+                while at < BATCHES {
+                    match log.read(
+                        P1,
+                        Offset(at),
+                        duolog_storage::ReadLimit { bytes_max: 20_000, ..common::all() },
+                    ) {
+                        Ok(batches) => {
+                            for batch in &batches {
+                                assert_eq!(batch.base.0, at);
+                                assert_eq!(common::value_of(batch), value(at));
+                                (at, seen) = (at + 1, seen + 1);
+                            }
+                        }
+                        Err(ReadError::OutOfRange { start, .. }) if start.0 > at => at = start.0,
+                        // It is not there yet.
+                        Err(ReadError::UnknownPartition(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    std::thread::yield_now();
+                }
+                seen
+            })
+        })
+        .collect();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for at in 0..BATCHES {
+        let mut commit = commit_of(vec![append(1, at, 1, value(at).as_bytes())]);
+        commit.durability = Durability::Os;
+        if at % 50 == 49 && at > 1000 {
+            commit.trims.push(trim(1, at - 1000));
+        }
+        let sender = sender.clone();
+        log.commit(commit, Box::new(move |result| sender.send(result).unwrap()));
+        receiver.recv().unwrap().unwrap();
+        if at % 100 == 99 {
+            log.reclaim().unwrap();
+        }
+    }
+    for reader in readers {
+        assert!(reader.join().unwrap() > 0);
+    }
+    let bounds = log.bounds(P1).unwrap();
+    assert!(bounds.start.0 > 1000 && log.stats().files < 20, "{bounds:?} {:?}", log.stats());
+    let logs = std::fs::read_dir(directory.path()).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "log")
+    });
+    assert_eq!(logs.count() as u64, log.stats().files, "what was reclaimed is unlinked");
 }
