@@ -114,11 +114,11 @@ async fn respond(
 ) -> End {
     while let Some(answer) = waiting.recv().await {
         match answer.await {
-            Reply::Frame(frame, reserved) => {
+            Reply::Frame(frame, held) => {
                 if let Err(error) = frame::write(write, frame, stalled).await {
                     return End::Write(error);
                 }
-                drop(reserved);
+                drop(held);
             }
             Reply::Silent => {}
             Reply::Close => return End::Failed,

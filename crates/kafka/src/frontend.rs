@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use duolog_broker::Session;
 use duolog_net::{Connection, Context, Frontend, Shutdown};
+use tokio::sync::Semaphore;
 
 use crate::api::Client;
 use crate::group::{GroupConfig, Groups};
-use crate::{KafkaOptions, connection};
+use crate::{KafkaOptions, connection, limits};
 
 /// The Kafka protocol on one broker. Give it to as many listeners as there are; they share its groups.
 pub struct KafkaFrontend {
@@ -41,6 +42,7 @@ impl Frontend for KafkaFrontend {
             groups: Arc::clone(&self.groups),
             options: Arc::clone(&self.options),
             budget: context.budget.clone(),
+            fetching: Arc::new(Semaphore::new(limits::FETCHES_AT_A_TIME)),
             shutdown: context.shutdown.clone(),
             peer: connection.peer(),
             local: connection.local(),

@@ -287,10 +287,11 @@ async fn a_request_that_drips_is_cut_off_and_an_idle_connection_closed() {
 #[tokio::test]
 async fn a_consumer_that_does_not_read_its_answers_is_cut_off() {
     let limits = Limits { idle_timeout: Duration::from_secs(60), ..hasty() };
-    let server = Server::with(Settings { limits, ..Settings::default() }).await;
+    let budget_bytes = 64 << 20;
+    let server = Server::with(Settings { limits, budget_bytes, ..Settings::default() }).await;
     let mut healthy = server.client().await;
     healthy.create("healthy", 1, &[]).await;
-    for _ in 0..8 {
+    for _ in 0..20 {
         healthy.produce("healthy", 0, batch(&[&[b'x'; 1_000_000]])).await;
     }
     let mut deaf = server.client().await;
@@ -300,11 +301,14 @@ async fn a_consumer_that_does_not_read_its_answers_is_cut_off() {
         deaf.send(12, &request).await;
     }
     within(async {
-        while server.budget.used_bytes() == 0 {
+        while server.budget.used_bytes() < 7 << 20 {
             tokio::task::yield_now().await;
         }
     })
     .await;
+    serves(&mut healthy).await;
+    // However many answers it has asked for, it holds one, and of that an eighth of all memory.
+    assert!(server.budget.used_bytes() <= budget_bytes / 8);
     memory_comes_back(&server).await;
     serves(&mut healthy).await;
     server.stop().await;

@@ -1,10 +1,9 @@
 //! ApiVersions: what is spoken here. Source: KIP-35, KIP-511.
 
-use super::{Client, Reply};
+use super::{Client, Held, Reply};
 use crate::ErrorCode;
 use crate::codec::messages::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use crate::codec::{ApiKey, RequestHeader, encode_response};
-use duolog_net::Reservation;
 
 pub(super) async fn handle(
     client: &Client,
@@ -33,7 +32,7 @@ pub(super) fn unsupported(correlation_id: i32) -> Reply {
         ..Default::default()
     };
     let frame = encode_response(ApiKey::ApiVersions, 0, correlation_id, &response);
-    Reply::Frame(frame, Reservation::default())
+    Reply::Frame(frame, Held::default())
 }
 
 fn window(api: ApiKey) -> ApiVersion {

@@ -7,27 +7,27 @@
 mod answer;
 mod gather;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use duolog_broker::Isolation;
-use duolog_net::Reservation;
 
 use self::gather::Gathered;
-use super::{Client, IntoReply, Reply};
+use super::{Client, Held, IntoReply, Reply, blocking};
 use crate::ErrorCode;
 use crate::codec::messages::{FetchRequest, FetchResponse};
 use crate::codec::{ApiKey, RequestHeader, encode_response};
 
-/// A response and the memory that its bodies hold.
+/// A response and what it holds until it is sent.
 pub(super) struct Fetched {
     response: FetchResponse,
-    reserved: Reservation,
+    held: Held,
 }
 
 impl IntoReply for Fetched {
     fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
         let frame = encode_response(api, header.api_version, header.correlation_id, &self.response);
-        Reply::Frame(frame, self.reserved)
+        Reply::Frame(frame, self.held)
     }
 }
 
@@ -43,7 +43,7 @@ struct Ask {
 pub(super) async fn handle(client: &Client, header: &RequestHeader, request: FetchRequest) -> Fetched {
     if let Some(code) = refusal_of(&request) {
         let response = FetchResponse { error_code: code.code(), ..Default::default() };
-        return Fetched { response, reserved: Reservation::default() };
+        return Fetched { response, held: Held::default() };
     }
     let size = |bytes: i32| usize::try_from(bytes).unwrap_or_default();
     let bytes_max = size(request.max_bytes).min(client.options.fetch_bytes_max);
@@ -58,6 +58,8 @@ pub(super) async fn handle(client: &Client, header: &RequestHeader, request: Fet
         bytes_max,
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
+    // The semaphore lives as long as the connection and is never closed.
+    let turn = Arc::clone(&client.fetching).acquire_owned().await.ok();
     let mut gathered = Gathered::new(client, ask, &request);
     let mut deadline = std::pin::pin!(tokio::time::sleep(wait));
     loop {
@@ -73,8 +75,8 @@ pub(super) async fn handle(client: &Client, header: &RequestHeader, request: Fet
             () = client.shutdown.begun() => break,
         }
     }
-    let (response, reserved) = answer::build(request, gathered);
-    Fetched { response, reserved }
+    let (response, memory) = answer::build(request, gathered);
+    Fetched { response, held: Held { _memory: memory, _turn: turn } }
 }
 
 /// Why the request as a whole cannot be served.
@@ -94,9 +96,9 @@ async fn read(client: &Client, mut gathered: Gathered) -> Gathered {
         gathered.read();
         return gathered;
     }
-    let reading = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         gathered.read();
         gathered
-    });
-    reading.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    })
+    .await
 }

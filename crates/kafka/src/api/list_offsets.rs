@@ -4,8 +4,8 @@
 use duolog_broker::Session;
 use duolog_record::{PartitionId, Timestamp};
 
-use super::Client;
 use super::lookup::{self, TopicRef, check_epoch};
+use super::{Client, blocking};
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
 use crate::codec::messages::{
@@ -42,8 +42,7 @@ pub(super) async fn handle(
         return list(&client.session, version, request);
     }
     let session = client.session.clone();
-    let looked = tokio::task::spawn_blocking(move || list(&session, version, request)).await;
-    looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    blocking(move || list(&session, version, request)).await
 }
 
 fn list(session: &Session, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::Session;
 use duolog_net::{Budget, Reservation, Shutdown};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::KafkaOptions;
 use crate::codec::{ApiKey, DecodeError, Decoder, Frame, RequestHeader, decode_body, encode_response};
@@ -54,6 +55,8 @@ pub(crate) struct Client {
     pub options: Arc<KafkaOptions>,
     /// To reserve from what an answer holds.
     pub budget: Budget,
+    /// One fetch of a connection at a time, until its answer is sent: what a client that does not read can hold.
+    pub fetching: Arc<Semaphore>,
     /// What may wait for long ends early when it begins.
     pub shutdown: Shutdown,
     /// The client's address.
@@ -74,12 +77,27 @@ impl Client {
 
 /// What becomes of a request.
 pub(crate) enum Reply {
-    /// A response, and the memory that it holds.
-    Frame(Frame, Reservation),
+    /// A response, and what it holds until it is sent.
+    Frame(Frame, Held),
     /// The client wants no response.
     Silent,
     /// The client wants no response, and has to learn that it failed: only the end of the connection can say so.
     Close,
+}
+
+/// What a response holds until it is sent.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Memory of its bodies.
+    _memory: Reservation,
+    /// Its turn among the fetches of the connection.
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Reservation> for Held {
+    fn from(memory: Reservation) -> Self {
+        Self { _memory: memory, _turn: None }
+    }
 }
 
 /// A reply on its way.
@@ -167,7 +185,7 @@ trait IntoReply {
 impl<T: crate::codec::Wire> IntoReply for T {
     fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
         let frame = encode_response(api, header.api_version, header.correlation_id, &self);
-        Reply::Frame(frame, Reservation::default())
+        Reply::Frame(frame, Held::default())
     }
 }
 
@@ -193,4 +211,16 @@ pub(crate) fn begin(client: &Client, request: Bytes, reserved: Reservation) -> R
         version,
         error,
     })
+}
+
+/// Does what may block on a thread that is there for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down: nobody waits for the answer any more.
+            Err(_) => std::future::pending().await,
+        },
+    }
 }

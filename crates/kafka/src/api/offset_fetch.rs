@@ -38,7 +38,7 @@ pub(super) struct Offsets {
 impl IntoReply for Offsets {
     fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
         let frame = encode_response(api, header.api_version, header.correlation_id, &self.response);
-        Reply::Frame(frame, self.reserved)
+        Reply::Frame(frame, self.reserved.into())
     }
 }
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::{Appended, Catalog, Pending};
-use duolog_net::Reservation;
 use duolog_record::{Batch, BatchError, Codec};
 
 use super::lookup::{self, TopicRef};
-use super::{Client, IntoReply, Reply};
+use super::{Client, Held, IntoReply, Reply};
 use crate::ErrorCode;
 use crate::codec::messages::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
@@ -32,7 +31,7 @@ impl IntoReply for Produced {
     fn into_reply(self, api: ApiKey, header: &RequestHeader) -> Reply {
         if self.acks != 0 {
             let frame = encode_response(api, header.api_version, header.correlation_id, &self.response);
-            return Reply::Frame(frame, Reservation::default());
+            return Reply::Frame(frame, Held::default());
         }
         let mut partitions = self.response.responses.iter().flat_map(|topic| &topic.partition_responses);
         if partitions.any(|partition| partition.error_code != 0) { Reply::Close } else { Reply::Silent }

@@ -98,7 +98,7 @@ impl Gathered {
 
     /// Reserves `want` bytes for the next read, or less if memory is short: a consumer then gets a smaller answer.
     pub async fn reserve(&mut self, budget: &Budget, want: usize) {
-        let mut size = want.clamp(1, budget.bytes_max());
+        let mut size = want.clamp(1, (budget.bytes_max() / limits::FETCH_BUDGET_PART).max(1));
         let granted = loop {
             match budget.try_reserve(size) {
                 Ok(Some(reserved)) => break reserved,
