@@ -44,7 +44,6 @@ impl Core {
             return None;
         }
         self.retry_at = None;
-        self.lazy_since = None;
         let mut group = Group::new(self.next_group);
         let mut frame = Frame::new(now, self.durability);
         if self.carried {
@@ -53,6 +52,7 @@ impl Core {
             group.changes = std::mem::take(&mut self.kept);
             self.seal_kept_moves(&mut frame, &mut group);
         } else {
+            self.lazy_since = None;
             self.publish_catalog();
             group.changes = std::mem::take(&mut self.changes);
             self.seal_appends(now, &mut frame, &mut group);
@@ -228,7 +228,8 @@ impl Core {
         let (commit, appended) = frame.close(trims, is_awaited);
         group.appended = appended;
         if commit.entries.is_empty() && commit.trims.is_empty() {
-            // Nothing to write, yet what these answers rest on may still be in flight.
+            // Nothing to write, yet what these answers rest on may still be in flight. Of what was refused nothing is left.
+            self.carried = false;
             match self.in_flight.back_mut() {
                 Some(last) => last.adopt_answers(group),
                 None => group.answer_all(&Verdict::Durable),

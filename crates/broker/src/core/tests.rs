@@ -5,6 +5,7 @@ mod dead_letter;
 mod declare;
 mod durable;
 mod lease;
+mod random;
 mod retention;
 mod rewind;
 mod waiting;
