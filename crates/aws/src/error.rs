@@ -217,7 +217,9 @@ impl From<AppendError> for SqsError {
             | AppendError::TransactionsUnsupported => {
                 Self::new(ErrorCode::InternalFailure, error.to_string())
             }
-            AppendError::DiskFull | AppendError::Stopped(_) => unavailable(&error),
+            AppendError::Quarantined(_) | AppendError::DiskFull | AppendError::Stopped(_) => {
+                unavailable(&error)
+            }
             AppendError::Overloaded => {
                 Self::new(ErrorCode::RequestThrottled, "Too many sends are waiting; slow down.")
             }

@@ -53,6 +53,9 @@ pub enum AppendError {
     /// Transactions are not supported yet.
     #[error("transactions are not supported")]
     TransactionsUnsupported,
+    /// Its files are damaged and its end is in doubt: it is read where it is sound, and takes nothing more.
+    #[error("partition {0} is quarantined after damage to its files: restore them, or delete its topic")]
+    Quarantined(PartitionId),
     /// No disk space; may work later.
     #[error("no space left on the data directory's disk")]
     DiskFull,

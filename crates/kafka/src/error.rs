@@ -100,7 +100,7 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::StaleEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         AppendError::TransactionsUnsupported => ErrorCode::TransactionalIdAuthorizationFailed,
         // Retriable: space may come back, and the client keeps the batch meanwhile.
-        AppendError::DiskFull => ErrorCode::KafkaStorageError,
+        AppendError::DiskFull | AppendError::Quarantined(_) => ErrorCode::KafkaStorageError,
         // Retriable with back-off.
         AppendError::Overloaded => ErrorCode::RequestTimedOut,
         AppendError::Stopped(_) => ErrorCode::NotLeaderOrFollower,

@@ -122,6 +122,7 @@ impl Core {
 
     fn check_batch(&self, partition: PartitionId, batch: &Batch) -> Result<(), AppendError> {
         let topic = self.catalog.topic_of(partition).ok_or(AppendError::NotFound)?;
+        self.check_sound(partition)?;
         let header = batch.header();
         let (bytes, bytes_max) = (batch.bytes().len() as u64, u64::from(topic.policy.batch_bytes_max));
         if bytes > bytes_max {
@@ -190,6 +191,15 @@ impl Core {
             let index = self.appends.place(topic, record.key.as_deref());
             placed.push(Placed { partition: topic.partitions[index as usize], index, record });
         }
+        placed.iter().try_for_each(|it| self.check_sound(it.partition))?;
         Ok((placed, total))
+    }
+
+    /// The log would refuse the whole group, so damage in one partition must not come that far.
+    fn check_sound(&self, partition: PartitionId) -> Result<(), AppendError> {
+        match self.partitions.get(&partition) {
+            Some(sequencer) if sequencer.quarantined => Err(AppendError::Quarantined(partition)),
+            Some(_) | None => Ok(()),
+        }
     }
 }

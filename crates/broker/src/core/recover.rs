@@ -238,6 +238,12 @@ impl Core {
                 sequencer.durable = bounds.end;
             }
         }
+        for partition in log.quarantined() {
+            if let Some(sequencer) = self.partitions.get_mut(&partition) {
+                tracing::error!(%partition, "quarantined after damage: it takes no appends");
+                sequencer.quarantined = true;
+            }
+        }
         if let Some(bounds) = log.bounds(STATE_PARTITION) {
             self.state.start = bounds.start;
             self.state.next = bounds.end;

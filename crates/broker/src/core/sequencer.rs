@@ -22,12 +22,22 @@ pub(crate) struct Sequencer {
     pub(crate) durable: Offset,
     /// Stamped on what is appended.
     pub(crate) epoch: i32,
+    /// Damage has put its end in doubt: it takes no appends.
+    pub(crate) quarantined: bool,
 }
 
 impl Sequencer {
     /// A partition without records yet.
     pub(crate) fn new(topic: TopicId, index: u32, epoch: i32) -> Self {
-        Self { topic, index, start: Offset(0), next: Offset(0), durable: Offset(0), epoch }
+        Self {
+            topic,
+            index,
+            start: Offset(0),
+            next: Offset(0),
+            durable: Offset(0),
+            epoch,
+            quarantined: false,
+        }
     }
 
     /// Gives out the next `offsets` positions.

@@ -11,8 +11,12 @@ use crate::config::Config;
 /// Opens it. Blocks until it is recovered.
 pub fn open(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     let disk = Arc::new(FsDisk::new(&config.data_dir));
-    let options =
-        Options { file_bytes: config.file_bytes, cache_bytes: config.cache_bytes, ..Options::default() };
+    let options = Options {
+        file_bytes: config.file_bytes,
+        cache_bytes: config.cache_bytes,
+        salt: super::chance()?,
+        ..Options::default()
+    };
     match DiskLog::open(disk.clone(), options) {
         Ok(log) => Ok(Arc::new(log)),
         Err(error) => Err(refusal(error, &disk)),

@@ -127,3 +127,13 @@ fn a_producer_id_is_given_out_once_and_not_before_it_is_durable() {
         assert!(given.insert(it.done(|reply| Command::NewProducerId { reply }).unwrap()));
     }
 }
+
+#[test]
+fn damage_in_one_partition_stops_appends_to_it_and_to_no_other() {
+    let mut it = Harness::new(|_| ());
+    let topic = it.topic("orders", 2, policy());
+    let (damaged, sound) = (it.partition(topic, 0), it.partition(topic, 1));
+    it.core.partitions.get_mut(&damaged).unwrap().quarantined = true;
+    assert_eq!(it.append(damaged, batch(1, None)), Err(AppendError::Quarantined(damaged)));
+    it.append(sound, batch(1, None)).unwrap();
+}
