@@ -45,6 +45,8 @@ class History:
         self.read_differently = 0
         self.sent = set()
         self.deleted = set()
+        # Asked to delete, and the broker was killed before the answer: it may have happened or not.
+        self.in_doubt = set()
         self.delivered_after_delete = 0
         self.stop = threading.Event()
 
@@ -147,8 +149,14 @@ def work(history, endpoint, url):
             entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got) if i % 3]
             if not entries:
                 continue
+        except UNREACHABLE:
+            history.stop.wait(0.02)
+            continue
+        try:
             answer = sqs.delete_message_batch(QueueUrl=url, Entries=entries)
         except UNREACHABLE:
+            with history.lock:
+                history.in_doubt.update(got[int(entry["Id"])]["Body"] for entry in entries)
             history.stop.wait(0.02)
             continue
         with history.lock:
@@ -244,7 +252,7 @@ def run(directory, kills, seed, report=print):
     duplicated = history.acked_twice + (len(stored) - len(at)) + sum(count - 1 for count in values.values())
     differently = history.read_differently + sum(at.get(place) != value for place, value in history.read.items())
     left = drain_queue(sqs, url)
-    lost_messages = sum(body not in left for body in history.sent - history.deleted)
+    lost_messages = sum(body not in left for body in history.sent - history.deleted - history.in_doubt)
     again = history.delivered_after_delete + sum(body in history.deleted for body in left)
     assert broker.stop() == 0
     recoveries.sort()
