@@ -48,7 +48,7 @@ fn groups_that_never_committed_are_not_there() {
     let server = Server::start(directory.path(), &[]);
     assert_eq!(stdout(&server.cli(&["group", "list"])), "no groups\n");
     let unknown = server.cli(&["group", "describe", "a/b c"]);
-    assert!(stderr(&unknown).contains("\"a/b c\" has committed no offset"), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).contains("\"a/b c\" has neither members nor offsets"), "{}", stderr(&unknown));
 }
 
 #[test]

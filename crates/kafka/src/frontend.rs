@@ -25,6 +25,12 @@ impl KafkaFrontend {
         Self { session, groups, options: Arc::new(options) }
     }
 
+    /// The consumer groups of all listeners, for operators.
+    #[must_use]
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.groups
+    }
+
     /// Keeps the deadlines of the consumer groups until `shutdown` begins: spawn it once beside the listeners.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
         Arc::clone(&self.groups).run(shutdown).await;

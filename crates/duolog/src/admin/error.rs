@@ -25,6 +25,11 @@ impl ApiError {
         Self { status: StatusCode::NOT_FOUND, code: "not_found", message: message.into() }
     }
 
+    /// It stands in the way of what is there.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into() }
+    }
+
     fn denied(message: String) -> Self {
         Self { status: StatusCode::FORBIDDEN, code: "denied", message }
     }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use duolog_broker::GroupCursors;
+use duolog_kafka::group::{GroupError, MemberView, OffsetsError};
 use serde::Serialize;
 
 use super::Admin;
@@ -20,6 +21,7 @@ pub fn routes() -> Router<Admin> {
 #[derive(Debug, Serialize)]
 struct Listed {
     name: String,
+    state: &'static str,
     topics: Vec<String>,
     lag_records: u64,
 }
@@ -28,8 +30,18 @@ struct Listed {
 #[derive(Debug, Serialize)]
 struct Described {
     name: String,
+    state: &'static str,
     lag_records: u64,
+    members: Vec<Member>,
     partitions: Vec<Position>,
+}
+
+/// A member that is there now.
+#[derive(Debug, Serialize)]
+struct Member {
+    id: String,
+    client_id: String,
+    client_host: String,
 }
 
 /// Where it stands in one partition.
@@ -64,41 +76,46 @@ impl Admin {
         }
         found.into_values().collect()
     }
-
-    async fn described_group(&self, name: &str) -> Result<Described, ApiError> {
-        let partitions = self.positions(self.session.cursors(name).await?);
-        let lag_records = partitions.iter().map(|it| it.lag_records).sum();
-        Ok(Described { name: name.to_owned(), lag_records, partitions })
-    }
 }
 
 async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Listed>>, ApiError> {
     let mut listed = Vec::new();
-    for name in admin.session.groups().await? {
-        let group = admin.described_group(&name).await?;
-        let mut topics: Vec<_> = group.partitions.into_iter().map(|it| it.topic).collect();
+    for group in admin.groups.list(&admin.session).await? {
+        let name = group.id.to_string();
+        let positions = admin.positions(admin.session.cursors(&name).await?);
+        let lag_records = positions.iter().map(|it| it.lag_records).sum();
+        let mut topics: Vec<_> = positions.into_iter().map(|it| it.topic).collect();
         topics.dedup();
-        listed.push(Listed { name, topics, lag_records: group.lag_records });
+        listed.push(Listed { name, state: group.state.name(), topics, lag_records });
     }
     Ok(Json(listed))
 }
 
 async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Described>, ApiError> {
-    let group = admin.described_group(&name).await?;
-    if group.partitions.is_empty() {
-        return Err(no_such_group(&name));
-    }
-    Ok(Json(group))
+    let group = admin.groups.describe(&admin.session, &name).await?.ok_or_else(|| no_such_group(&name))?;
+    let partitions = admin.positions(admin.session.cursors(&name).await?);
+    let lag_records = partitions.iter().map(|it| it.lag_records).sum();
+    let member = |it: MemberView| Member {
+        id: it.id.to_string(),
+        client_id: it.client_id.to_string(),
+        client_host: it.client_host.to_string(),
+    };
+    let members = group.members.into_iter().map(member).collect();
+    Ok(Json(Described { name, state: group.state.name(), lag_records, members, partitions }))
 }
 
 async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
-    if admin.session.forget_cursors(&name, None).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(no_such_group(&name))
+    match admin.groups.delete(&admin.session, &name).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(OffsetsError::Group(GroupError::NotFound)) => Err(no_such_group(&name)),
+        Err(OffsetsError::Group(GroupError::NonEmpty)) => Err(ApiError::conflict(format!(
+            "the group {name:?} has members: stop them, or wait until they time out"
+        ))),
+        Err(OffsetsError::Group(error)) => Err(ApiError::invalid(error.to_string())),
+        Err(OffsetsError::Cursor(error)) => Err(error.into()),
     }
 }
 
 fn no_such_group(name: &str) -> ApiError {
-    ApiError::not_found(format!("the group {name:?} has committed no offset"))
+    ApiError::not_found(format!("the group {name:?} has neither members nor offsets"))
 }

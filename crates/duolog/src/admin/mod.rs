@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use duolog_broker::{Broker, Principal, Session};
+use duolog_broker::{Principal, Session};
+use duolog_kafka::group::Groups;
 use duolog_net::{Budget, Connection, Context, Frontend, Shutdown};
 use duolog_storage::Log;
 use hyper::server::conn::http1;
@@ -31,6 +32,7 @@ use crate::serve::Parts;
 pub struct Admin {
     session: Session,
     log: Arc<dyn Log>,
+    groups: Arc<Groups>,
     budget: Budget,
     shutdown: Shutdown,
     begun: Instant,
@@ -38,9 +40,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    fn new(broker: &Broker, context: &Context, defaults: TopicDefaults) -> Self {
+    fn new(parts: &Parts<'_>) -> Self {
+        let (broker, context) = (parts.broker, parts.context);
         Self {
-            defaults,
+            defaults: parts.config.topics,
+            groups: Arc::clone(parts.kafka.groups()),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),
             budget: context.budget.clone(),
@@ -58,7 +62,7 @@ pub struct AdminFrontend {
 impl AdminFrontend {
     /// Its handlers act as the principal `admin`.
     pub fn new(parts: &Parts<'_>) -> Self {
-        let admin = Admin::new(parts.broker, parts.context, parts.config.topics);
+        let admin = Admin::new(parts);
         Self { router: router().with_state(admin) }
     }
 }

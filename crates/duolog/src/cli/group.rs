@@ -4,19 +4,19 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
-use super::table::{Table, items, plain, time};
+use super::table::{Table, fields, items, plain, time};
 use super::{Answer, Verbs};
 
 #[derive(Debug, Subcommand)]
 pub enum GroupCommand {
     /// List consumer groups with how far they are behind
     List,
-    /// Show where a group stands in each partition
+    /// Show members of a group, and where it stands in each partition
     Describe {
         /// Group
         name: String,
     },
-    /// Forget the offsets of a group
+    /// Delete a group without members: forget its offsets
     Delete {
         /// Group
         name: String,
@@ -38,9 +38,14 @@ impl Verbs for GroupCommand {
 }
 
 fn listed(groups: &Value) -> String {
-    let mut table = Table::new(&["GROUP", "LAG", "TOPICS"]);
+    let mut table = Table::new(&["GROUP", "STATE", "LAG", "TOPICS"]);
     for group in items(groups) {
-        table.row(vec![plain(&group["name"]), plain(&group["lag_records"]), plain(&group["topics"])]);
+        table.row(vec![
+            plain(&group["name"]),
+            plain(&group["state"]),
+            plain(&group["lag_records"]),
+            plain(&group["topics"]),
+        ]);
     }
     table.show("no groups")
 }
@@ -57,5 +62,10 @@ fn described(group: &Value) -> String {
             time(&it["moved_at_ms"]),
         ]);
     }
-    table.show("no offsets")
+    let mut members = Table::new(&["MEMBER", "CLIENT", "HOST"]);
+    for it in items(&group["members"]) {
+        members.row(vec![plain(&it["id"]), plain(&it["client_id"]), plain(&it["client_host"])]);
+    }
+    let head = fields(&[("group", plain(&group["name"])), ("state", plain(&group["state"]))]);
+    format!("{head}\n{}\n{}", members.show("no members"), table.show("no offsets"))
 }
