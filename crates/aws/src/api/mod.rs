@@ -57,7 +57,7 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Answered {
     /// JSON.
     pub body: Bytes,
-    /// Given back when the body was handed to the connection.
+    /// Given back when the client has taken the body.
     pub held: Option<Reservation>,
 }
 

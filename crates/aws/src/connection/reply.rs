@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use duolog_net::Reservation;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
@@ -21,36 +21,55 @@ const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const XML: HeaderValue = HeaderValue::from_static("text/xml");
 
-/// A body in one piece; its reservation goes when the connection has taken it.
+/// A body in one piece.
 #[derive(Debug)]
-pub(crate) struct ReplyBody {
-    bytes: Option<Bytes>,
+pub(crate) struct ReplyBody(Option<Held>);
+
+/// Bytes on their way out. The connection keeps them in its queue until the client has taken them, and with them their
+/// reservation: clients that do not read their answers are paid for.
+#[derive(Debug)]
+pub(crate) struct Held {
+    bytes: Bytes,
     _held: Option<Reservation>,
 }
 
+impl Buf for Held {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
 impl Body for ReplyBody {
-    type Data = Bytes;
+    type Data = Held;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    ) -> Poll<Option<Result<Frame<Held>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|held| Ok(Frame::data(held))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |held| held.bytes.len() as u64))
     }
 }
 
 fn respond(status: u16, content_type: HeaderValue, body: Answered, id: Uuid) -> Response<ReplyBody> {
-    let bytes = (!body.body.is_empty()).then_some(body.body);
-    let mut response = Response::new(ReplyBody { bytes, _held: body.held });
+    let held = Held { bytes: body.body, _held: body.held };
+    let mut response = Response::new(ReplyBody((!held.bytes.is_empty()).then_some(held)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     let mut text = [0; 36];
     let id = id.as_hyphenated().encode_lower(&mut text);
@@ -95,4 +114,30 @@ pub(super) fn error(status: u16, error: &SqsError, id: Uuid) -> Response<ReplyBo
 pub(super) fn xml(status: u16, namespace: &str, code: &str, message: &str, id: Uuid) -> Response<ReplyBody> {
     let body = xml::error(namespace, code, message, &id.to_string());
     respond(status, XML, whole(body), id)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use duolog_net::Budget;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_paid_for_until_the_last_byte_is_taken() {
+        let budget = Budget::new(1 << 20);
+        let held = budget.try_reserve(4096).unwrap();
+        let answered = Answered { body: Bytes::from_static(b"{}"), held };
+        let mut body = json(200, answered, Uuid::nil()).into_body();
+        assert_eq!(body.size_hint().exact(), Some(2));
+        let mut queued = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(body.is_end_stream());
+        drop(body);
+        assert_eq!((queued.chunk(), budget.used_bytes()), (&b"{}"[..], 4096));
+        queued.advance(2);
+        drop(queued);
+        assert_eq!(budget.used_bytes(), 0);
+    }
 }
