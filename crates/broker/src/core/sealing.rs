@@ -60,7 +60,12 @@ impl Core {
             self.take_dirty(&mut group);
         }
         self.seal_state(&mut frame, &mut group);
-        self.finish(frame, group)
+        let sealed = self.finish(frame, group);
+        if sealed.is_none() && std::mem::take(&mut self.carried) {
+            // Only answers were left of what was refused: what waits behind them need not wait any longer.
+            return self.seal(now);
+        }
+        sealed
     }
 
     fn may_seal(&self, now: Now) -> bool {
