@@ -5,6 +5,8 @@
 //! whole value before it in the tail is skipped: a whole one follows, because the trim waits for that.
 //! A null value forgets the owner. Keys and values are postcard; a value begins with its format version.
 
+#[cfg(test)]
+mod fixture;
 mod owner;
 mod value;
 

@@ -1,0 +1,157 @@
+//! The stored form of the state is a promise: what this version wrote is read for ever, byte for byte.
+//!
+//! `tests/fixtures/state-v1.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
+//! Never edit a line; to print those of a new owner: `DUOLOG_PRINT_FIXTURE=1 cargo test -p duolog-broker fixture -- --nocapture`.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{BrokerValue, CursorValue, Owner, ProducerValue, QueueValue, TopicValue, Value};
+use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
+
+const STORED: &str = include_str!("../../tests/fixtures/state-v1.txt");
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())])
+}
+
+fn ledger() -> LedgerChanges {
+    let record = |hold| RecordState {
+        attempts: 2,
+        incarnation: 0x0003_0000_0001,
+        live_from: 1_764_000_000_000,
+        first_leased_at: 1_764_000_000_001,
+        hold,
+    };
+    let leased = Hold::Leased { leased_at: 1_764_000_000_002, until: 1_764_000_030_002, granted_ms: 30_000 };
+    let delayed = Hold::Delayed { not_before: 1_764_000_000_900, granted_ms: 900 };
+    LedgerChanges {
+        partitions: vec![PartitionChanges {
+            partition: 17,
+            floor: 40,
+            replay: ReplayMark { below: 30, at: 1_764_000_000_000 },
+            parts: vec![
+                Part::Settled(42, 3),
+                Part::Fresh(50, 1),
+                Part::Record(51, record(Hold::Free)),
+                Part::Record(52, record(delayed)),
+                Part::Record(53, record(leased)),
+            ],
+        }],
+    }
+}
+
+fn topic(made_by_queue: bool) -> TopicValue {
+    TopicValue {
+        namespace: "default".to_owned(),
+        name: "orders".to_owned(),
+        partitions: vec![(16, 0), (17, 3)],
+        keep_settled: made_by_queue.then_some(100),
+        retention_ms: Some(604_800_000),
+        retention_bytes: None,
+        batch_bytes_max: 1_048_588,
+        append_time: false,
+        durability_sync: Some(true),
+        made_by_queue,
+        created_at: 1_764_000_000_000,
+        labels: labels(),
+    }
+}
+
+fn queue() -> QueueValue {
+    QueueValue {
+        namespace: "default".to_owned(),
+        name: "orders".to_owned(),
+        topic: 7,
+        visibility_timeout_ms: 30_000,
+        attempts_max: Some(5),
+        dead_letter: Some("orders-dead".to_owned()),
+        receive_wait_ms: 20_000,
+        message_ttl_ms: Some(345_600_000),
+        in_flight_max: 120_000,
+        delay_ms: 0,
+        message_bytes_max: 1_048_576,
+        created_at: 1_764_000_000_000,
+        modified_at: 1_764_000_000_001,
+        labels: labels(),
+    }
+}
+
+/// One of each, in the order of the file; `None` forgets the owner.
+fn records() -> Vec<(Owner, Option<Value>)> {
+    let broker = BrokerValue {
+        next_partition: 18,
+        next_queue: 4,
+        next_producer: 1_001,
+        catalog_version: 12,
+        incarnation: 3,
+        clean: true,
+        durability_os: false,
+    };
+    let cursor = CursorValue {
+        offset: 300,
+        leader_epoch: 3,
+        metadata: "note".to_owned(),
+        moved_at: 1_764_000_000_000,
+    };
+    let producer = ProducerValue {
+        epoch: 2,
+        batches: vec![(0, 9, 0), (10, 2_147_483_647, 10)],
+        used_at: 1_764_000_000_000,
+    };
+    let group = || "billing".to_owned();
+    vec![
+        (Owner::Broker, Some(Value::Broker(broker))),
+        (Owner::Topic(7), Some(Value::Topic(topic(false)))),
+        (Owner::Topic(u128::MAX), Some(Value::Topic(topic(true)))),
+        (Owner::Topic(8), None),
+        (Owner::Queue(3), Some(Value::Queue(queue()))),
+        (Owner::Queue(2), None),
+        (Owner::Ledger(3), Some(Value::Ledger(ledger()))),
+        (Owner::Ledger(2), None),
+        (Owner::Cursor(group(), 16), Some(Value::Cursor(cursor))),
+        (Owner::Cursor(group(), 17), None),
+        (Owner::Producer(16, 1_000), Some(Value::Producer(producer))),
+        (Owner::Producer(17, -1), None),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").unwrap();
+        out
+    })
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex.as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn what_version_1_wrote_is_read_and_written_as_it_was() {
+    if std::env::var_os("DUOLOG_PRINT_FIXTURE").is_some() {
+        for (owner, value) in records() {
+            let value = value.map_or("-".to_owned(), |value| hex(&value.encode()));
+            println!("{} {value}", hex(&owner.encode()));
+        }
+    }
+    let lines: Vec<_> = STORED.lines().filter(|line| !line.starts_with('#')).collect();
+    let records = records();
+    assert_eq!(lines.len(), records.len());
+    for (line, (owner, value)) in lines.into_iter().zip(records) {
+        let (key, stored) = line.split_once(' ').unwrap();
+        assert_eq!(Owner::decode(&bytes(key)).as_ref(), Some(&owner), "{line}");
+        assert_eq!(hex(&owner.encode()), key);
+        match value {
+            None => assert_eq!(stored, "-"),
+            Some(value) => {
+                assert_eq!(Value::decode(&bytes(stored)).as_ref(), Ok(&value), "{line}");
+                assert_eq!(hex(&value.encode()), stored);
+            }
+        }
+    }
+}
