@@ -34,7 +34,7 @@ pub const QUEUE_IDLE_MS: u64 = 60_000;
 /// How often a queue looks for records that have outlived their time to live, milliseconds.
 pub const TTL_CHECK_MS: u64 = 60_000;
 /// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
-pub const LOOK_RETRY_MS: u64 = 1_000;
+pub const LOOK_RETRY_MS: u64 = 5_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic
 /// takes their batches too. Source: Kafka `message.max.bytes`.
 pub const TOPIC_BATCH_BYTES_MIN: u32 = 1_048_588;

@@ -248,7 +248,10 @@ impl Core {
             }
             DeadFound::Gone => return self.forget_dead(now, queue.id, place),
             DeadFound::Unreadable(error) => {
-                tracing::warn!(queue = queue.id.0, %error, "a dead record cannot be read");
+                // One look may meet many of them, all for the same reason.
+                if state.dead.retry_at.is_none() {
+                    tracing::warn!(queue = queue.id.0, %error, "dead records cannot be read");
+                }
                 state.dead.unread.push_back(place);
                 state.dead.retry_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
                 return;
