@@ -10,6 +10,7 @@ use std::time::Duration;
 use duolog_net::{Connection, Context, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::api::{self, Answer, Client, Refusal, Reply};
@@ -41,11 +42,9 @@ pub(crate) async fn serve(client: Client, connection: Connection, context: Conte
         biased;
         end = &mut writing => end,
         end = take(read, &client, &context, answers) => match end {
-            // What was taken is answered; the handlers that could wait for long see the shutdown themselves.
-            End::Shutdown => match writing.await {
-                End::Write(error) => End::Write(error),
-                _ => End::Shutdown,
-            },
+            // What was taken is answered; the handlers that could wait for long see the shutdown themselves, and a
+            // client that does not read is not waited for.
+            End::Shutdown => timeout(limits::SHUTDOWN_GRACE, writing).await.unwrap_or(End::Shutdown),
             end => end,
         },
     };

@@ -1,5 +1,7 @@
 //! The limits of this frontend, each with its unit and its reason.
 
+use std::time::Duration;
+
 /// Bytes of structures (not payloads, which are slices of the request) that decoding one request may collect: room
 /// for 100,000 partitions, and what a hostile array can cost.
 pub const DECODED_BYTES: usize = 16 << 20;
@@ -36,3 +38,5 @@ pub const DESCRIBED_BYTES: usize = crate::group::limits::BYTES_TOTAL;
 pub const FETCH_BUDGET_PART: usize = 8;
 /// Fetches of one connection that gather or hold an answer at a time; clients send one.
 pub const FETCHES_AT_A_TIME: usize = 1;
+/// How long answers are still sent once the broker goes down: the whole process has ten seconds.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

@@ -315,6 +315,27 @@ async fn a_consumer_that_does_not_read_its_answers_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_does_not_read_does_not_hold_up_the_end() {
+    let server = Server::start().await;
+    let mut deaf = server.client().await;
+    deaf.create("t", 1, &[]).await;
+    for _ in 0..8 {
+        deaf.produce("t", 0, batch(&[&[b'x'; 1_000_000]])).await;
+    }
+    let mut request = fetch("t", &[(0, 0)]);
+    request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    deaf.send(12, &request).await;
+    within(async {
+        while server.budget.used_bytes() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Far less than the time that a stalled answer has otherwise.
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_compression_bomb_is_stored_as_it_came_and_never_opened() {
     let server = Server::with(Settings { budget_bytes: 8 << 20, ..Settings::default() }).await;
     let mut client = server.client().await;
