@@ -8,3 +8,5 @@ pub const BATCH_BYTES_MAX: usize = 128 << 20;
 pub const HEADERS_PER_RECORD: usize = 10_000;
 /// Smallest record, bytes: its length, attributes, two deltas, two lengths and the header count, one byte each.
 pub const RECORD_BYTES_MIN: usize = 7;
+/// Longest variable-length integer, bytes: 64 bits in groups of seven.
+pub const VARINT_BYTES_MAX: usize = 10;

@@ -3,14 +3,12 @@
 //! Source: KIP-98; the Protocol Buffers encoding guide.
 
 use crate::BatchError;
-
-/// Longest encoding of 64 bits.
-const BYTES_MAX: usize = 10;
+use crate::limits::VARINT_BYTES_MAX;
 
 /// Reads one integer at `*at` and moves on.
 pub(crate) fn read(bytes: &[u8], at: &mut usize) -> Result<i64, BatchError> {
     let mut value = 0_u64;
-    for index in 0..BYTES_MAX {
+    for index in 0..VARINT_BYTES_MAX {
         let byte = *bytes.get(*at).ok_or(BatchError::Malformed("a record ends inside an integer"))?;
         *at += 1;
         value |= u64::from(byte & 0x7f) << (7 * index);

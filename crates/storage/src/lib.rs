@@ -12,6 +12,8 @@ mod format;
 mod fs;
 pub mod limits;
 mod memory;
+#[doc(hidden)]
+pub mod planted;
 mod runs;
 #[cfg(test)]
 mod testing;

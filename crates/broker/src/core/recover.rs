@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duolog_record::{Batch, Offset, PartitionId};
+use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Durability, Log, ReadLimit};
 
 use super::cursors::{self, Cursors};
@@ -61,6 +62,9 @@ impl Fold {
                 self.ledgers.entry(*id).or_default().apply(&changes);
             }
             (Owner::Ledger(id), None) => drop(self.ledgers.remove(id)),
+            (Owner::Cursor(group, partition), Some(_))
+                if planted::is(Bug::StaleSnapshot)
+                    && self.cursors.get(group, PartitionId(*partition)).is_some() => {}
             (Owner::Cursor(group, partition), Some(Value::Cursor(value))) => {
                 self.cursors.set(group, PartitionId(*partition), cursors::from_value(value));
             }

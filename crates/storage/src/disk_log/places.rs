@@ -8,6 +8,7 @@ use duolog_record::{Offset, PartitionId};
 
 use crate::check::{check_base, check_shape, invalid};
 use crate::format::frame::BoundsTarget;
+use crate::planted::{self, Bug};
 use crate::{Commit, LogError, Trim};
 
 /// One partition.
@@ -65,6 +66,9 @@ impl Places {
         let alive = self.by_partition.iter().map(|(&partition, place)| bounds_of(partition, place));
         let removed = self.removed.iter().copied().filter(|&partition| is_needed(partition)).map(tombstone);
         let mut all: Vec<BoundsTarget> = alive.chain(removed).collect();
+        if planted::is(Bug::OffsetReused) {
+            all.retain(|it| it.removed || it.start < it.end);
+        }
         all.sort_unstable_by_key(|it| it.partition);
         all
     }

@@ -29,6 +29,7 @@ use crate::format::index::IndexEntry;
 use crate::format::manifest::{Manifest, ManifestFile};
 use crate::format::{BLOCK_BYTES, FormatError, VERSION};
 use crate::limits::READ_BYTES;
+use crate::planted::{self, Bug};
 
 /// Opens the directory, whose lock is held.
 pub(crate) fn recover(disk: Arc<dyn Disk>, options: Options) -> Result<(Writer, Shared), OpenError> {
@@ -174,7 +175,10 @@ impl Files {
             return Ok((last, Some(file)));
         }
         entries.sort_unstable_by_key(|it| (it.partition, it.base));
-        rewrite(&file, scanned.unsure_from, scanned.end).map_err(directory.io("write the recovered tail"))?;
+        if !planted::is(Bug::TailNotSynced) {
+            rewrite(&file, scanned.unsure_from, scanned.end)
+                .map_err(directory.io("write the recovered tail"))?;
+        }
         // Damaged bytes stay where they are, for whoever can make something of them.
         let length = file.handle.len().map_err(directory.io("look at a log file"))?;
         let frames_end = if scanned.is_damaged { scanned.end.max(length) } else { scanned.end };
@@ -185,7 +189,7 @@ impl Files {
         let write = || {
             file.handle.write_at(&[IoSlice::new(&bytes)], footer.pages_at)?;
             file.handle.set_len(end)?;
-            file.handle.sync_data()
+            if planted::is(Bug::TailNotSynced) { Ok(()) } else { file.handle.sync_data() }
         };
         write().map_err(directory.io("seal a log file"))?;
         file.bytes.store(end, std::sync::atomic::Ordering::Relaxed);

@@ -17,6 +17,7 @@ use crate::format::FRAME_ALIGN;
 use crate::format::frame::{self, BoundsTarget, FIXED_BYTES, Frame, FrameEntry};
 use crate::format::index::IndexEntry;
 use crate::limits::READ_BYTES;
+use crate::planted::{self, Bug};
 
 /// What is known of a file before it is read.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +218,9 @@ impl Fold {
     /// False if the tail is cut in front of it.
     fn take(&mut self, found: &Found) -> bool {
         let Found { frame, unsound, gap_from } = found;
+        if planted::is(Bug::CutAtFirstBadCrc) && (gap_from.is_some() || !unsound.is_empty()) {
+            return false;
+        }
         if let Some(gap_from) = *gap_from {
             if self.out.last_sequence >= self.durable {
                 return false;
@@ -326,7 +330,7 @@ impl Fold {
     }
 
     fn finish(mut self) -> Scanned {
-        if self.out.last_sequence < self.durable {
+        if self.out.last_sequence < self.durable && !planted::is(Bug::CutAtFirstBadCrc) {
             self.lose_header(self.out.end);
             self.out.last_sequence = self.durable;
         }

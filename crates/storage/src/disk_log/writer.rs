@@ -18,6 +18,7 @@ use super::watermark_file::WatermarkFile;
 use crate::format::footer::{self, footer_bytes};
 use crate::format::frame::{self, BoundsTarget, FramePlace};
 use crate::format::manifest::ManifestFile;
+use crate::planted::{self, Bug};
 use crate::{Commit, Done, Durability, LogError};
 
 /// Zeros between a frame's bodies and the next frame.
@@ -137,6 +138,9 @@ impl Writer {
     /// Syncs what was written and makes the rest of its group visible.
     pub(crate) fn sync_group(&mut self, shared: &Shared, rest: Rest) -> Vec<Answer> {
         let mut slots = rest.0;
+        if planted::is(Bug::VisibleBeforeSync) {
+            self.show(shared, &slots);
+        }
         if self.stopped.is_some() {
             self.fail_written(&mut slots);
         } else if let Err(error) = self.sync(shared) {
@@ -147,7 +151,10 @@ impl Writer {
     }
 
     pub(crate) fn sync(&mut self, shared: &Shared) -> std::io::Result<()> {
-        self.active.file.handle.sync_data()?;
+        let sync = || self.active.file.handle.sync_data();
+        if !planted::is(Bug::AckBeforeSync) {
+            sync().or_else(|error| if planted::is(Bug::SyncRetried) { sync() } else { Err(error) })?;
+        }
         shared.counters.synced();
         self.sequences.durable = self.sequences.last;
         Ok(())
@@ -393,6 +400,16 @@ impl Writer {
         self.active.file.handle.write_at(&parts, position)
     }
 
+    /// Makes what was written visible without asking whether it was synced: a planted mistake.
+    fn show(&self, shared: &Shared, slots: &[Slot]) {
+        let mut view = shared.view.write();
+        for slot in slots {
+            if let Outcome::Written { commit, bounds, at } = &slot.outcome {
+                view.publish(commit, bounds, *at);
+            }
+        }
+    }
+
     /// Makes what was written visible and gives the answers that are due.
     fn publish(&self, shared: &Shared, slots: Vec<Slot>) -> Vec<Answer> {
         if slots.is_empty() {
@@ -404,7 +421,9 @@ impl Writer {
             .map(|slot| match slot.outcome {
                 Outcome::Refused(error) => Answer { done: slot.done, result: Err(error) },
                 Outcome::Written { commit, bounds, at } => {
-                    view.publish(&commit, &bounds, at);
+                    if !(planted::is(Bug::VisibleBeforeSync) && commit.durability == Durability::Sync) {
+                        view.publish(&commit, &bounds, at);
+                    }
                     Answer { done: slot.done, result: Ok(()) }
                 }
             })

@@ -62,6 +62,24 @@ pub(super) fn streams(session: &Session, stage: &Stage, history: &mut History) -
     Ok(())
 }
 
+/// Reads what is still to be had from a process that is about to die; what fails was not told.
+pub(super) fn last_look(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+    for &partition in &stage.stream {
+        let Some(bounds) = session.bounds(partition) else { continue };
+        let from = Offset(bounds.end.0.saturating_sub(20)).max(bounds.start);
+        let ask = ReadAsk { partition, from, bytes_max: 64 << 10, isolation: Isolation::default() };
+        let Ok(slice) = session.read(ask) else { continue };
+        for stored in slice.batches {
+            for record in decode(partition, &stored)? {
+                if record.offset >= bounds.start {
+                    history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Looks at the cursors.
 pub(super) fn cursors(node: &mut Node, stage: &Stage, history: &History) -> Result<(), Broken> {
     for group in ["readers", "auditors"] {
@@ -171,25 +189,37 @@ pub(super) fn finale(
     Ok(())
 }
 
-/// After damage at rest: whatever is still served is what was stored, and the rest is an error.
+/// After damage at rest: whatever is still served is what was stored, and what is not is an error, never silence.
 pub(super) fn rotten(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
     for &partition in &stage.stream {
+        // A partition that is gone altogether is refused by whoever asks for it.
         let Some(bounds) = session.bounds(partition) else { continue };
+        let (mut seen, mut refused) = (BTreeSet::new(), BTreeSet::new());
         let mut at = bounds.start;
         while at < bounds.end {
             let ask = ReadAsk { partition, from: at, bytes_max: 1, isolation: Isolation::default() };
-            // An error names the damage; what lies behind it may be asked for.
-            let batches = session.read(ask).map(|slice| slice.batches).unwrap_or_default();
-            at = at.plus(1);
-            for stored in batches {
-                at = at.max(stored.base.plus(u64::from(stored.offsets)));
-                for record in decode(partition, &stored)? {
-                    if record.offset >= bounds.start {
-                        history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
-                    }
+            let batches = match session.read(ask) {
+                Ok(slice) => slice.batches,
+                // What lies behind the damage may be asked for.
+                Err(_) => {
+                    refused.insert(at);
+                    at = at.plus(1);
+                    continue;
+                }
+            };
+            let Some(stored) = batches.first() else {
+                return Err(Broken(format!("reading {partition}/{at} gives nothing below {}", bounds.end)));
+            };
+            for record in decode(partition, stored)? {
+                if record.offset >= bounds.start {
+                    history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
+                    seen.insert(record.offset);
                 }
             }
+            at = stored.base.plus(u64::from(stored.offsets)).max(at.plus(1));
         }
+        seen.extend(refused);
+        history.read_whole(partition, bounds.start, bounds.end, &seen)?;
     }
     Ok(())
 }

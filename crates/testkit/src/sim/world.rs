@@ -245,6 +245,8 @@ impl World {
 
     /// The process is gone, the machine perhaps too.
     fn restart(&mut self, running: Running) -> Result<Running, Broken> {
+        // Whoever reads in the last moment was told as much as anybody else.
+        checks::last_look(&running.node.session, &running.stage, &mut self.history)?;
         self.clients.cut_off(&mut self.history);
         drop(running.node);
         if self.disk.is_on() && self.random.one_in(2) {

@@ -1,0 +1,67 @@
+//! Ten mistakes that a log and a broker must not make, to be made on purpose: the simulator has to find each of them.
+//!
+//! Without the feature `planted` no mistake can be planted, and the compiler takes the questions out. Only the test that
+//! plants them turns the feature on.
+
+/// A mistake, and the promise that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// A commit is answered that was not synced.
+    AckBeforeSync = 1,
+    /// Readers see what was not synced.
+    VisibleBeforeSync,
+    /// New names in the directory are not made durable.
+    DirectorySyncSkipped,
+    /// The recovered tail is served without being synced first.
+    TailNotSynced,
+    /// Everything behind the first damage is cut, acknowledged or not.
+    CutAtFirstBadCrc,
+    /// A failed sync is tried again, and believed.
+    SyncRetried,
+    /// An emptied partition forgets where it ended.
+    OffsetReused,
+    /// Of two states of one owner, the older is taken.
+    StaleSnapshot,
+    /// A dead-letter move settles its source in one commit and appends the copy in the next.
+    DeadLetterInTwo,
+    /// Leases are not written, whatever else is.
+    DeliveryCountLost,
+}
+
+/// All of them.
+pub const ALL: [Bug; 10] = [
+    Bug::AckBeforeSync,
+    Bug::VisibleBeforeSync,
+    Bug::DirectorySyncSkipped,
+    Bug::TailNotSynced,
+    Bug::CutAtFirstBadCrc,
+    Bug::SyncRetried,
+    Bug::OffsetReused,
+    Bug::StaleSnapshot,
+    Bug::DeadLetterInTwo,
+    Bug::DeliveryCountLost,
+];
+
+#[cfg(feature = "planted")]
+static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Plants one mistake in this process, in place of the last, or none.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.store(bug.map_or(0, |bug| bug as u8), std::sync::atomic::Ordering::SeqCst);
+}
+
+/// True if this mistake is to be made.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn is(bug: Bug) -> bool {
+    PLANTED.load(std::sync::atomic::Ordering::SeqCst) == bug as u8
+}
+
+/// True if this mistake is to be made: never.
+#[cfg(not(feature = "planted"))]
+#[must_use]
+pub const fn is(_: Bug) -> bool {
+    false
+}
