@@ -28,3 +28,5 @@ pub const MANIFEST_BYTES: usize = 48 * FILES + 64;
 pub const FILE_BYTES_MIN: u64 = 32 << 10;
 /// Largest file, bytes: positions in an index are 32 bits wide, and one commit may exceed the size by its own.
 pub const FILE_BYTES_MAX: u64 = 2 << 30;
+/// Bytes by which a file shrinks at a time before it is unlinked: some milliseconds of a file system's time.
+pub const UNLINK_STEP_BYTES: u64 = 4 << 20;

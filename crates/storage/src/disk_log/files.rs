@@ -15,6 +15,7 @@ use crate::format::footer::{Footer, Row};
 use crate::format::index::{ENTRIES_PER_PAGE, IndexEntry, decode_page};
 use crate::format::names::log_name;
 use crate::format::{BLOCK_BYTES, FormatError};
+use crate::limits::UNLINK_STEP_BYTES;
 use duolog_record::Offset;
 
 /// Ids of files whose unlink was called.
@@ -65,11 +66,26 @@ impl LogFile {
     }
 }
 
+impl LogFile {
+    /// Gives the blocks back in steps: a file system that frees all of a file at once keeps every sync waiting meanwhile.
+    fn shrink(&self) {
+        let mut length = self.bytes.load(Ordering::Relaxed);
+        while length > 2 * UNLINK_STEP_BYTES {
+            length -= UNLINK_STEP_BYTES;
+            if self.handle.set_len(length).is_err() {
+                // The unlink frees the rest, or says what is wrong.
+                return;
+            }
+        }
+    }
+}
+
 impl Drop for LogFile {
     fn drop(&mut self) {
         if !self.is_dropped.load(Ordering::Acquire) {
             return;
         }
+        self.shrink();
         match self.disk.unlink(&log_name(self.id)) {
             Ok(()) => self.unlinked.lock().push(self.id),
             // It stays in the manifest's list of dropped files, and the next opening tries again.

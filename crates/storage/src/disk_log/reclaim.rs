@@ -3,6 +3,8 @@
 //! What is alive is computed: a row of the footer is dead if its partition was removed, starts at or above the row's end, or
 //! had all of the rest discarded. Order: manifest without the files durable, then the view, then the unlink.
 
+use std::sync::Arc;
+
 use tracing::info;
 
 use super::files::SealedFile;
@@ -14,7 +16,9 @@ use crate::LogError;
 
 impl Writer {
     /// See `Log::reclaim`.
-    pub(crate) fn reclaim(&mut self, shared: &Shared) -> Result<(), LogError> {
+    ///
+    /// What it gives is to be dropped when the writer is free again: the unlinks take their time. Then `after_reclaim`.
+    pub(crate) fn reclaim(&mut self, shared: &Shared) -> Result<Vec<Arc<SealedFile>>, LogError> {
         if self.stopped.is_some() {
             return Err(self.stopped_error());
         }
@@ -23,7 +27,7 @@ impl Writer {
             view.sealed.iter().filter(|(_, file)| is_dead(&view, file)).map(|(&id, _)| id).collect()
         };
         if dead.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // A trim that was only handed to the system is visible and may yet be lost: what it frees may not go before it stays.
         if self.sequences.durable < self.sequences.last
@@ -33,8 +37,28 @@ impl Writer {
             return Err(self.stopped_error());
         }
         match self.drop_files(shared, &dead) {
-            Ok(()) => Ok(()),
+            Ok(gone) => Ok(gone),
             // Not even a manifest's room: the next call tries again.
+            Err(RoomError::Full { .. }) => Ok(Vec::new()),
+            Err(RoomError::Failed(reason)) => {
+                self.stop(reason);
+                Err(self.stopped_error())
+            }
+        }
+    }
+
+    /// The space is free: makes the reserve whole again, if it was not.
+    pub(crate) fn after_reclaim(&mut self) -> Result<(), LogError> {
+        if self.stopped.is_some()
+            || self.store.spares.len() as u64 >= u64::from(self.store.options.reserve_files)
+        {
+            return Ok(());
+        }
+        match self.store.restore_reserve() {
+            Ok(is_whole) => {
+                self.active.from_reserve &= !is_whole;
+                Ok(())
+            }
             Err(RoomError::Full { .. }) => Ok(()),
             Err(RoomError::Failed(reason)) => {
                 self.stop(reason);
@@ -43,7 +67,7 @@ impl Writer {
         }
     }
 
-    fn drop_files(&mut self, shared: &Shared, dead: &[u64]) -> Result<(), RoomError> {
+    fn drop_files(&mut self, shared: &Shared, dead: &[u64]) -> Result<Vec<Arc<SealedFile>>, RoomError> {
         let mut next = self.store.manifest.clone();
         next.files.retain(|it| !dead.contains(&it.file));
         next.dropped.extend(dead);
@@ -56,14 +80,8 @@ impl Writer {
             }
         }
         let gone = view.remove_sealed(dead);
-        drop(view);
-        // The unlink, where nobody reads them, happens here, outside of the lock.
-        drop(gone);
         info!(files = dead.len(), "reclaimed");
-        if (self.store.spares.len() as u64) < u64::from(self.store.options.reserve_files) {
-            self.active.from_reserve &= !self.store.restore_reserve()?;
-        }
-        Ok(())
+        Ok(gone)
     }
 }
 
