@@ -14,7 +14,7 @@ pub struct Target {
     pub name: &'static str,
     /// Inputs that are right, to breed from; at least one.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Takes any bytes.
+    /// Takes any bytes. One that takes long per input is given fewer of them by whoever runs it.
     pub run: fn(&[u8]),
 }
 

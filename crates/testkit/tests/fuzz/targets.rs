@@ -2,8 +2,13 @@
 
 use bytes::Bytes;
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request};
+use duolog_kafka::codec::messages::*;
+use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
 use duolog_record::compress::{compress, decompress};
-use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, Timestamp};
+use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, PartitionId, Timestamp};
+use duolog_storage::disk::Disk;
+use duolog_storage::{Body, Commit, DiskLog, Durability, Entry, Log, Options, ReadLimit};
+use duolog_testkit::SimDisk;
 use duolog_testkit::fuzz::Target;
 
 /// All of them.
@@ -13,6 +18,8 @@ pub const ALL: &[Target] = &[
     Target { name: "snappy", seeds: || packed(Codec::Snappy), run: |bytes| unpack(Codec::Snappy, bytes) },
     Target { name: "lz4", seeds: || packed(Codec::Lz4), run: |bytes| unpack(Codec::Lz4, bytes) },
     Target { name: "zstd", seeds: || packed(Codec::Zstd), run: |bytes| unpack(Codec::Zstd, bytes) },
+    Target { name: "kafka-requests", seeds: kafka_requests, run: kafka_request },
+    Target { name: "log-files", seeds: log_files, run: log_file },
     Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
     Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
 ];
@@ -100,5 +107,130 @@ fn sqs_name(bytes: &[u8]) {
     let _ = (queue_url::queue_name(&text), arn::queue_name(&text), Credential::parse(&text));
     if let Some(id) = receipt::decode(&text) {
         assert_eq!(receipt::encode(id), text, "a handle has one form");
+    }
+}
+
+/// Each api at its oldest and newest version, with bodies that look like short strings, arrays and nulls.
+fn kafka_requests() -> Vec<Vec<u8>> {
+    let bodies: [&[u8]; 4] = [
+        &[0; 40],
+        &[0, 0, 0, 1, 0, 3, b'a', b'b', b'c', 0, 0, 0, 1],
+        &[2, 4, b'a', b'b', b'c', 1, 2],
+        &[0xff; 24],
+    ];
+    let mut seeds = Vec::new();
+    for &api in ApiKey::ALL {
+        for version in [*api.versions().start(), *api.versions().end()] {
+            for body in bodies {
+                let mut seed = (api as i16).to_be_bytes().to_vec();
+                seed.extend(version.to_be_bytes());
+                seed.extend(7_i32.to_be_bytes());
+                seed.extend([0, 1, b'c']);
+                seed.extend(api.is_flexible(version).then_some(0));
+                (0..6).for_each(|_| seed.extend_from_slice(body));
+                seeds.push(seed);
+            }
+        }
+    }
+    seeds
+}
+
+fn kafka_request(bytes: &[u8]) {
+    fn body<T: Wire>(from: &mut Decoder) {
+        // An error is as good as a message; a panic is not.
+        let _ = decode_body::<T>(from);
+    }
+    let mut from = Decoder::new(Bytes::copy_from_slice(bytes), 0, false);
+    let Ok(mut header) = RequestHeader::decode_start(&mut from) else { return };
+    let Some(api) = ApiKey::of(header.api_key) else { return };
+    if !api.versions().contains(&header.api_version) || header.decode_rest(api, &mut from).is_err() {
+        return;
+    }
+    match api {
+        ApiKey::Produce => body::<ProduceRequest>(&mut from),
+        ApiKey::Fetch => body::<FetchRequest>(&mut from),
+        ApiKey::ListOffsets => body::<ListOffsetsRequest>(&mut from),
+        ApiKey::Metadata => body::<MetadataRequest>(&mut from),
+        ApiKey::OffsetCommit => body::<OffsetCommitRequest>(&mut from),
+        ApiKey::OffsetFetch => body::<OffsetFetchRequest>(&mut from),
+        ApiKey::FindCoordinator => body::<FindCoordinatorRequest>(&mut from),
+        ApiKey::JoinGroup => body::<JoinGroupRequest>(&mut from),
+        ApiKey::Heartbeat => body::<HeartbeatRequest>(&mut from),
+        ApiKey::LeaveGroup => body::<LeaveGroupRequest>(&mut from),
+        ApiKey::SyncGroup => body::<SyncGroupRequest>(&mut from),
+        ApiKey::DescribeGroups => body::<DescribeGroupsRequest>(&mut from),
+        ApiKey::ListGroups => body::<ListGroupsRequest>(&mut from),
+        ApiKey::ApiVersions => body::<ApiVersionsRequest>(&mut from),
+        ApiKey::CreateTopics => body::<CreateTopicsRequest>(&mut from),
+        ApiKey::DeleteTopics => body::<DeleteTopicsRequest>(&mut from),
+        ApiKey::InitProducerId => body::<InitProducerIdRequest>(&mut from),
+        ApiKey::DescribeConfigs => body::<DescribeConfigsRequest>(&mut from),
+        ApiKey::DeleteGroups => body::<DeleteGroupsRequest>(&mut from),
+        ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&mut from),
+    }
+}
+
+fn small() -> Options {
+    Options { file_bytes: 32 << 10, reserve_files: 0, cache_bytes: 0, ..Options::default() }
+}
+
+/// A small directory: one sealed file, one newest file, the manifest and the watermark; seeds are its files behind the
+/// index of their name.
+fn directory() -> SimDisk {
+    let disk = SimDisk::new(1);
+    for base in 0..2_u64 {
+        let log = DiskLog::open_manual(std::sync::Arc::new(disk.clone()), small()).expect("a healthy disk");
+        let mut builder = BatchBuilder::new();
+        builder.push(Timestamp(5), Some(b"key"), Some(&[7; 100]), &[]);
+        let target =
+            duolog_storage::Target { partition: PartitionId(16), base: Offset(base), leader_epoch: 0 };
+        let entry = Entry {
+            body: Body::of(&builder.build()),
+            targets: vec![target],
+            key_hashes: vec![9],
+            abort_first: None,
+        };
+        let commit = Commit {
+            entries: vec![entry],
+            trims: Vec::new(),
+            durability: Durability::Sync,
+            append_time: Timestamp(5),
+            may_use_reserve: false,
+        };
+        log.commit(commit, Box::new(|result| result.expect("a healthy disk")));
+        while log.pump() {}
+        log.close();
+        disk.kill_process();
+    }
+    disk
+}
+
+fn log_files() -> Vec<Vec<u8>> {
+    let disk = directory();
+    let with_index = |(index, name): (usize, &String)| {
+        let mut seed = vec![index as u8];
+        seed.extend(disk.contents(name).expect("a file that was listed"));
+        // Preallocated zeros are not worth breeding from.
+        seed.truncate(6 << 10);
+        seed
+    };
+    disk.names().iter().enumerate().map(with_index).collect()
+}
+
+/// One file of the directory is replaced: opening it and reading all must answer something.
+fn log_file(bytes: &[u8]) {
+    let Some((index, contents)) = bytes.split_first() else { return };
+    let disk = directory();
+    let names = disk.names();
+    let name = &names[usize::from(*index) % names.len()];
+    let file = disk.open(name).expect("a file that was listed");
+    file.set_len(contents.len() as u64).expect("room");
+    file.write_at(&[std::io::IoSlice::new(contents)], 0).expect("room");
+    let Ok(log) = DiskLog::open_manual(std::sync::Arc::new(disk), small()) else { return };
+    for (partition, bounds) in log.partitions() {
+        let limit = ReadLimit { bytes_max: 1 << 20, until: bounds.end };
+        // Damaged or served: either is an answer.
+        let _ = log.read(partition, bounds.start, limit);
+        let _ = log.spans(partition, bounds.start, 100);
     }
 }
