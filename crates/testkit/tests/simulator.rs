@@ -3,7 +3,7 @@
 use duolog_testkit::sim::{Plan, Report, run};
 
 /// Seeds of the quick tier, split over two threads; the full tier takes twenty times as many.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 3000;
 
 fn runs(seeds: impl Iterator<Item = u64>) -> Report {
     let mut total = Report::default();

@@ -1,0 +1,136 @@
+"""What no client should send, over both protocols, against the real binary: it lives, stays small, and serves others."""
+
+import json
+import os
+import pathlib
+import random
+import socket
+import struct
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+CHANCE = random.Random(5)
+
+
+def frame(body: bytes, length: int | None = None) -> bytes:
+    return struct.pack(">i", len(body) if length is None else length) + body
+
+
+def request(key: int, version: int, body: bytes) -> bytes:
+    return frame(struct.pack(">hhi", key, version, 7) + b"\x00\x01c" + body)
+
+
+def post(body: bytes, target: str = "AmazonSQS.SendMessage", length: int | None = None) -> bytes:
+    head = (
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-amz-json-1.0\r\n"
+        f"X-Amz-Target: {target}\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+KAFKA = {
+    "largest length": frame(b"", 2**31 - 1),
+    "negative length": frame(b"", -1),
+    "zero length": frame(b""),
+    "truncated frame": frame(b"\x00\x03", 100),
+    "unknown api": request(999, 0, b""),
+    "negative api": request(-5, 0, b""),
+    "version too new": request(3, 99, b""),
+    "half a header": frame(b"\x00\x03\x00"),
+    "client id longer than the frame": frame(struct.pack(">hhih", 3, 1, 7, 32000) + b"c"),
+    "metadata with 2^31-1 topics": request(3, 1, struct.pack(">i", 2**31 - 1)),
+    "metadata with -7 topics": request(3, 1, struct.pack(">i", -7)),
+    "produce with 2^31-1 topics": request(0, 3, struct.pack(">hhii", -1, -1, 1000, 2**31 - 1)),
+    "produce with records of 2 GiB": request(
+        0, 3, struct.pack(">hhii", -1, -1, 1000, 1) + b"\x00\x01t" + struct.pack(">iii", 1, 0, 2**31 - 1)
+    ),
+    "produce with nonsense for a batch": request(
+        0, 3, struct.pack(">hhii", -1, -1, 1000, 1) + b"\x00\x01t" + struct.pack(">iii", 1, 0, 80) + CHANCE.randbytes(80)
+    ),
+    "fetch with a negative size": request(1, 4, struct.pack(">iiiibi", -1, 100, -1, -1, 0, 0)),
+    "join without an end": request(11, 2, b"\x7f\xff"),
+    "create 2^31-1 topics": request(19, 2, struct.pack(">i", 2**31 - 1)),
+    "an HTTP request": b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a TLS hello": bytes.fromhex("16030100c8010000c40303") + CHANCE.randbytes(64),
+    "random bytes": CHANCE.randbytes(4096),
+}
+
+SQS = {
+    "not HTTP": CHANCE.randbytes(2048),
+    "a frame of the other protocol": request(18, 0, b""),
+    "a body of 2^62 bytes": post(b"{}", length=2**62),
+    "a negative length": post(b"{}", length=-5),
+    "no JSON": post(b"{" * 2000),
+    "nested without end": post(b"[" * 100_000),
+    "a list for a request": post(b"[]"),
+    "a number for a name": post(json.dumps({"QueueUrl": 5, "MessageBody": {}}).encode()),
+    "an unknown action": post(b"{}", "AmazonSQS.Explode"),
+    "no target": b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+    "another method": b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a header without end": b"POST / HTTP/1.1\r\nX: " + b"a" * 100_000,
+    "ten thousand headers": b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000,
+    "a bad chunk": b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+    "illegal UTF-8": post(b'{"QueueUrl":"\xff\xfe"}'),
+    "half a body": post(b'{"QueueUrl":', length=1000),
+    "a huge wait": post(json.dumps({"QueueUrl": "http://h/0/q", "WaitTimeSeconds": 10**18}).encode(), "AmazonSQS.ReceiveMessage"),
+    "a false handle": post(json.dumps({"QueueUrl": "http://h/0/q", "ReceiptHandle": "x" * 5000}).encode(), "AmazonSQS.DeleteMessage"),
+    "random text": CHANCE.randbytes(500).hex().encode() + b"\r\n\r\n",
+    "an empty line": b"\r\n\r\n\r\n",
+}
+
+ROWS = [("kafka", what, sent) for what, sent in KAFKA.items()] + [("aws", what, sent) for what, sent in SQS.items()]
+
+
+def resident_bytes(pid: int) -> int:
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the process has no memory")
+
+
+def send(address: str, sent: bytes) -> bytes:
+    host, port = address.rsplit(":", 1)
+    got = b""
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        try:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            while chunk := connection.recv(65536):
+                got += chunk
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+    return got
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+def test_no_row_kills_swells_or_blocks_the_broker(server, sqs):
+    admin = AdminClient({"bootstrap.servers": server.kafka})
+    sqs.create_queue(QueueName="healthy")
+    queue = sqs.get_queue_url(QueueName="healthy")["QueueUrl"]
+    # Once through, so that threads, buffers and caches are there before anything is measured.
+    for protocol, _, sent in ROWS:
+        send(server.addresses[protocol], sent)
+    for protocol, what, sent in ROWS:
+        before = resident_bytes(server.process.pid)
+        for _ in range(5):
+            send(server.addresses[protocol], sent)
+        assert server.process.poll() is None, f"{protocol}: {what} ended the broker\n{server.stderr()}"
+        grown = resident_bytes(server.process.pid) - before
+        assert grown < 1 << 20, f"{protocol}: {what} cost {grown} bytes"
+        if protocol == "kafka":
+            assert admin.list_topics(timeout=10).brokers, what
+        else:
+            sqs.send_message(QueueUrl=queue, MessageBody=what)
+
+
+@pytest.mark.parametrize("what", ["an unknown action", "no JSON", "a number for a name", "a list for a request"])
+def test_sqs_answers_its_own_error(server, what):
+    answer = send(server.aws.removeprefix("http://"), SQS[what])
+    assert answer.startswith(b"HTTP/1.1 400"), answer[:200]
+    assert b"__type" in answer, answer[:400]
+
+
+def test_kafka_names_the_versions_it_has(server):
+    answer = send(server.kafka, request(18, 99, b""))
+    assert struct.unpack(">ih", answer[4:10]) == (7, 35), answer[:40]
