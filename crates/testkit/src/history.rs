@@ -156,7 +156,22 @@ impl History {
                 "partition {partition} starts at {start}: {acked} to {asked} was asked for"
             )));
         }
-        let from = (partition, start);
+        self.read_damaged(partition, start, end, seen)
+    }
+
+    /// The same after damage at rest, which may hide that records were trimmed: `seen` also holds what was refused.
+    ///
+    /// # Errors
+    /// A promised record is neither there nor refused.
+    pub fn read_damaged(
+        &self,
+        partition: PartitionId,
+        start: Offset,
+        end: Offset,
+        seen: &BTreeSet<Offset>,
+    ) -> Verdict {
+        let (acked, _) = self.starts.get(&partition).copied().unwrap_or_default();
+        let from = (partition, start.max(acked));
         let to = (partition, Offset(u64::MAX));
         for ((_, offset), fact) in self.facts.range(from..=to) {
             if fact.promised && !seen.contains(offset) {

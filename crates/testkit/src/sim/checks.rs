@@ -219,7 +219,7 @@ pub(super) fn rotten(session: &Session, stage: &Stage, history: &mut History) ->
             at = stored.base.plus(u64::from(stored.offsets)).max(at.plus(1));
         }
         seen.extend(refused);
-        history.read_whole(partition, bounds.start, bounds.end, &seen)?;
+        history.read_damaged(partition, bounds.start, bounds.end, &seen)?;
     }
     Ok(())
 }
