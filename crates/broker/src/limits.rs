@@ -111,6 +111,8 @@ pub const STATE_READ_BYTES: usize = 8 << 20;
 pub const DECODED_CACHE_BATCHES: usize = 64;
 /// Bytes of them: what a few receivers on large compressed batches need, small beside the rest of the process.
 pub const DECODED_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of records after which a receive gives no more: ten of the largest messages, and one record in any case.
+pub const LEASE_ANSWER_BYTES: usize = 16 << 20;
 /// Bytes that a receive reads at a time; a batch that is larger is read alone.
 pub const LEASE_READ_BYTES: usize = 256 << 10;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.

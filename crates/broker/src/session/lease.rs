@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use duolog_record::{Offset, PartitionId};
+use bytes::Bytes;
+use duolog_record::{Offset, PartitionId, Record};
 use duolog_storage::{ReadError, ReadLimit, StoredBatch};
 
 use crate::broker::Inner;
@@ -16,7 +17,7 @@ use crate::decoded::{Decoded, Found};
 use crate::errors::{LeaseError, Stopped};
 use crate::inbox::Inbox;
 use crate::ledger::Grant;
-use crate::limits::LEASE_READ_BYTES;
+use crate::limits::{LEASE_ANSWER_BYTES, LEASE_READ_BYTES};
 use crate::shard::{Input, shutting_down};
 use crate::{LeaseAsk, LeaseId, Leased};
 
@@ -38,6 +39,8 @@ struct Fetched {
     malformed: Vec<LeaseId>,
     /// No longer, or never, in the log.
     gone: Vec<LeaseId>,
+    /// Left for another call, because the answer is large enough.
+    left: Vec<LeaseId>,
     unreadable: Option<ReadError>,
 }
 
@@ -57,6 +60,10 @@ pub(super) async fn lease(inner: &Arc<Inner>, mut ask: LeaseAsk) -> Result<Vec<L
                 malformed: fetched.malformed,
                 gone: fetched.gone,
             });
+        }
+        if !fetched.left.is_empty() {
+            // As if they had not been leased: they keep their place and their attempts.
+            inner.send(Command::GiveBack { leases: fetched.left });
         }
         if !fetched.leased.is_empty() {
             return Ok(fetched.leased);
@@ -82,18 +89,26 @@ async fn fetch_off_thread(inner: &Arc<Inner>, granted: Granted) -> Result<Fetche
 fn fetch(inner: &Inner, granted: Granted) -> Fetched {
     let mut fetched = Fetched { leased: Vec::with_capacity(granted.grants().len()), ..Fetched::default() };
     let mut source = Source::default();
+    let mut bytes = 0;
     let grants = granted.grants();
     for (index, grant) in grants.iter().enumerate() {
         let id = granted.id(grant);
+        if bytes >= LEASE_ANSWER_BYTES {
+            fetched.left.push(id);
+            continue;
+        }
         match source.batch_of(inner, grant, &grants[index..]) {
             Ok(Some(batch)) => match batch.find(grant.offset) {
-                Found::Record(record) => fetched.leased.push(Leased {
-                    id,
-                    partition_index: grant.partition_index,
-                    attempts: grant.attempt,
-                    first_leased_at: grant.first_leased_at,
-                    record: record.clone(),
-                }),
+                Found::Record(record) => {
+                    bytes += bytes_of(record);
+                    fetched.leased.push(Leased {
+                        id,
+                        partition_index: grant.partition_index,
+                        attempts: grant.attempt,
+                        first_leased_at: grant.first_leased_at,
+                        record: record.clone(),
+                    });
+                }
                 Found::Malformed => fetched.malformed.push(id),
                 Found::Hole => fetched.gone.push(id),
             },
@@ -106,6 +121,13 @@ fn fetch(inner: &Inner, granted: Granted) -> Fetched {
     }
     granted.accept();
     fetched
+}
+
+fn bytes_of(record: &Record) -> usize {
+    let headers = record.headers.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Bytes::len));
+    record.key.as_ref().map_or(0, Bytes::len)
+        + record.value.as_ref().map_or(0, Bytes::len)
+        + headers.sum::<usize>()
 }
 
 /// The batches of one call, read several at a time and opened one at a time.

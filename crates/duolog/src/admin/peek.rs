@@ -14,6 +14,8 @@ pub const COUNT_DEFAULT: usize = 10;
 pub const COUNT_MAX: usize = 1000;
 /// Stored bytes looked at per read.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes of records after which no more are shown; one is in any case.
+const SHOWN_BYTES: usize = 16 << 20;
 /// Most bytes that one batch may grow to.
 const DECODED_BYTES_MAX: usize = 64 << 20;
 
@@ -38,6 +40,7 @@ pub fn records(
     let bounds = session.bounds(partition).ok_or(FetchError::NotFound(partition))?;
     let mut at = from.unwrap_or(bounds.start);
     let mut shown = Vec::new();
+    let mut bytes = 0;
     while shown.len() < count && at < bounds.end {
         let ask =
             ReadAsk { partition, from: at, bytes_max: READ_BYTES, isolation: Isolation::ReadUncommitted };
@@ -52,8 +55,14 @@ pub fn records(
                 batch.and_then(|batch| batch.records(stored.base, DECODED_BYTES_MAX)).map_err(|error| {
                     ApiError::internal(format!("the batch at offset {} cannot be read: {error}", stored.base))
                 })?;
-            let wanted = decoded.map_while(Result::ok).filter(|record| record.offset >= at);
-            shown.extend(wanted.take(count - shown.len()).map(peeked));
+            for record in decoded.map_while(Result::ok).filter(|record| record.offset >= at) {
+                if shown.len() >= count || bytes >= SHOWN_BYTES {
+                    return Ok(shown);
+                }
+                bytes +=
+                    record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
+                shown.push(peeked(record));
+            }
             at = next;
         }
     }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use duolog_broker::limits::PARTITIONS_PER_TOPIC;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -160,6 +161,12 @@ impl Config {
     fn check(&self, allow_remote: bool) -> Result<(), ConfigError> {
         if self.listen.is_empty() {
             return Err(ConfigError("listen names no listener; leave it out to open all of them".to_owned()));
+        }
+        if !(1..=PARTITIONS_PER_TOPIC).contains(&self.topics.partitions) {
+            return Err(ConfigError(format!("default_partitions must be 1 to {PARTITIONS_PER_TOPIC}")));
+        }
+        if self.limits.request_timeout.is_zero() {
+            return Err(ConfigError("request_timeout must be more than 0".to_owned()));
         }
         for (index, listen) in self.listen.iter().enumerate() {
             if self.listen[..index].iter().any(|earlier| earlier.protocol == listen.protocol) {
