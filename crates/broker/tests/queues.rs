@@ -325,3 +325,24 @@ async fn twenty_thousand_messages_are_each_received_once() {
     assert_eq!((depth.available, depth.in_flight), (0, 0));
     bench.broker.stop();
 }
+
+#[tokio::test]
+async fn an_answer_is_bounded_in_bytes_and_what_is_left_costs_no_attempt() {
+    let bench = Bench::new();
+    let queue = bench.queue("large", None).await;
+    let topic = bench.session.catalog().queue_by_id(queue).unwrap().topic;
+    let value = Bytes::from(vec![7; 1_000_000]);
+    for _ in 0..20 {
+        let record = NewRecord { value: Some(value.clone()), ..NewRecord::default() };
+        bench.session.publish(topic, vec![record]).await.unwrap();
+    }
+    let first = bench.lease(queue, 20).await;
+    assert_eq!(first.len(), 17, "sixteen MiB and the record that reaches them");
+    // The rest comes back to the queue with a command of its own, which the next ask follows.
+    let rest = bench.lease(queue, 20).await;
+    assert_eq!(rest.len(), 3);
+    assert!(rest.iter().all(|lease| lease.attempts == 1), "never given to anybody before");
+    bench.ack(queue, &first).await;
+    bench.ack(queue, &rest).await;
+    assert!(bench.lease(queue, 20).await.is_empty());
+}
