@@ -212,7 +212,6 @@ impl From<AppendError> for SqsError {
             // Only what a client sealed itself can be any of these.
             AppendError::Malformed(_)
             | AppendError::OutOfOrder { .. }
-            | AppendError::Duplicate(_)
             | AppendError::StaleEpoch { .. }
             | AppendError::TransactionsUnsupported => {
                 Self::new(ErrorCode::InternalFailure, error.to_string())

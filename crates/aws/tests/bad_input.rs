@@ -412,16 +412,20 @@ async fn every_row_is_answered_and_leaves_nothing_behind() {
         }
         healthy(&mut beside).await;
         drop(client);
-        let deadline = tokio::time::sleep(Duration::from_secs(10));
-        tokio::pin!(deadline);
-        while server.budget.used_bytes() != 0 {
-            tokio::select! {
-                () = &mut deadline => panic!("{}: {} bytes kept", row.name, server.budget.used_bytes()),
-                () = tokio::task::yield_now() => {}
-            }
-        }
+        memory_comes_back(&server, row.name).await;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Waits until nothing is reserved any more.
+async fn memory_comes_back(server: &Server, after: &str) {
+    let given_back = async {
+        while server.budget.used_bytes() != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), given_back).await;
+    assert!(in_time.is_ok(), "{after}: {} bytes kept", server.budget.used_bytes());
 }
 
 #[tokio::test]
@@ -440,14 +444,7 @@ async fn an_answer_that_is_not_read_is_given_up() {
     )
     .await;
     healthy_beside(&mut client).await;
-    let deadline = tokio::time::sleep(Duration::from_secs(20));
-    tokio::pin!(deadline);
-    while server.budget.used_bytes() != 0 {
-        tokio::select! {
-            () = &mut deadline => panic!("{} bytes kept", server.budget.used_bytes()),
-            () = tokio::task::yield_now() => {}
-        }
-    }
+    memory_comes_back(&server, "an answer that is not read").await;
 }
 
 async fn healthy_beside(client: &mut Client) {

@@ -39,9 +39,6 @@ pub enum AppendError {
         /// Next in order.
         expected: i32,
     },
-    /// Already stored, too long ago to know at which offset.
-    #[error("sequence {0} was stored before")]
-    Duplicate(i32),
     /// A newer instance of this producer exists.
     #[error("producer epoch {got} is older than {current}")]
     StaleEpoch {

@@ -23,6 +23,7 @@ mod shared;
 mod state;
 mod verbs;
 mod watch;
+pub mod when;
 
 pub use broker::{Broker, BrokerOptions, Stepper};
 pub use catalog::{

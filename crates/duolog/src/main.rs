@@ -9,7 +9,6 @@ mod cli;
 mod clock;
 mod config;
 mod serve;
-mod when;
 
 use std::process::ExitCode;
 

@@ -53,7 +53,6 @@ pub enum ErrorCode {
     UnsupportedForMessageFormat = 43,
     PolicyViolation = 44,
     OutOfOrderSequenceNumber = 45,
-    DuplicateSequenceNumber = 46,
     InvalidProducerEpoch = 47,
     InvalidProducerIdMapping = 49,
     InvalidTransactionTimeout = 50,
@@ -96,7 +95,6 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::Malformed(_) => ErrorCode::InvalidRecord,
         AppendError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
-        AppendError::Duplicate(_) => ErrorCode::DuplicateSequenceNumber,
         AppendError::StaleEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         AppendError::TransactionsUnsupported => ErrorCode::TransactionalIdAuthorizationFailed,
         // Retriable: space may come back, and the client keeps the batch meanwhile.

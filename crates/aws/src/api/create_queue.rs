@@ -5,9 +5,9 @@
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::{Catalog, Queue, QueueSpec, Start};
+use duolog_broker::{Catalog, Queue, QueueSpec, Start, when};
 
-use super::{Answer, Call, answer, required, start, tags};
+use super::{Answer, Call, answer, required, tags};
 use crate::codec::{request, response, rules};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::NAMES;
@@ -62,7 +62,7 @@ fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Resu
     }
     let start = match tags::get(&settings.labels, START_TAG) {
         None => Start::Earliest,
-        Some(text) => start::parse(text, call.session.now()).ok_or_else(|| {
+        Some(text) => when::parse(text, call.session.now()).map_err(|_| {
             let reason = "Must be earliest, latest, an offset, a time such as 2026-11-24T08:00:00Z, or an \
                           age such as 2h.";
             SqsError::invalid_value(text, START_TAG, reason)

@@ -16,7 +16,6 @@ mod receive;
 mod send;
 mod set_queue_attributes;
 mod settlement;
-mod start;
 mod tags;
 
 use std::sync::Arc;

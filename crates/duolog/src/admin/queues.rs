@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Admin;
 use super::error::ApiError;
 use super::topics::check_name;
-use crate::when;
+use duolog_broker::when;
 
 /// How long a lease lasts where nobody says. Source: the default of SQS.
 const VISIBILITY_TIMEOUT_MS: u64 = 30_000;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Admin;
 use super::error::ApiError;
 use super::peek::{self, Peeked};
-use crate::when;
+use duolog_broker::when;
 
 pub fn routes() -> Router<Admin> {
     Router::new()

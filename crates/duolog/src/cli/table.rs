@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::when;
+use duolog_broker::when;
 
 /// Columns under their headings; numbers to the right.
 pub struct Table {

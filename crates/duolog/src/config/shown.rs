@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, SIZES, SPANS, Size, Span};
+use duolog_broker::when::LENGTHS;
+
+use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, SIZES, Size, Span};
 
 /// How a value is written.
 pub trait Shown {
@@ -29,7 +31,7 @@ shown! {
     Listen: it => format!("{}={}", it.protocol, it.address);
     HostPort: it => format!("{}:{}", it.host, it.port);
     Size: it => with_unit(it.0, &SIZES[..5]);
-    Span: it => with_unit(it.ms(), SPANS);
+    Span: it => with_unit(it.ms(), LENGTHS);
     Acked: it => match it { Acked::Sync => "sync", Acked::Os => "os" }.to_owned();
     LogFormat: it => match it { LogFormat::Text => "text", LogFormat::Json => "json" }.to_owned();
 }

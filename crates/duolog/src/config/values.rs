@@ -1,5 +1,6 @@
 //! The values that settings take, each with one text form for option, variable and file.
 
+use duolog_broker::when::{LENGTHS, in_units};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -138,7 +139,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        number_and_unit(text, SIZES)
+        in_units(text, SIZES)
             .map(Self)
             .ok_or_else(|| format!("{text:?} is not a size, as in 1048576, 64KiB or 1GiB"))
     }
@@ -147,9 +148,6 @@ impl FromStr for Size {
 /// A length of time: `250ms`, `30s`, `5m`, `2h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
-
-pub(super) const SPANS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl Span {
     /// In milliseconds.
@@ -162,7 +160,7 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        number_and_unit(text, SPANS)
+        in_units(text, LENGTHS)
             .map(|ms| Self(Duration::from_millis(ms)))
             .ok_or_else(|| format!("{text:?} is not a time with a unit, as in 250ms, 30s, 5m, 2h or 7d"))
     }
@@ -181,15 +179,6 @@ impl<T: FromStr<Err = String>> FromStr for OrNone<T> {
         }
         text.parse().map(|value| Self(Some(value))).map_err(|error| format!("{error}, or none"))
     }
-}
-
-/// The whole number before a known unit, in the smallest of the units.
-fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// What an acknowledgement means.

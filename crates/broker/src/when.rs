@@ -2,16 +2,22 @@
 //!
 //! Source: RFC 3339 for times; the civil calendar arithmetic is the proleptic Gregorian one over 400-year eras.
 
-use duolog_broker::Start;
 use duolog_record::{Offset, Timestamp};
 
-use crate::config::Span;
+use crate::Start;
+
+/// Units of a length of time, in milliseconds.
+pub const LENGTHS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Days of 400 years.
 const ERA_DAYS: i64 = 146_097;
 const DAY_MS: i64 = 86_400_000;
 
 /// Reads a point. A length of time counts back from `now`.
+///
+/// # Errors
+/// Says what is accepted.
 pub fn parse(text: &str, now: Timestamp) -> Result<Start, String> {
     match text {
         "earliest" => return Ok(Start::Earliest),
@@ -21,13 +27,23 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Start, String> {
     if let Ok(offset) = text.parse() {
         return Ok(Start::Offset(Offset(offset)));
     }
-    if let Ok(span) = text.parse::<Span>() {
-        let back = i64::try_from(span.ms()).unwrap_or(i64::MAX);
+    if let Some(ms) = in_units(text, LENGTHS) {
+        let back = i64::try_from(ms).unwrap_or(i64::MAX);
         return Ok(Start::Time(Timestamp(now.0.saturating_sub(back))));
     }
     time(text).map(Start::Time).ok_or_else(|| {
         format!("{text:?} is none of: earliest, latest, an offset, a time as in 2026-11-24T08:00:00Z, an age as in 2h")
     })
+}
+
+/// The whole number before a known unit, in the smallest of the units.
+#[must_use]
+pub fn in_units(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// Reads an RFC 3339 time; a date alone is its midnight, UTC.
@@ -106,6 +122,7 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// As RFC 3339, UTC, to the second.
+#[must_use]
 pub fn shown(at_ms: i64) -> String {
     let (days, of_day) = (at_ms.div_euclid(DAY_MS) + 719_468, at_ms.rem_euclid(DAY_MS) / 1000);
     let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
@@ -123,10 +140,7 @@ pub fn shown(at_ms: i64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use duolog_broker::Start;
-    use duolog_record::{Offset, Timestamp};
-
-    use super::{parse, shown};
+    use super::*;
 
     fn check(text: &str, expected: Start) {
         assert_eq!(parse(text, Timestamp(10_000_000)), Ok(expected), "{text}");
