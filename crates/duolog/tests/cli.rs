@@ -104,6 +104,8 @@ fn queues_are_managed_from_the_command_line() {
         "messages available again: 0\n"
     );
     assert_eq!(stdout(&server.cli(&["queue", "purge", "workers"])), "messages settled: 0\n");
+    let wrong = server.cli(&["queue", "create", "more", "--attempts-max", "3", "--dead-letter", "mistyped"]);
+    assert!(!wrong.status.success() && stderr(&wrong).contains("mistyped"), "{}", stderr(&wrong));
     let wrong = server.cli(&["queue", "replay", "workers", "--from", "soon"]);
     assert!(stderr(&wrong).contains("from: \"soon\" is none of: earliest"), "{}", stderr(&wrong));
     let wrong = server.cli(&["queue", "replay", "orders", "--from", "earliest"]);

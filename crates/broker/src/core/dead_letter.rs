@@ -331,12 +331,15 @@ impl Core {
 
     /// There is no target: the record stays where it is.
     fn fail_move(&mut self, now: Now, id: QueueId, place: Place) {
+        let queue = self.catalog.queue_by_id(id).cloned();
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
         let dying = state.dead.dying.remove(&place);
         state.ledger.move_failed(place.0, place.1);
-        state.note_undeliverable(id, 1);
+        if let Some(queue) = &queue {
+            state.note_undeliverable(queue, 1);
+        }
         self.note_lazy(now, id);
         let waiting = dying.and_then(|it| it.waiting);
         if let Some(answer) = self.queues.moves.resolve(waiting, Err(SettleError::NotFound)) {

@@ -61,7 +61,7 @@ impl Core {
             let attempts_max = queue.policy.attempts_max.unwrap_or(u32::MAX);
             let overdue = granted.iter().filter(|grant| grant.attempt > attempts_max).count();
             if overdue > 0 {
-                state.note_undeliverable(queue.id, overdue as u64);
+                state.note_undeliverable(queue, overdue as u64);
             }
         } else {
             state.note_deliverable();

@@ -17,7 +17,7 @@ use super::work::Work;
 use crate::ledger::{Hold, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
 use crate::limits::{LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS};
 use crate::state::{Owner, StateRecord, Value};
-use crate::{Monotonic, Now, QueueId, TopicId};
+use crate::{Monotonic, Now, Queue, QueueId, TopicId};
 
 /// A queue's life in memory.
 pub(super) struct QueueState {
@@ -89,10 +89,14 @@ impl QueueState {
     }
 
     /// Records should have gone to a dead-letter queue that does not exist.
-    pub(super) fn note_undeliverable(&mut self, id: QueueId, records: u64) {
+    pub(super) fn note_undeliverable(&mut self, queue: &Queue, records: u64) {
         self.undeliverable += records;
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(queue = id.0, "the dead-letter queue does not exist: records stay where they are");
+            tracing::warn!(
+                queue = queue.name,
+                dead_letter = queue.policy.dead_letter,
+                "the dead-letter queue does not exist: records stay where they are"
+            );
         }
     }
 

@@ -182,4 +182,26 @@ fn queues(admin: &Admin, overview: &Overview, out: &mut Exposition) {
     });
     let help = "Messages moved to the dead-letter queue.";
     family("duolog_queue_dead_lettered_total", Kind::Counter, help, |it| it.dead_lettered as f64);
+    let help = "Deliveries past the attempts because the dead-letter queue does not exist.";
+    family("duolog_queue_undeliverable_total", Kind::Counter, help, |it| it.undeliverable as f64);
+    let help = "Messages that could not be decoded.";
+    family("duolog_queue_malformed_total", Kind::Counter, help, |it| it.malformed as f64);
+    family("duolog_queue_receivers_waiting", gauge, "Receivers that wait.", |it| it.waiting as f64);
+    pinned(admin, overview, out);
+}
+
+/// What queues keep that the retention of their topics would have let go.
+fn pinned(admin: &Admin, overview: &Overview, out: &mut Exposition) {
+    let catalog = admin.session.catalog();
+    let mut family = out.family(
+        "duolog_queue_pinned_records",
+        Kind::Gauge,
+        "Records kept past the topic's retention because the queue has not settled them.",
+    );
+    for (queue, partition, records) in &overview.pinned {
+        let Some(queue) = catalog.queue_by_id(*queue) else { continue };
+        let Some(topic) = catalog.topic_by_id(queue.topic) else { continue };
+        let index = topic.partitions.iter().position(|it| it == partition).unwrap_or_default();
+        family.sample(&[("queue", &queue.name.as_str()), ("partition", &index)], records);
+    }
 }

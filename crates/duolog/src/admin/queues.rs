@@ -160,6 +160,10 @@ async fn create(
     if create.attempts_max == Some(0) {
         return Err(ApiError::invalid("attempts_max must be at least 1"));
     }
+    if let Some(target) = &create.dead_letter {
+        // A mistyped name would mean that messages are delivered again without end.
+        admin.queue(target)?;
+    }
     if create.dead_letter.is_some() != create.attempts_max.is_some() {
         return Err(ApiError::invalid(
             "dead_letter and attempts_max go together: where to, and after how many receives",
