@@ -171,8 +171,6 @@ async fn action(
     };
     let call = Call {
         session: &frontend.session,
-        options,
-        recent: &frontend.recent,
         budget: &context.budget,
         shutdown: &context.shutdown,
         host,

@@ -25,8 +25,6 @@ pub enum ErrorCode {
     MessageNotInflight,
     MissingParameter,
     OverLimit,
-    PurgeQueueInProgress,
-    QueueDeletedRecently,
     QueueDoesNotExist,
     QueueNameExists,
     ReceiptHandleIsInvalid,
@@ -82,12 +80,6 @@ impl ErrorCode {
                 (CORAL, Parts("MissingRequiredParameterException", "MissingParameter", 400))
             }
             Self::OverLimit => (SQS, Parts("OverLimit", "OverLimit", 400)),
-            Self::PurgeQueueInProgress => {
-                (SQS, Parts("PurgeQueueInProgress", "AWS.SimpleQueueService.PurgeQueueInProgress", 400))
-            }
-            Self::QueueDeletedRecently => {
-                (SQS, Parts("QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently", 400))
-            }
             Self::QueueDoesNotExist => {
                 (SQS, Parts("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", 400))
             }

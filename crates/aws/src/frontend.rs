@@ -7,14 +7,12 @@ use duolog_broker::Session;
 use duolog_net::{Connection, Context, Frontend};
 use uuid::Uuid;
 
-use crate::recent::Recent;
 use crate::{AwsOptions, connection};
 
 /// The SQS protocol on one broker. Give it to as many listeners as there are.
 pub struct AwsFrontend {
     pub(crate) session: Session,
     pub(crate) options: AwsOptions,
-    pub(crate) recent: Recent,
     requests: AtomicU64,
 }
 
@@ -22,7 +20,7 @@ impl AwsFrontend {
     /// A frontend whose connections act as the principal of `session`.
     #[must_use]
     pub fn new(session: Session, options: AwsOptions) -> Self {
-        Self { session, options, recent: Recent::default(), requests: AtomicU64::new(0) }
+        Self { session, options, requests: AtomicU64::new(0) }
     }
 
     /// An id for the next request: the seed's stream of UUIDs.

@@ -15,7 +15,6 @@ pub mod limits;
 mod md5;
 mod options;
 mod patience;
-mod recent;
 mod settings;
 
 pub use error::{ErrorCode, SqsError};

@@ -52,8 +52,4 @@ pub const RECEIVE_COUNT: (i64, i64) = (1, 1_000);
 pub const IN_FLIGHT: u32 = 120_000;
 /// Source queues that one `RedriveAllowPolicy` may name.
 pub const REDRIVE_SOURCES: usize = 10;
-/// Queues whose last purge or deletion is remembered (only with `strict_timing`).
-pub const RECENT: usize = 10_000;
-/// How long a purge or deletion is remembered, milliseconds (only with `strict_timing`).
-pub const RECENT_MS: u64 = 60_000;
 const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);

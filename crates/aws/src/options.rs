@@ -10,21 +10,12 @@ pub struct AwsOptions {
     /// Host and port of queue URLs; `None` follows the request's `Host` header, which is right behind port forwarding
     /// and name translation alike.
     pub advertised: Option<(String, u16)>,
-    /// Refuse a second purge within 60 s and a queue made again within 60 s of its deletion, as SQS does. Nothing here
-    /// needs the wait, so it is off.
-    pub strict_timing: bool,
     /// Seed of request ids: randomness is a parameter.
     pub seed: u64,
 }
 
 impl Default for AwsOptions {
     fn default() -> Self {
-        Self {
-            account: "000000000000".to_owned(),
-            region: "us-east-1".to_owned(),
-            advertised: None,
-            strict_timing: false,
-            seed: 0,
-        }
+        Self { account: "000000000000".to_owned(), region: "us-east-1".to_owned(), advertised: None, seed: 0 }
     }
 }

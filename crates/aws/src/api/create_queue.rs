@@ -30,13 +30,6 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     if let Some(queue) = call.session.catalog().queue(DEFAULT_NAMESPACE, name) {
         return existing(call, queue, &request);
     }
-    let now = call.session.clock().now();
-    if call.options.strict_timing && call.recent.was_deleted(name, now.monotonic) {
-        return Err(SqsError::new(
-            ErrorCode::QueueDeletedRecently,
-            "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
-        ));
-    }
     let spec = spec(call, name, &request)?;
     match call.session.create_queue(spec).await {
         Ok(_) => answer(&response::QueueUrl { queue_url: call.url_of(name) }),

@@ -7,8 +7,5 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     let request: request::QueueOnly<'_> = call.read()?;
     let queue = call.queue(request.queue_url.as_ref())?;
     call.session.delete_queue(queue.id).await?;
-    if call.options.strict_timing {
-        call.recent.note_deletion(&queue.name, call.session.clock().now().monotonic);
-    }
     done()
 }

@@ -28,18 +28,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{queue_url, request, text::Text};
 use crate::error::{ErrorCode, SqsError};
-use crate::options::AwsOptions;
-use crate::recent::Recent;
 use crate::settings::Echo;
 
 /// One request and what it is answered with.
 pub(crate) struct Call<'a> {
     /// The broker's verbs.
     pub session: &'a Session,
-    /// Settings.
-    pub options: &'a AwsOptions,
-    /// Purges and deletions not long ago.
-    pub recent: &'a Recent,
     /// Bytes for the answer.
     pub budget: &'a Budget,
     /// Ends waiting receives.
