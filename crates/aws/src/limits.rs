@@ -52,4 +52,6 @@ pub const RECEIVE_COUNT: (i64, i64) = (1, 1_000);
 pub const IN_FLIGHT: u32 = 120_000;
 /// Source queues that one `RedriveAllowPolicy` may name.
 pub const REDRIVE_SOURCES: usize = 10;
+/// One receive takes at most this part of the memory budget, so that a few clients that do not read leave room for others.
+pub const BUDGET_SHARE: usize = 8;
 const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);

@@ -297,3 +297,21 @@ async fn what_is_not_there_yet_says_so() {
     let delay = json!({"QueueUrl": url, "Attributes": {"DelaySeconds": "5"}});
     assert_eq!(client.fails("SetQueueAttributes", delay).await, "InvalidAttributeValue");
 }
+
+#[tokio::test]
+async fn a_receive_takes_its_share_of_memory_and_leaves_the_rest_untouched() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let url = queue(&mut client, "large", json!({})).await;
+    let body = "x".repeat(1_000_000);
+    for _ in 0..10 {
+        client.call("SendMessage", json!({"QueueUrl": url, "MessageBody": body})).await;
+    }
+    let ask = json!({"MaxNumberOfMessages": 10, "AttributeNames": ["ApproximateReceiveCount"]});
+    let first = receive(&mut client, &url, ask.clone()).await;
+    // An eighth of the server's 64 MiB, and the message that reaches it.
+    assert_eq!(first.len(), 9);
+    let rest = receive(&mut client, &url, ask).await;
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0]["Attributes"]["ApproximateReceiveCount"], "1");
+}

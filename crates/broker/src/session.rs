@@ -19,6 +19,7 @@ use crate::broker::Inner;
 use crate::by_time;
 use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
+use crate::limits::LEASE_ANSWER_BYTES;
 use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
@@ -156,10 +157,28 @@ impl Session {
     /// # Errors
     /// See [`LeaseError`]. An empty vector is a normal answer.
     pub async fn lease(&self, ask: LeaseAsk) -> Result<Vec<Leased>, LeaseError> {
+        let (leased, _) = self
+            .lease_within(ask, LEASE_ANSWER_BYTES, |_| std::future::ready(Ok::<_, LeaseError>(())))
+            .await?;
+        Ok(leased)
+    }
+
+    /// The same, for a receiver with little room: at most `bytes_max` bytes of records (and the one that reaches them),
+    /// and only once `reserve` has found room for the bytes that it is given. What is left keeps its place and its
+    /// attempts; so does everything if `reserve` fails or the receiver goes away meanwhile.
+    ///
+    /// # Errors
+    /// See [`LeaseError`], and what `reserve` says.
+    pub async fn lease_within<R, E: From<LeaseError>, F: Future<Output = Result<R, E>>>(
+        &self,
+        ask: LeaseAsk,
+        bytes_max: usize,
+        reserve: impl Fn(usize) -> F,
+    ) -> Result<(Vec<Leased>, Option<R>), E> {
         if !self.may_on_queue(Action::Consume, ask.queue) {
-            return Err(LeaseError::Denied);
+            return Err(LeaseError::Denied.into());
         }
-        lease::lease(&self.inner, ask).await
+        lease::lease(&self.inner, ask, bytes_max.min(LEASE_ANSWER_BYTES), reserve).await
     }
 
     /// Settles leases of one queue; one result for each, in order. An ack or dead-letter move is durable when answered.

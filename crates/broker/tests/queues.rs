@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use duolog_broker::errors::LeaseError;
 use duolog_broker::{
     Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Outcome,
     Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
@@ -345,4 +346,33 @@ async fn an_answer_is_bounded_in_bytes_and_what_is_left_costs_no_attempt() {
     bench.ack(queue, &first).await;
     bench.ack(queue, &rest).await;
     assert!(bench.lease(queue, 20).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_receiver_without_room_costs_no_attempt() {
+    let bench = Bench::new();
+    let queue = bench.queue("narrow", None).await;
+    for value in ["one", "two", "three"] {
+        bench.send(queue, value).await;
+    }
+    let no_room = |_| std::future::ready(Err::<(), _>(LeaseError::Overloaded));
+    for _ in 0..5 {
+        let refused = bench.session.lease_within(ask(queue, 3, 0), 1 << 20, no_room).await;
+        assert!(matches!(refused, Err(LeaseError::Overloaded)));
+    }
+    let asked = std::cell::Cell::new(0);
+    let room = |bytes| {
+        asked.set(bytes);
+        std::future::ready(Ok::<_, LeaseError>("room"))
+    };
+    let (leased, reserved) = bench.session.lease_within(ask(queue, 3, 0), 4, room).await.unwrap();
+    assert_eq!(
+        (leased.len(), reserved),
+        (2, Some("room")),
+        "three bytes, and the record that reaches the fourth"
+    );
+    assert_eq!(asked.get(), 6);
+    let (rest, _) = bench.session.lease_within(ask(queue, 3, 0), 1 << 20, room).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert!(leased.iter().chain(&rest).all(|lease| lease.attempts == 1));
 }

@@ -6,7 +6,7 @@ use super::{Answer, Call, answer_sized};
 use crate::codec::{request, response};
 use crate::convert::{self, SystemNames, Wanted};
 use crate::error::SqsError;
-use crate::limits::{RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
+use crate::limits::{BUDGET_SHARE, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
 use crate::settings::unknown_attribute;
 
 /// What a message takes in the answer beside its content: names, id, handle, digests, system attributes.
@@ -46,19 +46,26 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         visibility_ms: visibility.map(|seconds| seconds * 1000),
         wait_ms: wait.map_or(queue.policy.receive_wait_ms, |seconds| seconds * 1000),
     };
-    let leased = tokio::select! {
+    let bytes_max = call.budget.bytes_max() / BUDGET_SHARE;
+    let room = |content: usize| call.reserve(answer_bytes(content, ask.count));
+    let (leased, held) = tokio::select! {
         biased;
-        leased = call.session.lease(ask) => leased?,
-        () = call.shutdown.begun() => Vec::new(),
+        leased = call.session.lease_within(ask, bytes_max, room) => leased?,
+        () = call.shutdown.begun() => (Vec::new(), None),
     };
-    let bytes = leased.iter().map(bytes_of).sum();
-    let held = call.reserve(bytes).await?;
+    let bytes = held.as_ref().map_or(0, |_| leased.iter().map(bytes_of).sum());
     let context =
         convert::Context { topic: queue.topic.0, region: call.echo.region, account: call.echo.account };
     let messages = leased.iter().map(|leased| convert::message(context, leased, &wanted, system)).collect();
     let mut answered = answer_sized(&response::Received { messages }, bytes)?;
-    answered.held = Some(held);
+    answered.held = held;
     Ok(answered)
+}
+
+/// What an answer of at most `count` messages with so many bytes of keys, values and headers is likely to take.
+fn answer_bytes(content: usize, count: u32) -> usize {
+    // Base64, or escapes here and there; names of attributes beside short ones.
+    content + content / 3 + count as usize * 2 * FRAME_BYTES
 }
 
 /// What a message is likely to take in the answer.

@@ -5,10 +5,11 @@
 //! are not kept from what comes behind it.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use duolog_record::{Offset, PartitionId, Record};
+use duolog_record::{Header, Offset, PartitionId, Record};
 use duolog_storage::{ReadError, ReadLimit, StoredBatch};
 
 use crate::broker::Inner;
@@ -17,7 +18,7 @@ use crate::decoded::{Decoded, Found};
 use crate::errors::{LeaseError, Stopped};
 use crate::inbox::Inbox;
 use crate::ledger::Grant;
-use crate::limits::{LEASE_ANSWER_BYTES, LEASE_READ_BYTES};
+use crate::limits::LEASE_READ_BYTES;
 use crate::shard::{Input, shutting_down};
 use crate::{LeaseAsk, LeaseId, Leased};
 
@@ -44,16 +45,26 @@ struct Fetched {
     unreadable: Option<ReadError>,
 }
 
-pub(super) async fn lease(inner: &Arc<Inner>, mut ask: LeaseAsk) -> Result<Vec<Leased>, LeaseError> {
+/// See `Session::lease_within`.
+pub(super) async fn lease<R, E, F>(
+    inner: &Arc<Inner>,
+    mut ask: LeaseAsk,
+    bytes_max: usize,
+    reserve: impl Fn(usize) -> F,
+) -> Result<(Vec<Leased>, Option<R>), E>
+where
+    E: From<LeaseError>,
+    F: Future<Output = Result<R, E>>,
+{
     let deadline = inner.clock.now().monotonic.plus_ms(ask.wait_ms);
     loop {
         let (reply, answer) = LeaseReply::new(Some(Arc::new(Home(Arc::clone(&inner.inbox)))));
         inner.send(Command::Lease { ask, reply });
         let granted = answer.await.unwrap_or_else(|_| Err(shutting_down().into()))?;
         if granted.grants().is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
-        let fetched = fetch_off_thread(inner, granted).await?;
+        let (fetched, granted) = fetch_off_thread(inner, granted, bytes_max).await?;
         if !fetched.malformed.is_empty() || !fetched.gone.is_empty() {
             inner.send(Command::Unreceivable {
                 queue: ask.queue,
@@ -61,15 +72,19 @@ pub(super) async fn lease(inner: &Arc<Inner>, mut ask: LeaseAsk) -> Result<Vec<L
                 gone: fetched.gone,
             });
         }
-        if !fetched.left.is_empty() {
-            // As if they had not been leased: they keep their place and their attempts.
-            inner.send(Command::GiveBack { leases: fetched.left });
-        }
         if !fetched.leased.is_empty() {
-            return Ok(fetched.leased);
+            let bytes = fetched.leased.iter().map(|leased| bytes_of(&leased.record)).sum();
+            // If this fails, or nobody waits for it any more, all goes back as if it had not been leased.
+            let reserved = reserve(bytes).await?;
+            granted.accept();
+            if !fetched.left.is_empty() {
+                inner.send(Command::GiveBack { leases: fetched.left });
+            }
+            return Ok((fetched.leased, Some(reserved)));
         }
+        granted.accept();
         if let Some(error) = fetched.unreadable {
-            return Err(LeaseError::Storage(error));
+            return Err(LeaseError::Storage(error).into());
         }
         // Everything granted was settled on the way: there may be more behind it, within the time that is left.
         ask.wait_ms = deadline.ms_since(inner.clock.now().monotonic);
@@ -77,23 +92,28 @@ pub(super) async fn lease(inner: &Arc<Inner>, mut ask: LeaseAsk) -> Result<Vec<L
 }
 
 /// Reads here if that does not block, else on a thread that may.
-async fn fetch_off_thread(inner: &Arc<Inner>, granted: Granted) -> Result<Fetched, LeaseError> {
+async fn fetch_off_thread(
+    inner: &Arc<Inner>,
+    granted: Granted,
+    bytes_max: usize,
+) -> Result<(Fetched, Granted), LeaseError> {
     if granted.grants().iter().all(|grant| inner.log.is_cached(grant.partition, grant.offset)) {
-        return Ok(fetch(inner, granted));
+        return Ok((fetch(inner, &granted, bytes_max), granted));
     }
     let inner = Arc::clone(inner);
-    let reading = tokio::task::spawn_blocking(move || fetch(&inner, granted));
+    let reading = tokio::task::spawn_blocking(move || (fetch(&inner, &granted, bytes_max), granted));
     reading.await.map_err(|error| Stopped { reason: format!("a read was broken off: {error}") }.into())
 }
 
-fn fetch(inner: &Inner, granted: Granted) -> Fetched {
+/// Reads and decodes what was granted, up to `bytes_max` bytes of records and the one that reaches them.
+fn fetch(inner: &Inner, granted: &Granted, bytes_max: usize) -> Fetched {
     let mut fetched = Fetched { leased: Vec::with_capacity(granted.grants().len()), ..Fetched::default() };
     let mut source = Source::default();
     let mut bytes = 0;
     let grants = granted.grants();
     for (index, grant) in grants.iter().enumerate() {
         let id = granted.id(grant);
-        if bytes >= LEASE_ANSWER_BYTES {
+        if bytes >= bytes_max {
             fetched.left.push(id);
             continue;
         }
@@ -119,12 +139,13 @@ fn fetch(inner: &Inner, granted: Granted) -> Fetched {
             }
         }
     }
-    granted.accept();
     fetched
 }
 
+/// Bytes of memory that a record holds.
 fn bytes_of(record: &Record) -> usize {
-    let headers = record.headers.iter().map(|it| it.key.len() + it.value.as_ref().map_or(0, Bytes::len));
+    let content = |it: &Header| it.key.len() + it.value.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|it| size_of::<Header>() + content(it));
     record.key.as_ref().map_or(0, Bytes::len)
         + record.value.as_ref().map_or(0, Bytes::len)
         + headers.sum::<usize>()
