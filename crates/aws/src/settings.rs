@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
-use duolog_broker::{Catalog, Labels, Queue, QueuePolicy};
+use duolog_broker::{Backoff, Catalog, Labels, Order, Queue, QueuePolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::arn;
@@ -73,6 +73,8 @@ impl Default for Settings {
                 in_flight_max: IN_FLIGHT,
                 delay_ms: 0,
                 message_bytes_max: MESSAGE_BYTES as u32,
+                order: Order::Standard,
+                backoff: Backoff::None,
             },
             labels: Labels::new(),
         }

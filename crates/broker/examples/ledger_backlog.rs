@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use duolog_broker::ledger::{Grant, Ledger, LedgerSpan};
-use duolog_broker::{LeaseId, Monotonic, Now, Outcome, QueueId, QueuePolicy};
+use duolog_broker::{Backoff, LeaseId, Monotonic, Now, Order, Outcome, QueueId, QueuePolicy};
 use duolog_record::{Offset, PartitionId, Timestamp};
 
 const RECORDS: u64 = 10_000_000;
@@ -79,6 +79,8 @@ fn main() {
         in_flight_max: 120_000,
         delay_ms: 0,
         message_bytes_max: 1 << 20,
+        order: Order::Standard,
+        backoff: Backoff::None,
     };
     let [mut append, mut lease, mut ack, mut changes] = <[Meter; 4]>::default();
     let at_start = resident_bytes();

@@ -88,6 +88,41 @@ pub enum Start {
     Time(Timestamp),
 }
 
+/// In which order a queue hands out its records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first, as far as they are available.
+    #[default]
+    Standard,
+    /// Records of one key one after the other: while one of them is leased, delayed or on its way to the dead-letter
+    /// queue, the others of its key wait. Records without a key are one group per partition.
+    /// Source: SQS Developer Guide, "FIFO queue delivery logic".
+    ByKey,
+    /// No key has to wait for another that has much to do: the key with the fewest records leased comes first. Source:
+    /// SQS Developer Guide, "fair queues".
+    Fair,
+}
+
+/// How long a record waits whose lease ran out, or that was released without saying for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backoff {
+    /// Not at all.
+    #[default]
+    None,
+    /// Always as long.
+    Fixed {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Twice as long after each attempt.
+    Exponential {
+        /// After the first attempt, milliseconds.
+        base_ms: u64,
+        /// At most, milliseconds.
+        max_ms: u64,
+    },
+}
+
 /// How a queue hands out its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
@@ -107,6 +142,10 @@ pub struct QueuePolicy {
     pub delay_ms: u64,
     /// Largest record in bytes (key, value and headers) that `publish` through this queue accepts.
     pub message_bytes_max: u32,
+    /// In which order.
+    pub order: Order,
+    /// How long a record waits after an attempt that failed.
+    pub backoff: Backoff,
 }
 
 /// A queue: a topic read through a ledger.

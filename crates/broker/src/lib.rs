@@ -27,8 +27,8 @@ pub mod when;
 
 pub use broker::{Broker, BrokerOptions, Stepper};
 pub use catalog::{
-    Catalog, Keep, Labels, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
-    TopicSpec,
+    Backoff, Catalog, Keep, Labels, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId,
+    TopicPolicy, TopicSpec,
 };
 pub use clock::{Clock, Monotonic, Now};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};

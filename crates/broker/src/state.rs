@@ -11,7 +11,9 @@ mod owner;
 mod value;
 
 pub(crate) use owner::Owner;
-pub(crate) use value::{BrokerValue, CursorValue, ProducerValue, QueueValue, TopicValue, Value};
+pub(crate) use value::{
+    BackoffValue, BrokerValue, CursorValue, OrderValue, ProducerValue, QueueValue, TopicValue, Value,
+};
 
 use duolog_record::PartitionId;
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Outcome,
-    Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
+    Backoff, Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Order,
+    Outcome, Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec,
+    headers,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType, crc32c};
 use duolog_storage::{Durability, MemoryLog};
@@ -62,6 +63,8 @@ impl Bench {
             in_flight_max: 100_000,
             delay_ms: 0,
             message_bytes_max: 1 << 20,
+            order: Order::Standard,
+            backoff: Backoff::None,
         };
         let spec = QueueSpec {
             namespace: "default".to_owned(),

@@ -12,7 +12,8 @@ use crate::ledger::Ledger;
 use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
 use crate::state::Owner;
 use crate::{
-    Keep, Labels, Now, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy, TopicSpec,
+    Backoff, Keep, Labels, Now, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId,
+    TopicPolicy, TopicSpec,
 };
 
 fn invalid(what: &'static str, why: &str) -> ChangeError {
@@ -35,6 +36,16 @@ fn check_policy(name: &str, policy: &QueuePolicy) -> Result<(), ChangeError> {
     }
     if policy.delay_ms != 0 {
         return Err(invalid("delay_ms", "delayed messages are not supported yet"));
+    }
+    match policy.order {
+        Order::Standard => {}
+        Order::ByKey | Order::Fair => return Err(invalid("order", "it is not supported yet")),
+    }
+    match policy.backoff {
+        Backoff::None => {}
+        Backoff::Fixed { .. } | Backoff::Exponential { .. } => {
+            return Err(invalid("backoff", "it is not supported yet"));
+        }
     }
     if policy.message_bytes_max as usize > GROUP_BYTES {
         return Err(invalid("message_bytes_max", "it is more than one commit takes (16 MiB)"));

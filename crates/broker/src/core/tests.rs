@@ -23,8 +23,8 @@ use crate::decoded::Decoded;
 use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Grant;
 use crate::{
-    Depth, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Queue, QueueId, QueuePolicy, QueueSpec, Start,
-    TopicId,
+    Backoff, Depth, Labels, LeaseAsk, LeaseId, NewRecord, Order, Outcome, Queue, QueueId, QueuePolicy,
+    QueueSpec, Start, TopicId,
 };
 
 type Answer = oneshot::Receiver<Result<Granted, LeaseError>>;
@@ -42,6 +42,8 @@ fn queue_policy() -> QueuePolicy {
         in_flight_max: 1_000,
         delay_ms: 0,
         message_bytes_max: 1 << 20,
+        order: Order::Standard,
+        backoff: Backoff::None,
     }
 }
 

@@ -4,8 +4,10 @@ use duolog_record::{PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
 use super::{Core, cursors};
-use crate::state::{BrokerValue, Owner, QueueValue, StateRecord, TopicValue, Value};
-use crate::{Keep, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
+use crate::state::{
+    BackoffValue, BrokerValue, OrderValue, Owner, QueueValue, StateRecord, TopicValue, Value,
+};
+use crate::{Backoff, Keep, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
 
 impl Core {
     /// What an owner's state is now; `None` for one that is gone.
@@ -103,6 +105,16 @@ fn queue_value(queue: &Queue) -> QueueValue {
         in_flight_max: policy.in_flight_max,
         delay_ms: policy.delay_ms,
         message_bytes_max: policy.message_bytes_max,
+        order: match policy.order {
+            Order::Standard => OrderValue::Standard,
+            Order::ByKey => OrderValue::ByKey,
+            Order::Fair => OrderValue::Fair,
+        },
+        backoff: match policy.backoff {
+            Backoff::None => BackoffValue::None,
+            Backoff::Fixed { ms } => BackoffValue::Fixed { ms },
+            Backoff::Exponential { base_ms, max_ms } => BackoffValue::Exponential { base_ms, max_ms },
+        },
         created_at: queue.created_at.0,
         modified_at: queue.modified_at.0,
         labels: queue.labels.clone(),
@@ -125,6 +137,16 @@ pub(super) fn queue_of(id: QueueId, value: QueueValue) -> Queue {
             in_flight_max: value.in_flight_max,
             delay_ms: value.delay_ms,
             message_bytes_max: value.message_bytes_max,
+            order: match value.order {
+                OrderValue::Standard => Order::Standard,
+                OrderValue::ByKey => Order::ByKey,
+                OrderValue::Fair => Order::Fair,
+            },
+            backoff: match value.backoff {
+                BackoffValue::None => Backoff::None,
+                BackoffValue::Fixed { ms } => Backoff::Fixed { ms },
+                BackoffValue::Exponential { base_ms, max_ms } => Backoff::Exponential { base_ms, max_ms },
+            },
         },
         created_at: Timestamp(value.created_at),
         modified_at: Timestamp(value.modified_at),

@@ -20,6 +20,8 @@ pub struct RecordState {
     pub live_from: i64,
     /// When it was first leased, milliseconds since the epoch.
     pub first_leased_at: i64,
+    /// Hash of its key, if the queue is one that looks at keys; else 0.
+    pub key: u64,
     /// What keeps it from being leased. Not rewritten when its time is over.
     pub hold: Hold,
 }

@@ -168,6 +168,7 @@ impl PartitionLedger {
             incarnation: call.incarnation,
             live_from,
             first_leased_at: call.now.wall.0,
+            key: 0,
             hold,
         };
         let end = start + count as u64;

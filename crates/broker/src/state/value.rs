@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::LedgerChanges;
 
 /// Format version of a value, its first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Any owner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +72,27 @@ pub(crate) struct QueueValue {
     pub(crate) in_flight_max: u32,
     pub(crate) delay_ms: u64,
     pub(crate) message_bytes_max: u32,
+    pub(crate) order: OrderValue,
+    pub(crate) backoff: BackoffValue,
     pub(crate) created_at: i64,
     pub(crate) modified_at: i64,
     pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// In which order a queue hands out its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OrderValue {
+    Standard,
+    ByKey,
+    Fair,
+}
+
+/// How long a record waits after an attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BackoffValue {
+    None,
+    Fixed { ms: u64 },
+    Exponential { base_ms: u64, max_ms: u64 },
 }
 
 /// A cursor.
@@ -101,6 +119,9 @@ pub(crate) enum ValueError {
     /// Written by a newer broker.
     #[error("state of format version {0} where at most {VERSION} is known; start a newer duolog")]
     Newer(u8),
+    /// Written before the first release.
+    #[error("state of format version {0}, from before the first release; begin with an empty data directory")]
+    Unreleased(u8),
     /// Not what any broker writes.
     #[error("the state record cannot be decoded: {0}")]
     Malformed(String),
@@ -122,6 +143,7 @@ impl Value {
                 Err(error) => Err(ValueError::Malformed(error.to_string())),
             },
             Some((&version, _)) if version > VERSION => Err(ValueError::Newer(version)),
+            Some((&version @ 1..VERSION, _)) => Err(ValueError::Unreleased(version)),
             Some(_) | None => Err(ValueError::Malformed("no version".to_owned())),
         }
     }

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::LeaseError;
-use duolog_broker::{Depth, Labels, Queue, QueuePolicy, QueueSpec, Start};
+use duolog_broker::{Backoff, Depth, Labels, Order, Queue, QueuePolicy, QueueSpec, Start};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -184,6 +184,8 @@ async fn create(
             in_flight_max: IN_FLIGHT,
             delay_ms: 0,
             message_bytes_max: MESSAGE_BYTES,
+            order: Order::Standard,
+            backoff: Backoff::None,
         },
         labels: Labels::new(),
     };

@@ -2,7 +2,9 @@
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::{Keep, Labels, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec};
+use duolog_broker::{
+    Backoff, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
+};
 use duolog_record::{PartitionId, TimestampType};
 
 use super::node::Node;
@@ -50,6 +52,8 @@ fn queue_policy(dead_letter: bool) -> QueuePolicy {
         in_flight_max: 1000,
         delay_ms: 0,
         message_bytes_max: 1 << 20,
+        order: Order::Standard,
+        backoff: Backoff::None,
     }
 }
 

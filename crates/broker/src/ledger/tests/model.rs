@@ -320,6 +320,7 @@ impl Model {
             incarnation: grant.incarnation,
             live_from,
             first_leased_at: first,
+            key: 0,
             hold: if visibility_ms == 0 { Hold::Free } else { leased },
         };
         let live = if visibility_ms == 0 { Live::Ready } else { live };
