@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection: requests in, answers out, within the limits of the listener.
 //!
-//! Which request is which: `POST` with `X-Amz-Target: AmazonSQS.ACTION` is an action; `GET /health` and
-//! `/_localstack/health` say that we are alive; a form is the Query protocol, which is answered in its own words.
+//! Which request is which: `POST` with `X-Amz-Target: AmazonSQS.ACTION` is an action in AWS JSON; a form, or a URL with
+//! `Action=` in its query, is one in the Query protocol; `GET /health` and `/_localstack/health` say that we are alive.
 //! The body's bytes, and what will be made of them, are reserved before they are read.
 //! A receive that waits is dropped with the connection's future when the client goes.
 
@@ -13,9 +13,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use duolog_net::{Connection, Context};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
@@ -24,8 +26,10 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::AwsFrontend;
-use crate::api::{self, Call};
+use crate::api::{self, Call, Wire};
 use crate::codec::credential::Credential;
+use crate::codec::query::{self, Form};
+use crate::codec::queue_url;
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{HEAD_BYTES, HEADERS};
 use crate::patience::{Patience, Patient, Phase};
@@ -37,6 +41,8 @@ use reply::ReplyBody;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "AmazonSQS.";
+/// Version of the other service whose clients may knock here.
+const SNS_VERSION: &str = "2010-03-31";
 
 /// Serves the connection to its end.
 pub(crate) async fn serve(frontend: Arc<AwsFrontend>, connection: Connection, context: Context) {
@@ -79,29 +85,36 @@ pub(crate) async fn serve(frontend: Arc<AwsFrontend>, connection: Connection, co
 
 /// What a request asks for, by its head.
 enum Asked<'a> {
-    Action(&'a str),
+    Json(&'a str),
+    Query,
     Health,
     LocalstackHealth,
-    Query,
     Nothing,
     BadMethod,
 }
 
-fn asked<'a>(method: &Method, path: &str, headers: &'a HeaderMap) -> Asked<'a> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    match *method {
+fn asked(head: &Parts) -> Asked<'_> {
+    let text = |name: HeaderName| text_of(&head.headers, name);
+    let has_action =
+        || head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("Action=")));
+    match head.method {
         Method::POST => match text(TARGET) {
-            Some(target) => Asked::Action(target),
-            None if text(CONTENT_TYPE).is_some_and(is_form) => Asked::Query,
+            Some(target) => Asked::Json(target),
+            None if text(CONTENT_TYPE).is_some_and(is_form) || has_action() => Asked::Query,
             None => Asked::Nothing,
         },
-        Method::GET | Method::HEAD => match path {
+        Method::GET | Method::HEAD => match head.uri.path() {
             "/health" => Asked::Health,
             "/_localstack/health" => Asked::LocalstackHealth,
+            _ if has_action() => Asked::Query,
             _ => Asked::Nothing,
         },
         _ => Asked::BadMethod,
     }
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn is_form(content_type: &str) -> bool {
@@ -117,19 +130,29 @@ async fn answer(
 ) -> Response<ReplyBody> {
     let id = frontend.next_request_id();
     let (head, body) = request.into_parts();
-    match asked(&head.method, head.uri.path(), &head.headers) {
-        Asked::Action(target) => match action(frontend, context, local, &head.headers, target, body).await {
-            Ok(answered) => reply::json(200, answered, id),
-            Err(error) => failure(&error, id),
+    let asker = Asker { frontend, context, local, head: &head, id };
+    match asked(&head) {
+        Asked::Json(target) => match asker.json(target, body).await {
+            Ok(answered) => reply::json(answered, id),
+            Err(error) => {
+                debug!(code = error.code.query_code(), request = %id, "request failed");
+                reply::error(error.code.status(), &error, id)
+            }
+        },
+        Asked::Query => match asker.query(body).await {
+            Ok(answered) => reply::xml(answered, id),
+            Err(error) => {
+                debug!(code = error.code.query_code(), request = %id, "request failed");
+                reply::xml_error(&error, id)
+            }
         },
         Asked::Health => health::alive(id),
         Asked::LocalstackHealth => health::localstack(id),
-        Asked::Query => query(context, body, id).await,
         Asked::Nothing => {
             let error = SqsError::new(
                 ErrorCode::UnknownOperation,
-                "Nothing is served here; send an action as POST with a header X-Amz-Target: AmazonSQS.<Action>, \
-                 or GET /health.",
+                "Nothing is served here; send an action as POST with a header X-Amz-Target: AmazonSQS.<Action> or \
+                 with a form Action=<Action>, or GET /health.",
             );
             reply::error(404, &error, id)
         }
@@ -140,44 +163,92 @@ async fn answer(
     }
 }
 
-fn failure(error: &SqsError, id: Uuid) -> Response<ReplyBody> {
-    debug!(code = error.code.query_code(), request = %id, "request failed");
-    reply::error(error.code.status(), error, id)
+/// What is known of a request before its body is read.
+struct Asker<'a> {
+    frontend: &'a AwsFrontend,
+    context: &'a Context,
+    local: &'a str,
+    head: &'a Parts,
+    id: Uuid,
 }
 
-async fn action(
-    frontend: &AwsFrontend,
-    context: &Context,
-    local: &str,
-    headers: &HeaderMap,
-    target: &str,
-    body: Incoming,
-) -> api::Answer {
-    let Some(action) = target.strip_prefix(TARGET_PREFIX) else {
-        let shown: String = target.chars().take(100).collect();
-        let message = format!("The target {shown} is not known; this endpoint serves {TARGET_PREFIX}*.");
-        return Err(SqsError::new(ErrorCode::UnknownOperation, message));
-    };
-    // Held until the answer is made: the records of a send are pieces of it.
-    let (body, _held) = body::read(body, context).await?;
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let credential = text(AUTHORIZATION).and_then(Credential::parse);
-    let options = &frontend.options;
-    let advertised = options.advertised.as_ref().map(|(host, port)| format!("{host}:{port}"));
-    let host = advertised.as_deref().or_else(|| text(HOST).filter(|host| is_host(host))).unwrap_or(local);
-    let echo = Echo {
-        region: credential.map_or(&options.region, |credential| credential.region),
-        account: credential.and_then(|credential| credential.account()).unwrap_or(&options.account),
-    };
-    let call = Call {
-        session: &frontend.session,
-        budget: &context.budget,
-        shutdown: &context.shutdown,
-        host,
-        echo,
-        body: &body,
-    };
-    api::dispatch(&call, action).await
+impl Asker<'_> {
+    async fn json(&self, target: &str, body: Incoming) -> api::Answer {
+        let Some(action) = target.strip_prefix(TARGET_PREFIX) else {
+            let shown: String = target.chars().take(100).collect();
+            let message = format!("The target {shown} is not known; this endpoint serves {TARGET_PREFIX}*.");
+            return Err(SqsError::new(ErrorCode::UnknownOperation, message));
+        };
+        // Held until the answer is made: the records of a send are pieces of it.
+        let (body, _held) = body::read(body, self.context).await?;
+        self.dispatch(action, Wire::Json, &body, self.signed()).await
+    }
+
+    async fn query(&self, body: Incoming) -> api::Answer {
+        let (body, _held) = body::read(body, self.context).await?;
+        let malformed = |error: &dyn std::fmt::Display| {
+            SqsError::new(ErrorCode::MalformedQueryString, format!("The parameters cannot be read: {error}."))
+        };
+        let text = std::str::from_utf8(&body).map_err(|error| malformed(&error))?;
+        let in_url = self.head.uri.query().unwrap_or("");
+        let mut form = Form::parse(&[in_url, text]).map_err(|error| malformed(&error))?;
+        // A queue may be named by the URL that the request is sent to.
+        let path = self.head.uri.path();
+        if path != "/" {
+            form.add_if_absent("QueueUrl", path);
+        }
+        match form.get("Version") {
+            None | Some("" | query::VERSION) => {}
+            Some(SNS_VERSION) => {
+                let message = "SNS is not supported yet; see docs/sqs.md for what is.";
+                return Err(SqsError::new(ErrorCode::UnsupportedOperation, message));
+            }
+            Some(version) => {
+                let shown: String = version.chars().take(30).collect();
+                let message = format!("The version {shown} is not spoken here; use {}.", query::VERSION);
+                return Err(SqsError::new(ErrorCode::NoSuchVersion, message));
+            }
+        }
+        let action = form.get("Action").filter(|action| !action.is_empty()).ok_or_else(|| {
+            SqsError::new(ErrorCode::MissingAction, "The request must contain the parameter Action.")
+        })?;
+        let signed = self.signed().or_else(|| Credential::of_scope(form.get("X-Amz-Credential")?));
+        self.dispatch(action, Wire::Query(&form), &body, signed).await
+    }
+
+    fn signed(&self) -> Option<Credential<'_>> {
+        Credential::parse(text_of(&self.head.headers, AUTHORIZATION)?)
+    }
+
+    async fn dispatch(
+        &self,
+        action: &str,
+        wire: Wire<'_>,
+        body: &Bytes,
+        signed: Option<Credential<'_>>,
+    ) -> api::Answer {
+        let options = &self.frontend.options;
+        let advertised = options.advertised.as_ref().map(|(host, port)| format!("{host}:{port}"));
+        let called = text_of(&self.head.headers, HOST).filter(|host| is_host(host));
+        let host = advertised.as_deref().or(called).unwrap_or(self.local);
+        let region = signed.map(|signed| signed.region).or_else(|| queue_url::region_of_host(called?));
+        let echo = Echo {
+            region: region.unwrap_or(&options.region),
+            account: signed.and_then(|signed| signed.account()).unwrap_or(&options.account),
+        };
+        let call = Call {
+            session: &self.frontend.session,
+            budget: &self.context.budget,
+            shutdown: &self.context.shutdown,
+            host,
+            echo,
+            action,
+            wire,
+            body,
+            id: self.id,
+        };
+        api::dispatch(&call).await
+    }
 }
 
 /// True for what may stand in a URL as host and port: it is written back to clients.
@@ -185,24 +256,6 @@ fn is_host(host: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     (1..=255).contains(&host.len()) && host.bytes().all(legal)
-}
-
-/// The older protocol is not served; its clients read XML, so they are told in XML.
-async fn query(context: &Context, body: Incoming, id: Uuid) -> Response<ReplyBody> {
-    let body = match body::read(body, context).await {
-        Ok((body, _held)) => body,
-        Err(error) => return failure(&error, id),
-    };
-    let is_sns = body.windows(10).any(|window| window == b"2010-03-31");
-    let (namespace, message) = if is_sns {
-        ("http://sns.amazonaws.com/doc/2010-03-31/", "SNS is not supported yet; see docs/sqs.md for what is.")
-    } else {
-        (
-            "http://queue.amazonaws.com/doc/2012-11-05/",
-            "The Query protocol is not supported yet; use a current SDK, which speaks AWS JSON 1.0.",
-        )
-    };
-    reply::xml(400, namespace, "AWS.SimpleQueueService.UnsupportedOperation", message, id)
 }
 
 #[cfg(test)]

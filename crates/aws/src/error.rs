@@ -1,7 +1,8 @@
 //! What a client is told when something fails: SQS's error shapes, and the broker's errors as such shapes.
 //!
 //! Invariant: each of the broker's error enums is matched without a wildcard, so that a new error asks for its shape.
-//! Adding one: a row in `parts`. Source: SQS API reference, "Common errors" and each action's errors.
+//! Adding one: a row in `parts`. Source: SQS API reference, "Common errors" and each action's errors; the statuses are
+//! those of the service's model.
 
 use std::borrow::Cow;
 
@@ -22,8 +23,11 @@ pub enum ErrorCode {
     InvalidBatchEntryId,
     InvalidMessageContents,
     InvalidParameterValue,
+    MalformedQueryString,
     MessageNotInflight,
+    MissingAction,
     MissingParameter,
+    NoSuchVersion,
     OverLimit,
     QueueDoesNotExist,
     QueueNameExists,
@@ -59,7 +63,7 @@ impl ErrorCode {
                 (SQS, Parts("EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", 400))
             }
             Self::InternalFailure => (CORAL, Parts("InternalFailure", "InternalFailure", 500)),
-            Self::InvalidAddress => (SQS, Parts("InvalidAddress", "InvalidAddress", 400)),
+            Self::InvalidAddress => (SQS, Parts("InvalidAddress", "InvalidAddress", 404)),
             Self::InvalidAttributeName => (SQS, Parts("InvalidAttributeName", "InvalidAttributeName", 400)),
             Self::InvalidAttributeValue => {
                 (SQS, Parts("InvalidAttributeValue", "InvalidAttributeValue", 400))
@@ -73,21 +77,26 @@ impl ErrorCode {
             Self::InvalidParameterValue => {
                 (CORAL, Parts("InvalidParameterValueException", "InvalidParameterValue", 400))
             }
+            Self::MalformedQueryString => {
+                (CORAL, Parts("MalformedQueryStringException", "MalformedQueryString", 400))
+            }
             Self::MessageNotInflight => {
                 (SQS, Parts("MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", 400))
             }
+            Self::MissingAction => (CORAL, Parts("MissingActionException", "MissingAction", 400)),
             Self::MissingParameter => {
                 (CORAL, Parts("MissingRequiredParameterException", "MissingParameter", 400))
             }
-            Self::OverLimit => (SQS, Parts("OverLimit", "OverLimit", 400)),
+            Self::NoSuchVersion => (CORAL, Parts("NoSuchVersionException", "NoSuchVersion", 400)),
+            Self::OverLimit => (SQS, Parts("OverLimit", "OverLimit", 403)),
             Self::QueueDoesNotExist => {
                 (SQS, Parts("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", 400))
             }
             Self::QueueNameExists => (SQS, Parts("QueueNameExists", "QueueAlreadyExists", 400)),
             Self::ReceiptHandleIsInvalid => {
-                (SQS, Parts("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 400))
+                (SQS, Parts("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404))
             }
-            Self::RequestThrottled => (SQS, Parts("RequestThrottled", "RequestThrottled", 400)),
+            Self::RequestThrottled => (SQS, Parts("RequestThrottled", "RequestThrottled", 403)),
             Self::RequestTimeout => (CORAL, Parts("RequestTimeoutException", "RequestTimeout", 408)),
             Self::RequestTooLarge => (CORAL, Parts("RequestTooLargeException", "RequestTooLarge", 413)),
             Self::Serialization => (CORAL, Parts("SerializationException", "MalformedInput", 400)),

@@ -10,6 +10,10 @@ pub const MESSAGE_BYTES_SETTING_MIN: u64 = 1024;
 pub const BODY_BYTES: usize = 6 * MESSAGE_BYTES + (1 << 20);
 /// What a request takes beside its body while it is worked on: unescaped texts and the records made of them.
 pub const BODY_COPIES: usize = 2;
+/// Parameters of one request in the Query protocol: a full batch has under 400, a full list of names 1,000.
+pub const PARAMETERS: usize = 2_048;
+/// Bytes of such a parameter's name, as sent.
+pub const PARAMETER_NAME_BYTES: usize = 256;
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 32 << 10;
 /// Headers of a request.

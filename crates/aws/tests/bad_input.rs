@@ -22,7 +22,21 @@ fn row(name: &'static str, sent: impl Into<Vec<u8>>, status: u16, code: &'static
 }
 
 fn action(name: &'static str, action: &str, body: &str, code: &'static str) -> Row {
-    row(name, request(action, body), 400, code)
+    let status = match code {
+        "ReceiptHandleIsInvalid" | "InvalidAddress" => 404,
+        _ => 400,
+    };
+    row(name, request(action, body), status, code)
+}
+
+/// A form as it stands in the body.
+fn form(name: &'static str, body: impl AsRef<[u8]>, status: u16, code: &'static str) -> Row {
+    let body = body.as_ref();
+    let head = format!(
+        "POST /0/q HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    row(name, [head.as_bytes(), body].concat(), status, code)
 }
 
 fn head(lines: &str) -> Vec<u8> {
@@ -42,13 +56,10 @@ fn noise(mut seed: u64, length: usize) -> Vec<u8> {
 }
 
 fn http_rows() -> Vec<Row> {
-    let form = "POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\n\
-                Content-Length: 17\r\n\r\nAction=ListQueues";
     vec![
         row("a method that is none of ours", "PUT / HTTP/1.1\r\nHost: h\r\n\r\n", 405, "InvalidAction"),
         row("a path that is not there", "GET /admin HTTP/1.1\r\nHost: h\r\n\r\n", 404, "InvalidAction"),
         row("no target", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", 404, "InvalidAction"),
-        row("the Query protocol", form, 400, ""),
         row("a huge content length", head("Content-Length: 99999999999\r\n"), 413, "RequestTooLarge"),
         row("a content length past 64 bits", head("Content-Length: 99999999999999999999\r\n"), 400, ""),
         row("a negative content length", head("Content-Length: -1\r\n"), 400, ""),
@@ -386,6 +397,119 @@ fn json_rows() -> Vec<Row> {
     ]
 }
 
+fn query_rows() -> Vec<Row> {
+    let batch = |count: usize, entry: &dyn Fn(usize) -> String| {
+        let entries: Vec<String> = (1..=count).map(entry).collect();
+        format!("Action=SendMessageBatch&{}", entries.join("&"))
+    };
+    let entry = "SendMessageBatchRequestEntry";
+    vec![
+        form("no action", "Version=2012-11-05", 400, "MissingAction"),
+        form("an empty action", "Action=", 400, "MissingAction"),
+        form("an unknown action", "Action=Nonsense", 400, "InvalidAction"),
+        form("an action as an element", "Action=%3CX%3E%00", 400, "InvalidAction"),
+        form("another version", "Action=ListQueues&Version=1999-01-01", 400, "NoSuchVersion"),
+        form(
+            "another service",
+            "Action=Publish&Version=2010-03-31",
+            400,
+            "AWS.SimpleQueueService.UnsupportedOperation",
+        ),
+        form("escapes that are no UTF-8", "Action=SendMessage&MessageBody=%ff", 400, "MalformedQueryString"),
+        form("bytes that are no UTF-8", b"Action=SendMessage&MessageBody=\xff", 400, "MalformedQueryString"),
+        form("a parameter twice", "Action=ListQueues&Action=ListQueues", 400, "MalformedQueryString"),
+        form("parameters without end", "a&".repeat(1_000_000), 400, "MalformedQueryString"),
+        form("a name without end", "n".repeat(1_000_000), 400, "MalformedQueryString"),
+        form("a path without end", format!("Action=ListQueues&{}=1", "a.".repeat(100)), 200, ""),
+        form("a text for a number", "Action=ReceiveMessage&WaitTimeSeconds=soon", 400, "MalformedInput"),
+        form(
+            "a number past 64 bits",
+            "Action=ReceiveMessage&WaitTimeSeconds=99999999999999999999",
+            400,
+            "MalformedInput",
+        ),
+        form(
+            "a number past the limit",
+            "Action=ReceiveMessage&WaitTimeSeconds=21",
+            400,
+            "InvalidParameterValue",
+        ),
+        form("a list for a text", "Action=SendMessage&MessageBody.1=x", 400, "MalformedInput"),
+        form(
+            "a text for a map",
+            "Action=SendMessage&MessageBody=x&MessageAttribute=1",
+            400,
+            "MalformedInput",
+        ),
+        form(
+            "a map without keys",
+            "Action=SendMessage&MessageBody=x&MessageAttribute.1.Value.DataType=String",
+            400,
+            "MalformedInput",
+        ),
+        form(
+            "a map without numbers",
+            "Action=SendMessage&MessageBody=x&MessageAttribute.x.Name=n",
+            400,
+            "MalformedInput",
+        ),
+        form("a list without numbers", "Action=ReceiveMessage&AttributeName.all=1", 400, "MalformedInput"),
+        form(
+            "an attribute that is none",
+            "Action=ReceiveMessage&AttributeName.1=Nonsense",
+            400,
+            "InvalidAttributeName",
+        ),
+        form("an empty batch", "Action=SendMessageBatch", 400, "AWS.SimpleQueueService.EmptyBatchRequest"),
+        form(
+            "entries of another batch",
+            "Action=SendMessageBatch&DeleteMessageBatchRequestEntry.1.Id=a",
+            400,
+            "AWS.SimpleQueueService.EmptyBatchRequest",
+        ),
+        form(
+            "too many entries",
+            batch(500, &|i| format!("{entry}.{i}.Id={i}")),
+            400,
+            "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+        ),
+        form(
+            "ids that repeat",
+            batch(2, &|i| format!("{entry}.{i}.Id=a&{entry}.{i}.MessageBody=x")),
+            400,
+            "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+        ),
+        form("no message", "Action=SendMessage", 400, "MissingParameter"),
+        form("an illegal message", "Action=SendMessage&MessageBody=%00", 400, "InvalidMessageContents"),
+        form("a false handle", "Action=DeleteMessage&ReceiptHandle=%3C%01%3E", 404, "ReceiptHandleIsInvalid"),
+        form(
+            "an address that is none",
+            "Action=SendMessage&QueueUrl=ftp%3A%2F%2Fx&MessageBody=x",
+            404,
+            "InvalidAddress",
+        ),
+        form(
+            "a queue that is not there",
+            "Action=PurgeQueue&QueueUrl=/0/none",
+            400,
+            "AWS.SimpleQueueService.NonExistentQueue",
+        ),
+        row("a URL without an action", "GET /0/q?X=1 HTTP/1.1\r\nHost: h\r\n\r\n", 404, "InvalidAction"),
+        row(
+            "a URL with a broken query",
+            "GET /0/q?Action=SendMessage&MessageBody=%ff HTTP/1.1\r\nHost: h\r\n\r\n",
+            400,
+            "MalformedQueryString",
+        ),
+        row(
+            "a form that is longer than all",
+            "POST /?Action=ListQueues HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n",
+            413,
+            "RequestTooLarge",
+        ),
+    ]
+}
+
 async fn healthy(client: &mut Client) {
     client.call("SendMessage", json!({"QueueUrl": "/0/q", "MessageBody": "alive"})).await;
     let received = client.call("ReceiveMessage", json!({"QueueUrl": "/0/q", "WaitTimeSeconds": 5})).await;
@@ -402,12 +526,12 @@ async fn every_row_is_answered_and_leaves_nothing_behind() {
     let mut beside = server.client().await;
     beside.call("CreateQueue", json!({"QueueName": "q"})).await;
     let mut wrong = Vec::new();
-    for row in http_rows().into_iter().chain(json_rows()) {
+    for row in http_rows().into_iter().chain(json_rows()).chain(query_rows()) {
         let mut client = server.client().await;
         let answer = tokio::time::timeout(Duration::from_secs(10), client.raw(&row.sent)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{}: no answer in time", row.name));
-        let got = answer.as_ref().map_or((0, ""), |reply| (reply.status, reply.code()));
-        if got != (row.status, row.code) {
+        let got = answer.as_ref().map_or((0, String::new()), |reply| (reply.status, reply.code()));
+        if got != (row.status, row.code.to_owned()) {
             wrong.push(format!("{}: {got:?} instead of {:?}", row.name, (row.status, row.code)));
         }
         healthy(&mut beside).await;

@@ -7,7 +7,7 @@ use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{Catalog, Queue, QueueSpec, Start, when};
 
-use super::{Answer, Call, answer, required, tags};
+use super::{Answer, Call, required, tags};
 use crate::codec::{request, response, rules};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::NAMES;
@@ -32,7 +32,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     }
     let spec = spec(call, name, &request)?;
     match call.session.create_queue(spec).await {
-        Ok(_) => answer(&response::QueueUrl { queue_url: call.url_of(name) }),
+        Ok(_) => call.answer(&response::QueueUrl { queue_url: call.url_of(name) }),
         // Somebody was faster.
         Err(ChangeError::Exists(_)) => existing(call, &*call.queue_named(name)?, &request),
         Err(error) => Err(error.into()),
@@ -80,7 +80,7 @@ fn existing(call: &Call<'_>, queue: &Queue, request: &request::CreateQueue<'_>) 
             ),
         ));
     }
-    answer(&response::QueueUrl { queue_url: call.url_of(&queue.name) })
+    call.answer(&response::QueueUrl { queue_url: call.url_of(&queue.name) })
 }
 
 fn difference<'a>(

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use duolog_broker::Depth;
 
-use super::{Answer, Call, answer};
+use super::{Answer, Call};
 use crate::codec::{arn, request, response};
 use crate::settings::{FIFO_ONLY, READABLE, Settings, unknown_attribute};
 
@@ -45,7 +45,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         let counts = COUNTS.iter().zip(counts(&depth)).filter(|(name, _)| wants(name));
         pairs.extend(counts.map(|(name, count)| (Cow::Borrowed(*name), count.to_string())));
     }
-    answer(&response::Attributes { attributes: response::Map(pairs) })
+    call.answer(&response::Attributes { attributes: response::Map(pairs) })
 }
 
 fn counts(depth: &Depth) -> [u64; 3] {

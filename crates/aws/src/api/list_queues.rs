@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 
-use super::{Answer, Call, answer};
+use super::{Answer, Call};
 use crate::codec::{request, response, rules, text::Text};
 use crate::error::SqsError;
 use crate::limits::LIST_PAGE;
@@ -20,7 +20,7 @@ pub(super) fn handle(call: &Call<'_>) -> Answer {
         .filter(|name| name.starts_with(prefix) && rules::is_queue_name(name));
     let (names, next_token) = page.take(names);
     let queue_urls = names.into_iter().map(|name| call.url_of(name)).collect();
-    answer(&response::QueueUrls { queue_urls, next_token })
+    call.answer(&response::QueueUrls { queue_urls, next_token })
 }
 
 /// Which part of a sorted list is asked for.

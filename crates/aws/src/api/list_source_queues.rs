@@ -3,7 +3,7 @@
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 
 use super::list_queues::Page;
-use super::{Answer, Call, answer};
+use super::{Answer, Call};
 use crate::codec::{request, response, rules};
 
 pub(super) fn handle(call: &Call<'_>) -> Answer {
@@ -18,5 +18,5 @@ pub(super) fn handle(call: &Call<'_>) -> Answer {
         .filter(|name| rules::is_queue_name(name));
     let (names, next_token) = page.take(names);
     let queue_urls = names.into_iter().map(|name| call.url_of(name)).collect();
-    answer(&response::SourceQueueUrls { queue_urls, next_token })
+    call.answer(&response::SourceQueueUrls { queue_urls, next_token })
 }

@@ -25,10 +25,22 @@ use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::{Queue, Session};
 use duolog_net::{Budget, OverBudget, Reservation, Shutdown};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use crate::codec::query::{self, Form};
+use crate::codec::response::Ascii;
 use crate::codec::{queue_url, request, text::Text};
 use crate::error::{ErrorCode, SqsError};
 use crate::settings::Echo;
+
+/// In which protocol a request came, and is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wire<'a> {
+    /// AWS JSON 1.0.
+    Json,
+    /// The Query protocol.
+    Query(&'a Form<'a>),
+}
 
 /// One request and what it is answered with.
 pub(crate) struct Call<'a> {
@@ -42,13 +54,19 @@ pub(crate) struct Call<'a> {
     pub host: &'a str,
     /// Region and account, echoed.
     pub echo: Echo<'a>,
+    /// What is asked for.
+    pub action: &'a str,
+    /// How it is read and answered.
+    pub wire: Wire<'a>,
     /// The request's body.
     pub body: &'a Bytes,
+    /// Names the request.
+    pub id: Uuid,
 }
 
 /// The body of a response, and what it took from the budget.
 pub(crate) struct Answered {
-    /// JSON.
+    /// JSON or XML.
     pub body: Bytes,
     /// Given back when the client has taken the body.
     pub held: Option<Reservation>,
@@ -60,7 +78,44 @@ pub(crate) type Answer = Result<Answered, SqsError>;
 impl<'a> Call<'a> {
     /// Reads the request.
     fn read<T: Deserialize<'a>>(&self) -> Result<T, SqsError> {
-        request::decode(self.body).map_err(|error| SqsError::new(ErrorCode::Serialization, error))
+        let read = match self.wire {
+            Wire::Json => request::decode(self.body),
+            Wire::Query(form) => query::decode(form, self.action),
+        };
+        read.map_err(|error| SqsError::new(ErrorCode::Serialization, error))
+    }
+
+    /// Writes a response.
+    fn answer(&self, response: &impl Serialize) -> Answer {
+        self.answer_sized(response, 256)
+    }
+
+    /// As `answer`, with an idea of its size.
+    fn answer_sized(&self, response: &impl Serialize, bytes: usize) -> Answer {
+        let written = match self.wire {
+            Wire::Json => {
+                let mut body = Vec::with_capacity(bytes);
+                serde_json::to_writer(&mut body, response).map(|()| body).map_err(|error| error.to_string())
+            }
+            Wire::Query(_) => query::encode(self.action, response, self.request_id().as_str(), bytes),
+        };
+        let body = written.map_err(|error| SqsError::new(ErrorCode::InternalFailure, error))?;
+        Ok(Answered { body: body.into(), held: None })
+    }
+
+    /// The answer without content. In JSON the service answers such actions with an empty body or `{}`; SDKs take both.
+    fn done(&self) -> Answer {
+        let body = match self.wire {
+            Wire::Json => Bytes::from_static(b"{}"),
+            Wire::Query(_) => query::empty(self.action, self.request_id().as_str()).into(),
+        };
+        Ok(Answered { body, held: None })
+    }
+
+    fn request_id(&self) -> Ascii<36> {
+        let mut text = [0; 36];
+        self.id.as_hyphenated().encode_lower(&mut text);
+        Ascii::new(text)
     }
 
     /// The queue that the request names.
@@ -104,26 +159,9 @@ fn required<'a>(value: Option<&'a Text<'_>>, parameter: &str) -> Result<&'a str,
     }
 }
 
-/// Writes a response.
-fn answer(response: &impl Serialize) -> Answer {
-    answer_sized(response, 256)
-}
-
-/// As `answer`, with an idea of its size.
-fn answer_sized(response: &impl Serialize, bytes: usize) -> Answer {
-    let mut body = Vec::with_capacity(bytes);
-    serde_json::to_writer(&mut body, response).expect("text into memory");
-    Ok(Answered { body: body.into(), held: None })
-}
-
-/// The answer without content. The service answers such actions with an empty body or `{}`; SDKs take both.
-fn done() -> Answer {
-    Ok(Answered { body: Bytes::from_static(b"{}"), held: None })
-}
-
 /// Carries out the action.
-pub(crate) async fn dispatch(call: &Call<'_>, action: &str) -> Answer {
-    match action {
+pub(crate) async fn dispatch(call: &Call<'_>) -> Answer {
+    match call.action {
         "SendMessage" => send::single(call).await,
         "SendMessageBatch" => send::batch(call).await,
         "ReceiveMessage" => receive::handle(call).await,
@@ -148,9 +186,9 @@ pub(crate) async fn dispatch(call: &Call<'_>, action: &str) -> Answer {
         | "CancelMessageMoveTask"
         | "ListMessageMoveTasks" => Err(SqsError::new(
             ErrorCode::UnsupportedOperation,
-            format!("{action} is not supported yet; see docs/sqs.md for what is."),
+            format!("{} is not supported yet; see docs/sqs.md for what is.", call.action),
         )),
-        _ => {
+        action => {
             let shown: String = action.chars().take(100).collect();
             Err(SqsError::new(ErrorCode::UnknownOperation, format!("The action {shown} is not known.")))
         }

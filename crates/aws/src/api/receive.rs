@@ -2,7 +2,7 @@
 
 use duolog_broker::{LeaseAsk, Leased};
 
-use super::{Answer, Call, answer_sized};
+use super::{Answer, Call};
 use crate::codec::{request, response};
 use crate::convert::{self, SystemNames, Wanted};
 use crate::error::SqsError;
@@ -57,7 +57,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     let context =
         convert::Context { topic: queue.topic.0, region: call.echo.region, account: call.echo.account };
     let messages = leased.iter().map(|leased| convert::message(context, leased, &wanted, system)).collect();
-    let mut answered = answer_sized(&response::Received { messages }, bytes)?;
+    let mut answered = call.answer_sized(&response::Received { messages }, bytes)?;
     answered.held = held;
     Ok(answered)
 }

@@ -3,7 +3,7 @@
 use duolog_broker::Queue;
 
 use super::settlement::{check_ids, failed};
-use super::{Answer, Call, answer, answer_sized};
+use super::{Answer, Call};
 use crate::codec::{request, response};
 use crate::convert;
 use crate::entry::{Entry, check};
@@ -19,7 +19,7 @@ pub(super) async fn single(call: &Call<'_>) -> Answer {
     let entry = check(&request, &queue, call.body)?;
     let mut sent = publish(call, &queue, vec![(None, entry)]).await?;
     let sent = sent.pop().ok_or_else(no_place)?;
-    answer(&sent)
+    call.answer(&sent)
 }
 
 pub(super) async fn batch(call: &Call<'_>) -> Answer {
@@ -51,7 +51,7 @@ pub(super) async fn batch(call: &Call<'_>) -> Answer {
         true => Vec::new(),
         false => publish(call, &queue, entries).await?,
     };
-    answer_sized(&response::Batch { successful, failed: failures }, SENT_BYTES * count)
+    call.answer_sized(&response::Batch { successful, failed: failures }, SENT_BYTES * count)
 }
 
 async fn publish<'a>(

@@ -1,6 +1,6 @@
 //! SetQueueAttributes: all of the request or nothing of it.
 
-use super::{Answer, Call, done};
+use super::{Answer, Call};
 use crate::codec::request;
 use crate::error::SqsError;
 use crate::limits::NAMES;
@@ -21,5 +21,5 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         settings.set(&catalog, &queue.name, attribute, value)?;
     }
     call.session.set_queue(queue.id, settings.policy, settings.labels).await?;
-    done()
+    call.done()
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use duolog_broker::errors::SettleError;
 use duolog_broker::{LeaseId, Outcome, Queue};
 
-use super::{Answer, Call, answer, required};
+use super::{Answer, Call, required};
 use crate::codec::few::Few;
 use crate::codec::request::{self, Settle};
 use crate::codec::text::Text;
@@ -33,7 +33,7 @@ pub(super) async fn single<A: Action>(call: &Call<'_>) -> Answer {
     for result in results {
         A::result(&request, result)?;
     }
-    super::done()
+    call.done()
 }
 
 pub(super) async fn batch<A: Action>(call: &Call<'_>) -> Answer {
@@ -66,7 +66,7 @@ pub(super) async fn batch<A: Action>(call: &Call<'_>) -> Answer {
             Err(error) => response.failed.push(failed(id, error)),
         }
     }
-    answer(&response)
+    call.answer(&response)
 }
 
 fn lease(queue: &Queue, entry: &Settle<'_>) -> Result<LeaseId, SqsError> {

@@ -2,7 +2,7 @@
 
 use duolog_broker::Labels;
 
-use super::{Answer, Call, answer, done};
+use super::{Answer, Call};
 use crate::codec::{request, response, rules};
 use crate::error::SqsError;
 use crate::limits::TAGS;
@@ -19,7 +19,7 @@ pub(super) async fn tag(call: &Call<'_>) -> Answer {
     let mut labels = queue.labels.clone();
     add(&mut labels, &request.tags)?;
     call.session.set_queue(queue.id, queue.policy.clone(), labels).await?;
-    done()
+    call.done()
 }
 
 pub(super) async fn untag(call: &Call<'_>) -> Answer {
@@ -33,7 +33,7 @@ pub(super) async fn untag(call: &Call<'_>) -> Answer {
         labels.remove(&format!("{LABEL_PREFIX}{}", key.as_str()));
     }
     call.session.set_queue(queue.id, queue.policy.clone(), labels).await?;
-    done()
+    call.done()
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
@@ -44,7 +44,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         .iter()
         .filter_map(|(key, value)| Some((key.strip_prefix(LABEL_PREFIX)?.into(), value.as_str())))
         .collect();
-    answer(&response::Tags { tags: response::Map(tags) })
+    call.answer(&response::Tags { tags: response::Map(tags) })
 }
 
 /// Adds tags to a queue's labels.

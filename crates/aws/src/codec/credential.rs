@@ -1,6 +1,7 @@
 //! Who a request says it is: access key and region of the SigV4 credential scope. The signature is not verified yet.
 //!
-//! `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=..., Signature=...`
+//! `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=..., Signature=...`, or the scope
+//! alone in the parameter `X-Amz-Credential`.
 //! Source: AWS General Reference, "Signature Version 4".
 
 /// What the credential scope says.
@@ -17,7 +18,12 @@ impl<'a> Credential<'a> {
     #[must_use]
     pub fn parse(authorization: &'a str) -> Option<Self> {
         let (_, rest) = authorization.split_once("Credential=")?;
-        let scope = rest.split([',', ' ']).next()?;
+        Self::of_scope(rest.split([',', ' ']).next()?)
+    }
+
+    /// Reads the scope itself, as a URL that is signed beforehand holds it; `None` if it is none.
+    #[must_use]
+    pub fn of_scope(scope: &'a str) -> Option<Self> {
         // An access key may hold slashes in theory, so the scope is read from its end.
         let mut parts = scope.rsplitn(5, '/');
         let (_terminator, _service, region, _date) =

@@ -1,4 +1,7 @@
 //! Queue URLs: `http://HOST/ACCOUNT/NAME`, where HOST is what the client called us.
+//!
+//! Of the other forms that tools make up, `http://sqs.REGION.HOST/ACCOUNT/NAME`, `http://REGION.queue.HOST/ACCOUNT/NAME`
+//! and `http://HOST/queue/REGION/ACCOUNT/NAME`, only the name counts too; a host may tell the region.
 
 /// The queue's name in a URL: the last segment of its path. `None` if it is no URL of a queue.
 ///
@@ -23,6 +26,20 @@ pub fn of_queue(host: &str, account: &str, name: &str) -> String {
     format!("http://{host}/{account}/{name}")
 }
 
+/// The region that a host's name tells: `sqs.REGION.*`, `REGION.queue.*`.
+#[must_use]
+pub fn region_of_host(host: &str) -> Option<&str> {
+    let mut labels = host.split('.');
+    let region = match (labels.next()?, labels.next()?) {
+        ("sqs", region) | (region, "queue") => region,
+        _ => return None,
+    };
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    // As in `eu-west-1`: `sqs.test:4566` tells none.
+    let legal = region.contains('-') && region.len() <= 32 && region.bytes().all(is_word);
+    legal.then_some(region)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,8 +54,19 @@ mod tests {
             "orders",
             "/1/orders",
             "http://h/orders?x",
+            "http://h/queue/eu-central-1/1/orders",
         ] {
             assert_eq!(queue_name(url), Some("orders"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_tell_the_region() {
+        for host in ["sqs.eu-west-1.localhost:4566", "eu-west-1.queue.localhost"] {
+            assert_eq!(region_of_host(host), Some("eu-west-1"), "{host}");
+        }
+        for host in ["", "localhost", "sqs.test:4566", "sqs.test", "a.b.c", "sqs.EU-1.x", "10.0.0.1"] {
+            assert_eq!(region_of_host(host), None, "{host}");
         }
     }
 

@@ -12,7 +12,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::api::Answered;
-use crate::codec::{response, xml};
+use crate::codec::{query, response, xml};
 use crate::error::{ErrorCode, SqsError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -84,8 +84,13 @@ fn whole(body: impl Into<Bytes>) -> Answered {
 }
 
 /// An action's answer.
-pub(super) fn json(status: u16, body: Answered, id: Uuid) -> Response<ReplyBody> {
-    respond(status, JSON_1_0, body, id)
+pub(super) fn json(body: Answered, id: Uuid) -> Response<ReplyBody> {
+    respond(200, JSON_1_0, body, id)
+}
+
+/// An action's answer in the Query protocol.
+pub(super) fn xml(body: Answered, id: Uuid) -> Response<ReplyBody> {
+    respond(200, XML, body, id)
 }
 
 /// Plain JSON that is no action's.
@@ -103,17 +108,24 @@ pub(super) fn error(status: u16, error: &SqsError, id: Uuid) -> Response<ReplyBo
     let query = format!("{};{fault}", error.code.query_code());
     let query = HeaderValue::from_str(&query).expect("codes are ASCII");
     response.headers_mut().insert(QUERY_ERROR, query);
-    // What is left of the body is not worth reading.
-    if matches!(error.code, ErrorCode::RequestTooLarge | ErrorCode::RequestTimeout) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    close_after(&mut response, error.code);
     response
 }
 
 /// An error in the Query protocol.
-pub(super) fn xml(status: u16, namespace: &str, code: &str, message: &str, id: Uuid) -> Response<ReplyBody> {
-    let body = xml::error(namespace, code, message, &id.to_string());
-    respond(status, XML, whole(body), id)
+pub(super) fn xml_error(error: &SqsError, id: Uuid) -> Response<ReplyBody> {
+    let code = error.code.query_code();
+    let body = xml::error(query::NAMESPACE, error.code.is_senders(), code, &error.message, &id.to_string());
+    let mut response = respond(error.code.status(), XML, whole(body), id);
+    close_after(&mut response, error.code);
+    response
+}
+
+/// What is left of some requests is not worth reading.
+fn close_after(response: &mut Response<ReplyBody>, code: ErrorCode) {
+    if matches!(code, ErrorCode::RequestTooLarge | ErrorCode::RequestTimeout) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +142,7 @@ mod tests {
         let budget = Budget::new(1 << 20);
         let held = budget.try_reserve(4096).unwrap();
         let answered = Answered { body: Bytes::from_static(b"{}"), held };
-        let mut body = json(200, answered, Uuid::nil()).into_body();
+        let mut body = json(answered, Uuid::nil()).into_body();
         assert_eq!(body.size_hint().exact(), Some(2));
         let mut queued = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert!(body.is_end_stream());

@@ -91,10 +91,53 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The code that SDKs show.
-    pub fn code(&self) -> &str {
-        self.header("x-amzn-query-error").and_then(|value| value.split(';').next()).unwrap_or("")
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
     }
+
+    /// The code that SDKs show.
+    pub fn code(&self) -> String {
+        let json = self.header("x-amzn-query-error").and_then(|value| value.split(';').next());
+        json.map_or_else(|| first(&self.text_lossy(), "Code").unwrap_or_default(), str::to_owned)
+    }
+
+    fn text_lossy(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// The text of the first element with this name, entities resolved.
+pub fn first(xml: &str, element: &str) -> Option<String> {
+    all(xml, element).into_iter().next()
+}
+
+/// The texts of all elements with this name.
+pub fn all(xml: &str, element: &str) -> Vec<String> {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let texts = xml.split(&open).skip(1).filter_map(|rest| rest.split(&close).next());
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#xD;", "\r"), ("&amp;", "&")];
+    texts
+        .map(|text| entities.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to)))
+        .collect()
+}
+
+/// The bytes of a request in the Query protocol.
+pub fn form_request(path: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let escape = |text: &str| -> String {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
+        text.bytes()
+            .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect()
+    };
+    let pairs: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    let body = pairs.join("&");
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: sqs.eu-west-1.test:4566\r\n\
+         Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// A connection that is kept.
@@ -131,6 +174,43 @@ impl Client {
         let reply = self.raw(&request(action, &body.to_string())).await.expect("an answer");
         assert_ne!(reply.status, 200, "{action} {body}");
         reply.code().to_owned()
+    }
+
+    /// Calls an action in the Query protocol that must work; answers the XML.
+    pub async fn query(&mut self, path: &str, action: &str, parameters: &[(&str, &str)]) -> String {
+        let reply = self.query_reply(path, action, parameters).await;
+        let text = reply.text();
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("text/xml")), "{action}: {text}");
+        assert!(
+            text.contains(&format!(
+                "<{action}Response xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\">"
+            )),
+            "{text}"
+        );
+        assert_eq!(first(&text, "RequestId").as_deref(), reply.header("x-amzn-requestid"));
+        text
+    }
+
+    /// Calls an action in the Query protocol that must fail; answers status and code.
+    pub async fn query_fails(
+        &mut self,
+        path: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> (u16, String) {
+        let reply = self.query_reply(path, action, parameters).await;
+        let text = reply.text();
+        assert!(
+            text.contains("<ErrorResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\">"),
+            "{text}"
+        );
+        (reply.status, first(&text, "Code").unwrap())
+    }
+
+    async fn query_reply(&mut self, path: &str, action: &str, parameters: &[(&str, &str)]) -> Reply {
+        let mut all = vec![("Action", action), ("Version", "2012-11-05")];
+        all.extend_from_slice(parameters);
+        self.raw(&form_request(path, &all)).await.expect("an answer")
     }
 
     /// Sends bytes and reads one response; `None` if the server closed without one.

@@ -1,6 +1,7 @@
 //! Every decoder of bytes that come from outside: from a client or from a disk.
 
 use bytes::Bytes;
+use duolog_aws::codec::query::{self, Form};
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
@@ -21,6 +22,7 @@ pub const ALL: &[Target] = &[
     Target { name: "kafka-requests", seeds: kafka_requests, run: kafka_request },
     Target { name: "log-files", seeds: log_files, run: log_file },
     Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
+    Target { name: "sqs-query", seeds: sqs_forms, run: sqs_form },
     Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
 ];
 
@@ -88,6 +90,32 @@ fn sqs_request(bytes: &[u8]) {
         for body in batch.entries.kept.iter().filter_map(|entry| entry.message_body.as_ref()) {
             assert_eq!(body.to_bytes(&whole), body.as_str(), "borrowed or not");
         }
+    }
+}
+
+fn sqs_forms() -> Vec<Vec<u8>> {
+    [
+        "Action=SendMessage&Version=2012-11-05&QueueUrl=http%3A%2F%2Fh%2F0%2Fq&MessageBody=a+b%0A&MessageAttribute.1.Name=n&MessageAttribute.1.Value.DataType=Number&MessageAttribute.1.Value.StringValue=1&MessageAttribute.2.Name=b&MessageAttribute.2.Value.BinaryValue=AP8%3D&DelaySeconds=0",
+        "SendMessageBatchRequestEntry.1.Id=1&SendMessageBatchRequestEntry.1.MessageBody=x&SendMessageBatchRequestEntry.10.Id=2&DeleteMessageBatchRequestEntry.1.ReceiptHandle=eA%3D%3D",
+        "MaxNumberOfMessages=10&WaitTimeSeconds=20&AttributeName=All&MessageAttributeName.1=a.*&MessageAttributeName.02=b",
+        "QueueName=q&Attribute.1.Name=VisibilityTimeout&Attribute.1.Value=5&Attribute.Name=DelaySeconds&Attribute.Value=&Tag.1.Key=k&Tag.1.Value=t&TagKey.1=k",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn sqs_form(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(form) = Form::parse(&[&text]) else { return };
+    let _ = query::decode::<request::CreateQueue<'_>>(&form, "CreateQueue");
+    let _ = query::decode::<request::ReceiveMessage<'_>>(&form, "ReceiveMessage");
+    let _ = query::decode::<request::SettleBatch<'_>>(&form, "DeleteMessageBatch");
+    let _ = query::decode::<request::TagQueue<'_>>(&form, "TagQueue");
+    if let Ok(batch) = query::decode::<request::SendMessageBatch<'_>>(&form, "SendMessageBatch") {
+        assert!(batch.entries.kept.len() <= batch.entries.count, "what was kept was counted");
+    }
+    if let Ok(send) = query::decode::<request::SendMessage<'_>>(&form, "SendMessage") {
+        assert_eq!(send.message_body.as_deref(), form.get("MessageBody"), "a field is its parameter");
     }
 }
 
