@@ -245,6 +245,7 @@ async fn a_queue_is_attached_to_a_topic_by_name_and_by_tag() {
         batch_bytes_max: 1 << 20,
         timestamps: Default::default(),
         durability: None,
+        dedup: None,
     };
     let spec = TopicSpec {
         namespace: "default".to_owned(),

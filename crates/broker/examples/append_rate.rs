@@ -47,6 +47,7 @@ async fn topic(session: &Session, partitions: u32) -> Result<Vec<PartitionId>, F
         batch_bytes_max: 1 << 20,
         timestamps: TimestampType::Create,
         durability: None,
+        dedup: None,
     };
     let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), "orders".to_owned());
     let spec = TopicSpec { namespace, name, partitions, policy, labels: Labels::new() };

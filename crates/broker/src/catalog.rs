@@ -37,6 +37,16 @@ pub enum Keep {
     },
 }
 
+/// How a topic tells a record that is sent twice: by its idempotency key, for a while after the first append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupPolicy {
+    /// How long a key is remembered after its record was appended, milliseconds, 1 to `limits::DEDUP_WINDOW_MS`. A
+    /// change holds for what is sent from then on.
+    pub window_ms: u64,
+    /// Keys count within records of the same key; else within the topic.
+    pub per_key: bool,
+}
+
 /// How a topic treats its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPolicy {
@@ -52,6 +62,8 @@ pub struct TopicPolicy {
     pub timestamps: TimestampType,
     /// What an acknowledgement means; `None` follows the broker's setting.
     pub durability: Option<Durability>,
+    /// Whether records with an idempotency key are stored once; `None` ignores such keys.
+    pub dedup: Option<DedupPolicy>,
 }
 
 /// A topic.
@@ -194,6 +206,8 @@ pub struct QueueSpec {
     /// The topic it reads; `None` is the topic of the same name. If there is none of that name, it is created with one
     /// partition, kept until settled.
     pub topic: Option<String>,
+    /// How a topic that this declaration creates deduplicates; one that exists keeps its own setting.
+    pub dedup: Option<DedupPolicy>,
     /// Where to begin on a topic that exists.
     pub start: Start,
     /// Policy.

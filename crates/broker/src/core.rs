@@ -12,6 +12,7 @@ mod command;
 mod cursors;
 mod dead_letter;
 mod declare;
+mod dedup;
 mod depth;
 mod group;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use duolog_storage::Durability;
 
 use self::appends::Appends;
 use self::cursors::Cursors;
+use self::dedup::Dedup;
 use self::group::{Changes, Group};
 use self::producers::Producers;
 use self::queues::Queues;
@@ -97,6 +99,7 @@ pub struct Core {
     partitions: BTreeMap<PartitionId, Sequencer>,
     producers: Producers,
     cursors: Cursors,
+    dedup: Dedup,
     queues: Queues,
     /// How many times the log was opened.
     incarnation: u32,
@@ -130,7 +133,7 @@ impl Core {
             return command.refuse(stopped);
         }
         match command {
-            Command::Append { partition, batch, reply } => self.append(partition, batch, reply),
+            Command::Append { partition, batch, keys, reply } => self.append(partition, batch, keys, reply),
             Command::Publish { topic, records, reply } => self.publish(now, topic, records, reply),
             Command::MoveCursors { group, moves, reply } => self.move_cursors(now, group, moves, reply),
             Command::Cursors { group, reply } => self.look_at_cursors(&group, reply),

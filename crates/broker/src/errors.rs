@@ -59,6 +59,9 @@ pub enum AppendError {
     /// Too much is waiting; may work later.
     #[error("too many appends are waiting")]
     Overloaded,
+    /// As many idempotency keys are remembered as may be, and none is forgotten before its window is over: works later.
+    #[error("too many idempotency keys are remembered; try again when their windows have passed")]
+    DedupFull,
     /// The shard is gone.
     #[error(transparent)]
     Stopped(#[from] Stopped),

@@ -1,5 +1,7 @@
 //! The headers that the broker writes into records that it moves. Their values are text.
 
+/// A key by which a record that is sent twice is stored once, on a topic that deduplicates.
+pub const IDEMPOTENCY_KEY: &str = "duolog-idempotency-key";
 /// Where the record was first appended: topic id (32 hexadecimal digits), index of the partition and offset, with `/`
 /// between. Written by the first move and kept by later ones, so that an identity derived from it stays the same.
 pub const ORIGIN: &str = "duolog-origin";

@@ -11,6 +11,7 @@ pub mod core;
 mod decoded;
 pub mod errors;
 pub mod headers;
+mod idempotency;
 mod inbox;
 pub mod ledger;
 pub mod limits;
@@ -27,8 +28,8 @@ pub mod when;
 
 pub use broker::{Broker, BrokerOptions, Stepper};
 pub use catalog::{
-    Backoff, Catalog, Keep, Labels, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId,
-    TopicPolicy, TopicSpec,
+    Backoff, Catalog, DedupPolicy, Keep, Labels, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic,
+    TopicId, TopicPolicy, TopicSpec,
 };
 pub use clock::{Clock, Monotonic, Now};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};

@@ -77,6 +77,20 @@ pub const PRODUCER_BATCHES: usize = 5;
 pub const PRODUCER_IDLE_MS: i64 = 24 * 60 * 60 * 1000;
 /// Producers (per partition) remembered: about 300 bytes each.
 pub const PRODUCERS: usize = 100_000;
+/// Longest deduplication window, milliseconds: a week. What is remembered costs memory as long as it is remembered.
+pub const DEDUP_WINDOW_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Bytes of one idempotency key. Source: SQS allows 128, AMQP 255; others have no limit of their own.
+pub const DEDUP_KEY_BYTES: usize = 1024;
+/// Idempotency keys that a shard remembers: 14,000 messages a second over five minutes. Beyond, senders wait.
+pub const DEDUP_KEYS: usize = 4 << 20;
+/// Bytes of memory that they may take.
+pub const DEDUP_BYTES: usize = 512 << 20;
+/// Bytes that the table takes for a key besides the key itself, about.
+pub const DEDUP_KEY_OVERHEAD: usize = 128;
+/// Keys of one state record: bounds the record to about half a MiB for keys of the usual length.
+pub const DEDUP_CHUNK_KEYS: usize = 4_096;
+/// Keys that are forgotten at a time: bounds a turn of the shard.
+pub const DEDUP_EXPIRE_KEYS: usize = 65_536;
 /// Bytes of state behind the last round of snapshots before the next begins: a tail that is read in a millisecond.
 pub const STATE_ROUND_BYTES: u64 = 256 << 10;
 /// A snapshot's share of what changed: one byte for so many.

@@ -19,6 +19,7 @@ use crate::broker::Inner;
 use crate::by_time;
 use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
+use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
 use crate::principal::authorize;
 use crate::watch::Readable;
@@ -72,12 +73,24 @@ impl Session {
     }
 
     /// Appends a sealed batch whose CRC has been checked. Its idempotence and order are checked against the producers
-    /// known in the partition; the offset is stamped outside the CRC.
+    /// known in the partition; the offset is stamped outside the CRC. On a topic that deduplicates, records whose key in the
+    /// header [`IDEMPOTENCY_KEY`](crate::headers::IDEMPOTENCY_KEY) is known are left out; if that leaves nothing, the
+    /// answer is the first append's.
     pub fn append(&self, partition: PartitionId, batch: Batch) -> Pending<Result<Appended, AppendError>> {
         if !self.may_on_partition(Action::Produce, partition) {
             return refused(AppendError::Denied);
         }
-        self.ask(|reply| Command::Append { partition, batch, reply })
+        match self.keys_of(partition, &batch) {
+            Ok(keys) => self.ask(|reply| Command::Append { partition, batch, keys, reply }),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Opens a batch for a topic that deduplicates here, not on the shard's thread.
+    fn keys_of(&self, partition: PartitionId, batch: &Batch) -> Result<Option<BatchKeys>, AppendError> {
+        let catalog = self.inner.shared.catalog.load();
+        let policy = catalog.topic_of(partition).and_then(|topic| topic.policy.dedup);
+        policy.map(|policy| idempotency::of_batch(&policy, batch)).transpose()
     }
 
     /// Publishes records into a topic: each goes to the partition of its key's murmur2 hash, one without a key to the

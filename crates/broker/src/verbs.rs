@@ -25,7 +25,8 @@ pub struct Appended {
     pub append_time: Option<Timestamp>,
     /// First offset of the partition.
     pub log_start: Offset,
-    /// It was stored by an earlier, identical request (idempotent producers); `base` is from then.
+    /// Nothing was stored, because all of it was appended before (idempotent producers, idempotency keys); `base` is
+    /// from then.
     pub duplicate: bool,
 }
 
@@ -40,9 +41,13 @@ pub struct NewRecord {
     pub headers: Vec<Header>,
     /// Its time; `None` is the broker's now.
     pub timestamp: Option<Timestamp>,
+    /// On a topic that deduplicates: a record with the same key within the window is not stored again. 1 to
+    /// `limits::DEDUP_KEY_BYTES` bytes. It is not stored with the record: a frontend whose receivers are to see it puts
+    /// it into the header [`headers::IDEMPOTENCY_KEY`](crate::headers::IDEMPOTENCY_KEY) as well.
+    pub idempotency_key: Option<Bytes>,
 }
 
-/// A published record took its place.
+/// A published record took its place, or had it already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     /// Partition.
@@ -51,8 +56,10 @@ pub struct Published {
     pub partition_index: u32,
     /// Offset.
     pub offset: Offset,
-    /// The record's time.
+    /// The record's time; that of this call, if it is a duplicate.
     pub timestamp: Timestamp,
+    /// It was not stored, because a record with its idempotency key was appended before; the place is that record's.
+    pub duplicate: bool,
 }
 
 /// What to read.
@@ -253,6 +260,8 @@ pub struct Overview {
     pub groups: Vec<(String, GroupCursors)>,
     /// Records that a queue holds in a partition although the topic's policy would have let them go.
     pub pinned: Vec<(QueueId, PartitionId, u64)>,
+    /// Idempotency keys that are remembered, and the bytes of memory that they take, about.
+    pub dedup_keys: (u64, u64),
     /// Group commits made since start.
     pub group_commits: u64,
     /// Records appended since start.

@@ -70,6 +70,7 @@ impl Bench {
             namespace: "default".to_owned(),
             name: name.to_owned(),
             topic: None,
+            dedup: None,
             start: Start::Earliest,
             policy,
             labels: Labels::new(),
@@ -265,6 +266,7 @@ async fn a_stream_and_a_queue_read_the_same_topic() {
         batch_bytes_max: 1 << 20,
         timestamps: TimestampType::Create,
         durability: None,
+        dedup: None,
     };
     let spec = TopicSpec {
         namespace: "default".to_owned(),

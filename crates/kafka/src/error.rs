@@ -100,7 +100,7 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         // Retriable: space may come back, and the client keeps the batch meanwhile.
         AppendError::DiskFull | AppendError::Quarantined(_) => ErrorCode::KafkaStorageError,
         // Retriable with back-off.
-        AppendError::Overloaded => ErrorCode::RequestTimedOut,
+        AppendError::Overloaded | AppendError::DedupFull => ErrorCode::RequestTimedOut,
         AppendError::Stopped(_) => ErrorCode::NotLeaderOrFollower,
     }
 }

@@ -270,6 +270,7 @@ pub(crate) fn default_policy(options: &KafkaOptions) -> TopicPolicy {
         batch_bytes_max: options.message_bytes_max,
         timestamps: TimestampType::Create,
         durability: None,
+        dedup: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ten mistakes that a log and a broker must not make, to be made on purpose: the simulator has to find each of them.
+//! Eleven mistakes that a log and a broker must not make, to be made on purpose: the simulator has to find each of them.
 //!
 //! Without the feature `planted` no mistake can be planted, and the compiler takes the questions out. Only the test that
 //! plants them turns the feature on.
@@ -27,10 +27,12 @@ pub enum Bug {
     DeadLetterInTwo,
     /// Leases are not written, whatever else is.
     DeliveryCountLost,
+    /// A restart forgets which idempotency keys were appended.
+    WindowForgotten,
 }
 
 /// All of them.
-pub const ALL: [Bug; 10] = [
+pub const ALL: [Bug; 11] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -41,6 +43,7 @@ pub const ALL: [Bug; 10] = [
     Bug::StaleSnapshot,
     Bug::DeadLetterInTwo,
     Bug::DeliveryCountLost,
+    Bug::WindowForgotten,
 ];
 
 #[cfg(feature = "planted")]

@@ -63,7 +63,7 @@ fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Resu
     };
     let namespace = DEFAULT_NAMESPACE.to_owned();
     let Settings { policy, labels } = settings;
-    Ok(QueueSpec { namespace, name: name.to_owned(), topic, start, policy, labels })
+    Ok(QueueSpec { namespace, name: name.to_owned(), topic, dedup: None, start, policy, labels })
 }
 
 const TOPIC_TAG: &str = "duolog:topic";

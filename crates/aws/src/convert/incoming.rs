@@ -37,5 +37,5 @@ pub(crate) fn new_record(
     if let Some(trace) = trace {
         headers.push(Header { key: Bytes::from_static(TRACE_HEADER.as_bytes()), value: Some(trace) });
     }
-    NewRecord { key: group, value: Some(body), headers, timestamp: None }
+    NewRecord { key: group, value: Some(body), headers, ..NewRecord::default() }
 }

@@ -249,7 +249,7 @@ mod any_record {
         ) {
             let headers: Vec<Header> =
                 headers.into_iter().map(|(key, value)| Header { key, value }).collect();
-            let record = NewRecord { key, value, headers: headers.clone(), timestamp: None };
+            let record = NewRecord { key, value, headers: headers.clone(), ..NewRecord::default() };
             let message = received(record.clone(), &["All", "duolog-.*"], &["All"]);
             let count = message["MessageAttributes"].as_object().map_or(0, serde_json::Map::len);
             prop_assert!(count <= 10);

@@ -13,12 +13,13 @@ use super::command::Reply;
 use super::sealing::record_bytes;
 use super::verdict::Verdict;
 use crate::errors::AppendError;
+use crate::idempotency::{self, BatchKeys, ScopedKey};
 use crate::limits::{PENDING_APPENDS, PENDING_BYTES, PUBLISH_RECORDS};
 use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
 
 /// One append, waiting.
 pub(super) enum Waiting {
-    Batch { partition: PartitionId, batch: Batch, reply: Reply<Appended, AppendError> },
+    Batch { partition: PartitionId, batch: Batch, keys: BatchKeys, reply: Reply<Appended, AppendError> },
     Publish { topic: TopicId, records: Vec<Placed>, bytes: usize, reply: Reply<Vec<Published>, AppendError> },
 }
 
@@ -27,6 +28,8 @@ pub(super) struct Placed {
     pub(super) partition: PartitionId,
     pub(super) index: u32,
     pub(super) record: NewRecord,
+    /// Its idempotency key, if the topic deduplicates.
+    pub(super) key: Option<ScopedKey>,
 }
 
 impl Waiting {
@@ -71,6 +74,12 @@ impl Appends {
         Some(waiting)
     }
 
+    /// The first must wait a little longer.
+    pub(super) fn put_back(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes();
+        self.line.push_front(waiting);
+    }
+
     fn push(&mut self, waiting: Waiting) {
         if self.line.len() >= PENDING_APPENDS || self.bytes + waiting.bytes() > PENDING_BYTES {
             return waiting.refuse(AppendError::Overloaded);
@@ -112,11 +121,28 @@ impl Core {
         &mut self,
         partition: PartitionId,
         batch: Batch,
+        keys: Option<BatchKeys>,
         reply: Reply<Appended, AppendError>,
     ) {
-        match self.check_batch(partition, &batch) {
-            Ok(()) => self.appends.push(Waiting::Batch { partition, batch, reply }),
+        let checked =
+            self.check_batch(partition, &batch).and_then(|()| self.keys_of(partition, &batch, keys));
+        match checked {
+            Ok(keys) => self.appends.push(Waiting::Batch { partition, batch, keys, reply }),
             Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The idempotency keys of a batch, if its topic deduplicates.
+    fn keys_of(
+        &self,
+        partition: PartitionId,
+        batch: &Batch,
+        keys: Option<BatchKeys>,
+    ) -> Result<BatchKeys, AppendError> {
+        match (keys, self.catalog.topic_of(partition).and_then(|topic| topic.policy.dedup)) {
+            (Some(keys), _) => Ok(keys),
+            (None, Some(policy)) => idempotency::of_batch(&policy, batch),
+            (None, None) => Ok(BatchKeys::new()),
         }
     }
 
@@ -188,8 +214,10 @@ impl Core {
         let mut placed = Vec::with_capacity(records.len());
         for mut record in records {
             record.timestamp.get_or_insert(now.wall);
+            let dedup = topic.policy.dedup.as_ref();
+            let key = dedup.map(|dedup| idempotency::of_record(dedup, &record)).transpose()?.flatten();
             let index = self.appends.place(topic, record.key.as_deref());
-            placed.push(Placed { partition: topic.partitions[index as usize], index, record });
+            placed.push(Placed { partition: topic.partitions[index as usize], index, record, key });
         }
         placed.iter().try_for_each(|it| self.check_sound(it.partition))?;
         Ok((placed, total))

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::line::LeaseReply;
 use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
+use crate::idempotency::BatchKeys;
 use crate::{
     Appended, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Overview,
     Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
@@ -24,6 +25,8 @@ pub enum Command {
         partition: PartitionId,
         /// The batch, its checksum verified.
         batch: Batch,
+        /// Its idempotency keys, if somebody has looked; else the core does where the topic deduplicates.
+        keys: Option<BatchKeys>,
         /// Answered when durable.
         reply: Reply<Appended, AppendError>,
     },

@@ -312,7 +312,7 @@ impl Core {
             header(headers::DEAD_FIRST_TIME, dead.first_leased_at.0.to_string()),
             header(headers::DEAD_LAST_TIME, now.wall.0.to_string()),
         ]);
-        NewRecord { key, value, headers, timestamp: Some(timestamp) }
+        NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() }
     }
 
     /// The log no longer has it: there is nothing to copy, and nothing to keep.

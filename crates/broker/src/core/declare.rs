@@ -74,6 +74,7 @@ fn own_topic(spec: &QueueSpec, name: &str) -> TopicSpec {
             batch_bytes_max: batch_bytes_max.min(u32::try_from(GROUP_BYTES).unwrap_or(u32::MAX)),
             timestamps: TimestampType::Create,
             durability: None,
+            dedup: spec.dedup,
         },
         labels: Labels::new(),
     }

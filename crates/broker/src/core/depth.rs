@@ -113,6 +113,7 @@ impl Core {
             queues: Vec::new(),
             groups,
             pinned: self.retention.pinned(),
+            dedup_keys: self.dedup.size(),
             group_commits: self.stats.group_commits,
             records_appended: self.stats.records_appended,
             bytes_appended: self.stats.bytes_appended,

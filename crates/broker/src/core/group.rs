@@ -13,8 +13,8 @@ use duolog_storage::{Span, Trim};
 use super::dead_letter::Copy;
 use super::producers::{ProducerKey, ProducerState};
 use super::verdict::{Answer, Verdict};
-use crate::Catalog;
 use crate::state::StateRecord;
+use crate::{Catalog, TopicId};
 
 /// What a group carries besides appends; survives a refusal.
 #[derive(Default)]
@@ -75,6 +75,8 @@ pub(super) struct Group {
     pub(super) append_answers: Vec<Answer>,
     /// What producers were before this group; `None` were unknown.
     pub(super) producers_before: BTreeMap<ProducerKey, Option<ProducerState>>,
+    /// Chunks of idempotency keys that it adds.
+    pub(super) dedup: Vec<(TopicId, u64)>,
     pub(super) changes: Changes,
     /// Whole states of some owners, written behind the changes. Not carried over: the round begins anew.
     pub(super) snapshot: Vec<StateRecord>,
@@ -92,6 +94,7 @@ impl Group {
             firsts: BTreeMap::new(),
             append_answers: Vec::new(),
             producers_before: BTreeMap::new(),
+            dedup: Vec::new(),
             changes: Changes::default(),
             snapshot: Vec::new(),
             state_trim: None,

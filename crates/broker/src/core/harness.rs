@@ -49,6 +49,7 @@ pub(super) fn policy() -> TopicPolicy {
         batch_bytes_max: 1 << 20,
         timestamps: TimestampType::Create,
         durability: None,
+        dedup: None,
     }
 }
 
@@ -209,7 +210,7 @@ impl Harness {
     }
 
     pub(super) fn append(&mut self, partition: PartitionId, batch: Batch) -> Result<Appended, AppendError> {
-        self.done(|reply| Command::Append { partition, batch, reply })
+        self.done(|reply| Command::Append { partition, batch, keys: None, reply })
     }
 
     /// Sends a command and waits until it is answered.

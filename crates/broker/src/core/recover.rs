@@ -13,6 +13,7 @@ use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Durability, Log, ReadLimit};
 
 use super::cursors::{self, Cursors};
+use super::dedup::{Chunk, Dedup};
 use super::producers::{ProducerState, Producers};
 use super::queues::Queues;
 use super::retention::Retention;
@@ -27,7 +28,8 @@ use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
 use crate::seed::Seed;
 use crate::shared::Shared;
 use crate::state::{
-    BrokerValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord, TopicValue, Value,
+    BrokerValue, DedupValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord, TopicValue,
+    Value,
 };
 use crate::{Catalog, Now, QueueId, TopicId};
 
@@ -42,6 +44,7 @@ pub(super) struct Fold {
     /// Bytes of the state partition.
     tail_bytes: u64,
     ledgers: BTreeMap<u64, LedgerState>,
+    dedup: BTreeMap<(u128, u64), DedupValue>,
 }
 
 impl Fold {
@@ -55,7 +58,13 @@ impl Fold {
         match (&record.owner, value) {
             (Owner::Broker, Some(Value::Broker(value))) => self.broker = Some(value),
             (Owner::Topic(id), Some(Value::Topic(value))) => drop(self.topics.insert(*id, value)),
-            (Owner::Topic(id), None) => drop(self.topics.remove(id)),
+            (Owner::Topic(id), None) => {
+                self.topics.remove(id);
+                // They have no end of their own.
+                let keys: Vec<_> =
+                    self.dedup.range((*id, 0)..=(*id, u64::MAX)).map(|(&key, _)| key).collect();
+                keys.iter().for_each(|key| drop(self.dedup.remove(key)));
+            }
             (Owner::Queue(id), Some(Value::Queue(value))) => drop(self.queues.insert(*id, value)),
             (Owner::Queue(id), None) => drop(self.queues.remove(id)),
             (Owner::Ledger(id), Some(Value::Ledger(changes))) => {
@@ -79,6 +88,11 @@ impl Fold {
             (Owner::Producer(partition, id), None) => {
                 self.producers.set((PartitionId(*partition), *id), None)
             }
+            (Owner::Dedup(..), Some(Value::Dedup(_))) if planted::is(Bug::WindowForgotten) => {}
+            (Owner::Dedup(topic, chunk), Some(Value::Dedup(value))) => {
+                self.dedup.insert((*topic, *chunk), value);
+            }
+            (Owner::Dedup(topic, chunk), None) => drop(self.dedup.remove(&(*topic, *chunk))),
             (owner, _) => return Err(format!("the state of {owner:?} is of another kind")),
         }
         Ok(())
@@ -168,8 +182,11 @@ impl Core {
         };
         let mut core = Self::empty(options, log.incarnation(), counters, shared);
         let ledgers = std::mem::take(&mut fold.ledgers);
+        let dedup = std::mem::take(&mut fold.dedup);
         core.take_fold(fold);
         core.take_bounds(log);
+        let chunks = dedup.into_iter().map(|((topic, id), value)| (topic, id, Chunk::from_value(value)));
+        core.recover_dedup(now, chunks);
         core.forget_lost();
         core.recover_queues(now, log, ledgers);
         if let Some(broker) = broker
@@ -195,6 +212,7 @@ impl Core {
             partitions: BTreeMap::new(),
             producers: Producers::default(),
             cursors: Cursors::default(),
+            dedup: Dedup::default(),
             queues: Queues::default(),
             incarnation,
             appends: super::appends::Appends::default(),

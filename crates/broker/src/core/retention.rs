@@ -142,6 +142,7 @@ impl Core {
             self.begin_round(now);
         }
         self.visit_producers(now);
+        self.expire_dedup(now);
         self.visit_partitions(now);
         let is_over = self.retention.line.is_empty() && self.retention.producers.is_none();
         let pause_ms = match is_over {

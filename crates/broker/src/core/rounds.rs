@@ -156,7 +156,8 @@ impl Core {
         let producer = |after| {
             self.producers.next_after(after).map(|((partition, id), _)| Owner::Producer(partition.0, id))
         };
-        let producers = || producer(None);
+        let dedup = |after| self.dedup.next_after(after).map(|(topic, id)| Owner::Dedup(topic.0, id));
+        let producers = || producer(None).or_else(|| dedup(None));
         let cursors = || cursor(None).or_else(producers);
         let ledger = |from: Bound<QueueId>| {
             self.catalog.queues.range((from, Unbounded)).next().map(|(id, _)| Owner::Ledger(id.0))
@@ -172,7 +173,10 @@ impl Core {
             Some(Owner::Cursor(group, partition)) => {
                 cursor(Some((group.as_str(), PartitionId(*partition)))).or_else(producers)
             }
-            Some(Owner::Producer(partition, id)) => producer(Some((PartitionId(*partition), *id))),
+            Some(Owner::Producer(partition, id)) => {
+                producer(Some((PartitionId(*partition), *id))).or_else(|| dedup(None))
+            }
+            Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))),
         }
     }
 }

@@ -11,16 +11,18 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use duolog_record::{Batch, PartitionId, Producer, TimestampType};
-use duolog_storage::{Commit, LogError, Target, Trim};
+use duolog_record::{Batch, Offset, PartitionId, Producer, TimestampType};
+use duolog_storage::{Commit, LogError, Trim};
 
 pub(super) use self::frame::{Frame, record_bytes};
 use super::Core;
 use super::appends::{Placed, Waiting};
+use super::dedup::{Keyed, Place};
 use super::group::Group;
 use super::producers::Sequenced;
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{AppendError, Stopped};
+use crate::idempotency::BatchKeys;
 use crate::limits::{
     DISK_FULL_RETRY_MS, GROUP_APPENDS, GROUP_BYTES, GROUPS_IN_FLIGHT, LAZY_MS, SECOND_GROUP_BYTES,
     STATE_CURSOR_BYTES,
@@ -97,15 +99,19 @@ impl Core {
         while frame.targets() < GROUP_APPENDS
             && let Some(waiting) = self.appends.take(GROUP_BYTES.saturating_sub(frame.bytes()))
         {
+            if self.rests_on_flight(now, group, &waiting) {
+                self.appends.put_back(waiting);
+                break;
+            }
             match waiting {
-                Waiting::Batch { partition, batch, reply } => {
-                    match self.seal_batch(now, frame, group, partition, batch) {
+                Waiting::Batch { partition, batch, keys, reply } => {
+                    match self.seal_batch(now, frame, group, partition, batch, keys) {
                         Ok(appended) => group.append_answers.push(when_durable(reply, appended)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
                 Waiting::Publish { topic, records, reply, .. } => {
-                    match self.seal_publish(frame, group, topic, records) {
+                    match self.seal_publish(now, frame, group, topic, records) {
                         Ok(published) => group.append_answers.push(when_durable(reply, published)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
@@ -122,47 +128,67 @@ impl Core {
         group: &mut Group,
         partition: PartitionId,
         batch: Batch,
+        keys: BatchKeys,
     ) -> Result<Appended, AppendError> {
-        let topic = self.catalog.topic_of(partition).ok_or(AppendError::NotFound)?;
-        let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
-        let log_start = sequencer.start;
-        let (offsets, producer) = (batch.header().offsets(), batch.header().producer);
+        let topic = self.catalog.topic_of(partition).ok_or(AppendError::NotFound)?.clone();
+        let log_start = self.partitions.get(&partition).ok_or(AppendError::NotFound)?.start;
+        let (sent, producer) = (batch.header().offsets(), batch.header().producer);
         if let Some(producer) = &producer {
-            match self.producers.check(partition, producer, offsets)? {
+            match self.producers.check(partition, producer, sent)? {
                 Sequenced::Next => {}
                 Sequenced::Duplicate(base) => {
                     return Ok(Appended { base, append_time: None, log_start, duplicate: true });
                 }
             }
         }
+        let (batch, keys, duplicate) = match self.judge_keys(now, topic.id, &batch, &keys)? {
+            Keyed::New => (batch, keys, None),
+            Keyed::Rest(batch, keys) => (batch, keys, None),
+            Keyed::Duplicate(base) => (batch, keys, Some(base)),
+        };
+        if let Some(base) = duplicate {
+            if let Some(producer) = producer {
+                self.note_producer(now, group, (partition, base), &producer, sent);
+            }
+            return Ok(Appended { base, append_time: None, log_start, duplicate: true });
+        }
+        let offsets = batch.header().offsets();
         let append_time = (topic.policy.timestamps == TimestampType::Append).then_some(now.wall);
         let batch = match append_time {
             Some(at) => batch.with_append_time(at),
             None => batch,
         };
+        let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
         group.firsts.entry(partition).or_insert(sequencer.next);
         let target = sequencer.take(partition, offsets);
         frame.push_batch(&topic.policy, target, &batch);
-        if let Some(producer) = producer {
-            self.note_producer(now, group, &producer, target, offsets);
+        for (delta, key) in (0..).zip(keys) {
+            if let Some(key) = key {
+                self.note_key(now, group, topic.id, key, (partition, target.base.plus(delta)));
+            }
         }
-        Ok(Appended { base: target.base, append_time, log_start, duplicate: false })
+        // Of a batch that lost records the last one's place is told as it is: nobody waits for what will not come.
+        let base = Offset((target.base.0 + u64::from(offsets)).saturating_sub(u64::from(sent)));
+        if let Some(producer) = producer {
+            self.note_producer(now, group, (partition, base), &producer, sent);
+        }
+        Ok(Appended { base, append_time, log_start, duplicate: false })
     }
 
     fn note_producer(
         &mut self,
         now: Now,
         group: &mut Group,
+        (partition, base): Place,
         producer: &Producer,
-        target: Target,
         offsets: u32,
     ) {
         if self.producers.is_full() {
             self.expire_producers(now);
         }
-        let key = (target.partition, producer.id);
+        let key = (partition, producer.id);
         group.producers_before.entry(key).or_insert_with(|| self.producers.get(key).cloned());
-        self.producers.note(target.partition, producer, offsets, target.base, now.wall);
+        self.producers.note(partition, producer, offsets, base, now.wall);
         self.dirty.insert(Owner::Producer(key.0.0, key.1));
     }
 
@@ -174,19 +200,31 @@ impl Core {
 
     fn seal_publish(
         &mut self,
+        now: Now,
         frame: &mut Frame,
         group: &mut Group,
         topic: TopicId,
         records: Vec<Placed>,
     ) -> Result<Vec<Published>, AppendError> {
-        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?;
+        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?.clone();
+        self.check_publish_keys(now, topic.id, &records)?;
         let mut published = Vec::with_capacity(records.len());
-        for Placed { partition, index, record } in records {
+        for Placed { partition, index, record, key } in records {
+            if let Some((partition, offset)) = self.first_append(now, topic.id, key.as_ref()) {
+                let partition_index = self.partitions.get(&partition).map_or(index, |it| it.index);
+                let timestamp = record.timestamp.unwrap_or(now.wall);
+                published.push(Published { partition, partition_index, offset, timestamp, duplicate: true });
+                continue;
+            }
             let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
             group.firsts.entry(partition).or_insert(sequencer.next);
             let target = sequencer.take(partition, 1);
             let timestamp = frame.push_record(&topic.policy, target, &record);
-            published.push(Published { partition, partition_index: index, offset: target.base, timestamp });
+            if let Some(key) = key {
+                self.note_key(now, group, topic.id, key, (partition, target.base));
+            }
+            let (partition_index, offset) = (index, target.base);
+            published.push(Published { partition, partition_index, offset, timestamp, duplicate: false });
         }
         Ok(published)
     }
@@ -346,6 +384,7 @@ impl Core {
                 sequencer.next = *first;
             }
         }
+        self.forget_keys(group);
         for (key, before) in std::mem::take(&mut group.producers_before) {
             let owner = Owner::Producer(key.0.0, key.1);
             group.changes.records.retain(|record| record.owner != owner);

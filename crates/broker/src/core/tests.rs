@@ -3,6 +3,7 @@
 
 mod dead_letter;
 mod declare;
+mod dedup;
 mod durable;
 mod lease;
 mod random;
@@ -52,6 +53,7 @@ fn queue_spec(name: &str) -> QueueSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),
         name: name.to_owned(),
         topic: None,
+        dedup: None,
         start: Start::Earliest,
         policy: queue_policy(),
         labels: Labels::new(),

@@ -10,9 +10,11 @@ use super::command::Reply;
 use super::sequencer::Sequencer;
 use super::verdict::when_durable;
 use crate::errors::ChangeError;
-use crate::limits::{LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, PENDING_TRIMS, TOPICS};
+use crate::limits::{
+    DEDUP_WINDOW_MS, LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, PENDING_TRIMS, TOPICS,
+};
 use crate::state::Owner;
-use crate::{Labels, Now, Topic, TopicId, TopicPolicy, TopicSpec};
+use crate::{DedupPolicy, Labels, Now, Topic, TopicId, TopicPolicy, TopicSpec};
 
 fn invalid(what: &'static str, why: &str) -> ChangeError {
     ChangeError::Invalid { what, why: why.to_owned() }
@@ -39,6 +41,14 @@ fn check_policy(policy: &TopicPolicy) -> Result<(), ChangeError> {
     }
     if u64::from(policy.batch_bytes_max) > room {
         return Err(invalid("batch_bytes_max", "it is more than one commit takes (16 MiB)"));
+    }
+    check_dedup(policy.dedup.as_ref())
+}
+
+fn check_dedup(dedup: Option<&DedupPolicy>) -> Result<(), ChangeError> {
+    let window_ms = dedup.map_or(1, |dedup| dedup.window_ms);
+    if window_ms == 0 || window_ms > DEDUP_WINDOW_MS {
+        return Err(invalid("dedup.window_ms", "it is not between 1 ms and 7 days"));
     }
     Ok(())
 }
@@ -148,6 +158,7 @@ impl Core {
         }
         self.forget_cursors_in(&topic.partitions);
         self.appends.forget_topic(id);
+        self.dedup.forget_topic(id);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
         true

@@ -7,7 +7,7 @@ use super::{Core, cursors};
 use crate::state::{
     BackoffValue, BrokerValue, OrderValue, Owner, QueueValue, StateRecord, TopicValue, Value,
 };
-use crate::{Backoff, Keep, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
+use crate::{Backoff, DedupPolicy, Keep, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
 
 impl Core {
     /// What an owner's state is now; `None` for one that is gone.
@@ -30,6 +30,7 @@ impl Core {
                 let producer = self.producers.get((PartitionId(*partition), *id));
                 producer.map(|it| Value::Producer(it.to_value()))
             }
+            Owner::Dedup(topic, chunk) => self.dedup.value(TopicId(*topic), *chunk).map(Value::Dedup),
         };
         StateRecord { owner, value: value.map(|value| value.encode()) }
     }
@@ -65,6 +66,7 @@ impl Core {
             made_by_queue: topic.made_by_queue,
             created_at: topic.created_at.0,
             labels: topic.labels.clone(),
+            dedup: policy.dedup.map(|dedup| (dedup.window_ms, dedup.per_key)),
         }
     }
 }
@@ -84,6 +86,7 @@ pub(super) fn topic_of(id: TopicId, value: TopicValue) -> Topic {
             batch_bytes_max: value.batch_bytes_max,
             timestamps: if value.append_time { TimestampType::Append } else { TimestampType::Create },
             durability: value.durability_sync.map(durability),
+            dedup: value.dedup.map(|(window_ms, per_key)| DedupPolicy { window_ms, per_key }),
         },
         made_by_queue: value.made_by_queue,
         created_at: Timestamp(value.created_at),

@@ -1,6 +1,6 @@
 //! The stored form of the state is a promise: what this version wrote is read for ever, byte for byte.
 //!
-//! `tests/fixtures/state-v2.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
+//! `tests/fixtures/state-v3.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
 //! Never edit a line; to print those of a new owner: `DUOLOG_PRINT_FIXTURE=1 cargo test -p duolog-broker fixture -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    BackoffValue, BrokerValue, CursorValue, OrderValue, Owner, ProducerValue, QueueValue, TopicValue, Value,
+    BackoffValue, BrokerValue, CursorValue, DedupValue, OrderValue, Owner, ProducerValue, QueueValue,
+    TopicValue, Value,
 };
 use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
 
-const STORED: &str = include_str!("../../tests/fixtures/state-v2.txt");
+const STORED: &str = include_str!("../../tests/fixtures/state-v3.txt");
 
 fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())])
@@ -59,6 +60,7 @@ fn topic(made_by_queue: bool) -> TopicValue {
         made_by_queue,
         created_at: 1_764_000_000_000,
         labels: labels(),
+        dedup: made_by_queue.then_some((300_000, true)),
     }
 }
 
@@ -105,6 +107,7 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         batches: vec![(0, 9, 0), (10, 2_147_483_647, 10)],
         used_at: 1_764_000_000_000,
     };
+    let dedup = DedupValue { expires_at: 1_764_000_300_000, keys: vec![(b"\0order-7".to_vec(), 16, 300)] };
     let group = || "billing".to_owned();
     vec![
         (Owner::Broker, Some(Value::Broker(broker))),
@@ -119,6 +122,8 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         (Owner::Cursor(group(), 17), None),
         (Owner::Producer(16, 1_000), Some(Value::Producer(producer))),
         (Owner::Producer(17, -1), None),
+        (Owner::Dedup(7, 4), Some(Value::Dedup(dedup))),
+        (Owner::Dedup(7, 3), None),
     ]
 }
 
@@ -137,7 +142,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_version_2_wrote_is_read_and_written_as_it_was() {
+fn what_version_3_wrote_is_read_and_written_as_it_was() {
     if std::env::var_os("DUOLOG_PRINT_FIXTURE").is_some() {
         for (owner, value) in records() {
             let value = value.map_or("-".to_owned(), |value| hex(&value.encode()));

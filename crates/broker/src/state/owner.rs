@@ -18,6 +18,8 @@ pub(crate) enum Owner {
     Cursor(String, u64),
     /// An idempotent producer in a partition.
     Producer(u64, i64),
+    /// Idempotency keys of a topic, by the topic's id and a number that rises.
+    Dedup(u128, u64),
 }
 
 impl Owner {

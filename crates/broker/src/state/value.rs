@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::LedgerChanges;
 
 /// Format version of a value, its first byte.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Any owner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,7 @@ pub(crate) enum Value {
     Producer(ProducerValue),
     /// Changes of a ledger, or a piece of its snapshot.
     Ledger(LedgerChanges),
+    Dedup(DedupValue),
 }
 
 /// Counters of identities, and how the last run ended.
@@ -56,6 +57,8 @@ pub(crate) struct TopicValue {
     pub(crate) made_by_queue: bool,
     pub(crate) created_at: i64,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Window in milliseconds, and whether keys count within records of one key.
+    pub(crate) dedup: Option<(u64, bool)>,
 }
 
 /// A queue's declaration.
@@ -111,6 +114,15 @@ pub(crate) struct ProducerValue {
     /// First sequence, last sequence and base offset of its last batches, oldest first.
     pub(crate) batches: Vec<(i32, i32, u64)>,
     pub(crate) used_at: i64,
+}
+
+/// Idempotency keys of a topic that were appended in one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DedupValue {
+    /// When they are forgotten, milliseconds since the epoch.
+    pub(crate) expires_at: i64,
+    /// Key with its scope, partition and offset of the record.
+    pub(crate) keys: Vec<(Vec<u8>, u64, u64)>,
 }
 
 /// Why a value could not be read.

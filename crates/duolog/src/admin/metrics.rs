@@ -27,6 +27,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         process(&admin, &mut out);
         log(&admin, &mut out);
         appends(&overview, &mut out);
+        dedup(&overview, &mut out);
         topics(&admin, &mut out);
         groups(&admin, &overview, &mut out);
         queues(&admin, &overview, &mut out);
@@ -70,6 +71,12 @@ fn appends(overview: &Overview, out: &mut Exposition) {
         "Bytes of the batches appended.",
         overview.bytes_appended,
     );
+}
+
+fn dedup(overview: &Overview, out: &mut Exposition) {
+    let (keys, bytes) = overview.dedup_keys;
+    out.single("duolog_dedup_keys", Kind::Gauge, "Idempotency keys that are remembered.", keys);
+    out.single("duolog_dedup_bytes", Kind::Gauge, "Memory that they take, about.", bytes);
 }
 
 fn topics(admin: &Admin, out: &mut Exposition) {

@@ -174,6 +174,7 @@ async fn create(
         namespace: DEFAULT_NAMESPACE.to_owned(),
         name: create.name.clone(),
         topic: create.topic,
+        dedup: None,
         start,
         policy: QueuePolicy {
             visibility_timeout_ms: create.visibility_timeout_ms.unwrap_or(VISIBILITY_TIMEOUT_MS),

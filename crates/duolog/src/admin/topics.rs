@@ -192,6 +192,7 @@ async fn create(
         batch_bytes_max: admin.defaults.batch_bytes_max,
         timestamps: TimestampType::Create,
         durability,
+        dedup: None,
     };
     let spec = TopicSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),

@@ -39,6 +39,7 @@ fn topic_policy() -> TopicPolicy {
         batch_bytes_max: 1 << 20,
         timestamps: TimestampType::Create,
         durability: None,
+        dedup: None,
     }
 }
 
@@ -71,6 +72,7 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         namespace: DEFAULT_NAMESPACE.to_owned(),
         name: name.to_owned(),
         topic: topic.map(str::to_owned),
+        dedup: None,
         start: Start::Earliest,
         policy: queue_policy(name != "dead"),
         labels: Labels::new(),

@@ -94,7 +94,7 @@ fn over_the_cap_who_was_idle_longest_is_forgotten_for_good() {
     it.pass_ms(1);
     for id in 1..=PRODUCERS as i64 {
         let batch = batch(1, Some(Producer { id, epoch: 0, base_sequence: 0 }));
-        drop(it.ask(|reply| Command::Append { partition, batch, reply }));
+        drop(it.ask(|reply| Command::Append { partition, batch, keys: None, reply }));
         if id % 10_000 == 0 {
             it.settle();
         }

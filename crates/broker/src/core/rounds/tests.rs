@@ -94,7 +94,7 @@ fn take(it: &mut Harness, step: Step, sequences: &mut std::collections::BTreeMap
                 let sent = Producer { id, epoch: 0, base_sequence: *sequence };
                 *sequence += i32::from(records);
                 let batch = batch(records.into(), (producer > 0).then_some(sent));
-                drop(it.ask(|reply| Command::Append { partition, batch, reply }));
+                drop(it.ask(|reply| Command::Append { partition, batch, keys: None, reply }));
             }
         }
         Step::NewProducer => drop(it.ask(|reply| Command::NewProducerId { reply })),

@@ -111,7 +111,7 @@ impl Model {
                     self.sequences.insert(partition, 0);
                 }
                 let batch = self.batch(&values, producer, large);
-                let answer = self.it.ask(|reply| Command::Append { partition, batch, reply });
+                let answer = self.it.ask(|reply| Command::Append { partition, batch, keys: None, reply });
                 self.answers.push(Answer::Append(answer, partition, values));
             }
             Step::Publish { records } => {

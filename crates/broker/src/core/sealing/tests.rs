@@ -16,7 +16,7 @@ fn more_appends_than_a_commit_holds_are_several_groups() {
     let batch = batch(1, None);
     let appends = GROUP_APPENDS * 2 + 10;
     let answers: Vec<_> = (0..appends)
-        .map(|_| it.ask(|reply| Command::Append { partition, batch: batch.clone(), reply }))
+        .map(|_| it.ask(|reply| Command::Append { partition, batch: batch.clone(), keys: None, reply }))
         .collect();
     it.settle();
     for (n, mut answer) in answers.into_iter().enumerate() {

@@ -72,7 +72,7 @@ fn a_backlog_is_worked_through_by_looks_at_the_log() {
     let topic = h.topic("q", 2, policy());
     for n in 0..3_000 {
         let partition = h.partition(topic, n % 2);
-        let _sent = h.ask(|reply| Command::Append { partition, batch: batch(1, None), reply });
+        let _sent = h.ask(|reply| Command::Append { partition, batch: batch(1, None), keys: None, reply });
     }
     h.settle();
     let q = h.queue("q");

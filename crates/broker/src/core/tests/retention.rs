@@ -216,7 +216,7 @@ fn a_round_is_cut_into_slices() {
     for index in 0..1_000 {
         let partition = h.partition(topic, index);
         let batch = batch(1, None);
-        drop(h.ask(|reply| Command::Append { partition, batch, reply }));
+        drop(h.ask(|reply| Command::Append { partition, batch, keys: None, reply }));
     }
     h.settle();
     h.pass_ms(2 * HOUR_MS);

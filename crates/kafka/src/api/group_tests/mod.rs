@@ -114,6 +114,7 @@ impl Bench {
             batch_bytes_max: 1 << 20,
             timestamps: TimestampType::Create,
             durability: None,
+            dedup: None,
         };
         let spec = TopicSpec {
             namespace: DEFAULT_NAMESPACE.to_owned(),
