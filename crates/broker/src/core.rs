@@ -143,6 +143,7 @@ impl Core {
             }
             Command::NewProducerId { reply } => self.new_producer_id(reply),
             Command::CreateTopic { spec, reply } => self.create_topic(now, spec, reply),
+            Command::AddPartitions { topic, total, reply } => self.add_partitions(topic, total, reply),
             Command::DeleteTopic { topic, reply } => self.delete_topic(topic, reply),
             Command::SetTopic { topic, policy, labels, reply } => {
                 self.set_topic(topic, policy, labels, reply)
@@ -154,7 +155,7 @@ impl Core {
                 self.unreceivable(now, queue, &malformed, &gone);
             }
             Command::Settle { queue, outcomes, reply } => self.settle(now, queue, outcomes, reply),
-            Command::CreateQueue { spec, reply } => self.create_queue(now, spec, reply),
+            Command::CreateQueue { spec, reply } => self.create_queue(now, *spec, reply),
             Command::DeleteQueue { queue, reply } => self.delete_queue(queue, reply),
             Command::SetQueue { queue, policy, labels, reply } => {
                 self.set_queue(now, queue, policy, labels, reply);

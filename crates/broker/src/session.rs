@@ -269,6 +269,16 @@ impl Session {
         self.ask(|reply| Command::CreateTopic { spec, reply })
     }
 
+    /// Adds partitions to a topic until it has `total`; its queues read the new ones from their beginning. `Invalid` if
+    /// it has as many or more, or if a queue on it hands out records in the order of their keys: more partitions would
+    /// send a key elsewhere than what was sent before.
+    pub fn add_partitions(&self, topic: TopicId, total: u32) -> Pending<Result<(), ChangeError>> {
+        if !self.may_on_topic(Action::Manage, topic) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::AddPartitions { topic, total, reply })
+    }
+
     /// Deletes a topic, its records and the queues that read it; waiting receives are answered `NotFound`.
     pub fn delete_topic(&self, topic: TopicId) -> Pending<Result<(), ChangeError>> {
         if !self.may_on_topic(Action::Manage, topic) {
@@ -303,7 +313,7 @@ impl Session {
         if !self.may(Action::Manage, &spec.name) {
             return refused(ChangeError::Denied);
         }
-        self.ask(|reply| Command::CreateQueue { spec, reply })
+        self.ask(|reply| Command::CreateQueue { spec: Box::new(spec), reply })
     }
 
     /// Deletes a queue, and its topic if a queue made that and no other queue reads it.

@@ -81,6 +81,15 @@ pub enum Command {
         /// Answered when durable.
         reply: Reply<TopicId, ChangeError>,
     },
+    /// Adds partitions to a topic.
+    AddPartitions {
+        /// Which.
+        topic: TopicId,
+        /// How many it is to have.
+        total: u32,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
     /// Deletes a topic and what reads it as a queue.
     DeleteTopic {
         /// Which.
@@ -141,7 +150,7 @@ pub enum Command {
     /// Declares a queue.
     CreateQueue {
         /// What.
-        spec: QueueSpec,
+        spec: Box<QueueSpec>,
         /// Answered when durable.
         reply: Reply<QueueId, ChangeError>,
     },
@@ -211,7 +220,9 @@ impl Command {
             Self::ForgetCursors { reply, .. } => tell(reply, stopped),
             Self::NewProducerId { reply } => tell(reply, stopped),
             Self::CreateTopic { reply, .. } => tell(reply, stopped),
-            Self::DeleteTopic { reply, .. } | Self::SetTopic { reply, .. } => tell(reply, stopped),
+            Self::DeleteTopic { reply, .. }
+            | Self::SetTopic { reply, .. }
+            | Self::AddPartitions { reply, .. } => tell(reply, stopped),
             Self::Trim { reply, .. } => tell(reply, stopped),
             Self::Lease { reply, .. } => reply.refuse(stopped.clone().into()),
             Self::GiveBack { .. } | Self::Unreceivable { .. } => {}

@@ -6,6 +6,7 @@ mod declare;
 mod dedup;
 mod durable;
 mod lease;
+mod partitions;
 mod random;
 mod retention;
 mod rewind;
@@ -66,7 +67,7 @@ impl Harness {
     }
 
     fn declare(&mut self, spec: QueueSpec) -> Result<QueueId, ChangeError> {
-        self.done(|reply| Command::CreateQueue { spec, reply })
+        self.done(|reply| Command::CreateQueue { spec: Box::new(spec), reply })
     }
 
     fn queue_of(&self, id: QueueId) -> &Queue {

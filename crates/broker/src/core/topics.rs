@@ -14,7 +14,9 @@ use crate::limits::{
     DEDUP_WINDOW_MS, LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, PENDING_TRIMS, TOPICS,
 };
 use crate::state::Owner;
-use crate::{DedupPolicy, Labels, Now, Topic, TopicId, TopicPolicy, TopicSpec};
+use crate::{DedupPolicy, Labels, Now, Order, QueueId, Topic, TopicId, TopicPolicy, TopicSpec};
+
+const TOO_MANY_PARTITIONS: &str = "there must be 1 to 10000";
 
 fn invalid(what: &'static str, why: &str) -> ChangeError {
     ChangeError::Invalid { what, why: why.to_owned() }
@@ -70,7 +72,7 @@ impl Core {
         check_labels(&spec.labels)?;
         check_policy(&spec.policy)?;
         if spec.partitions == 0 || spec.partitions > PARTITIONS_PER_TOPIC {
-            return Err(invalid("partitions", "there must be 1 to 10000"));
+            return Err(invalid("partitions", TOO_MANY_PARTITIONS));
         }
         if self.catalog.topic(&spec.namespace, &spec.name).is_some() {
             return Err(ChangeError::Exists(spec.name.clone()));
@@ -99,16 +101,7 @@ impl Core {
         while self.catalog.topic_by_id(id).is_some() {
             id = TopicId(self.seed.next_id());
         }
-        let mut partitions = Vec::with_capacity(spec.partitions as usize);
-        for index in 0..spec.partitions {
-            let partition = PartitionId(self.counters.next_partition);
-            self.counters.next_partition += 1;
-            partitions.push(partition);
-            self.partitions.insert(partition, Sequencer::new(id, index, 0));
-            self.catalog.epochs.insert(partition, 0);
-            // So that the log knows the partition before its first record.
-            self.changes.trims.push(Trim::Start { partition, start: Offset(0) });
-        }
+        let partitions = (0..spec.partitions).map(|index| self.new_partition(id, index)).collect();
         let TopicSpec { namespace, name, policy, labels, .. } = spec;
         let created_at = now.wall;
         self.catalog.put_topic(Topic {
@@ -124,6 +117,65 @@ impl Core {
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
         id
+    }
+
+    fn new_partition(&mut self, topic: TopicId, index: u32) -> PartitionId {
+        let partition = PartitionId(self.counters.next_partition);
+        self.counters.next_partition += 1;
+        self.partitions.insert(partition, Sequencer::new(topic, index, 0));
+        self.catalog.epochs.insert(partition, 0);
+        // So that the log knows the partition before its first record.
+        self.changes.trims.push(Trim::Start { partition, start: Offset(0) });
+        partition
+    }
+
+    pub(super) fn add_partitions(&mut self, id: TopicId, total: u32, reply: Reply<(), ChangeError>) {
+        match self.grow_topic(id, total) {
+            Ok(()) => self.answer_when_durable(when_durable(reply, ())),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn grow_topic(&mut self, id: TopicId, total: u32) -> Result<(), ChangeError> {
+        let known =
+            self.catalog.topic_by_id(id).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
+        let mut topic = Topic::clone(known);
+        let has = topic.partitions.len();
+        if total > PARTITIONS_PER_TOPIC {
+            return Err(invalid("partitions", TOO_MANY_PARTITIONS));
+        }
+        let Some(more) = (total as usize).checked_sub(has).filter(|&more| more > 0) else {
+            return Err(invalid(
+                "partitions",
+                &format!("the topic has {has} already, and none is taken away"),
+            ));
+        };
+        let is_ordered = |queue: &&QueueId| {
+            self.catalog.queue_by_id(**queue).is_some_and(|queue| queue.policy.order == Order::ByKey)
+        };
+        if let Some(queue) = self.queues.on(id).iter().find(is_ordered) {
+            let name = self.catalog.queue_by_id(*queue).map_or("", |queue| &queue.name);
+            let why =
+                format!("queue {name} hands out records in the order of their keys, which more would break");
+            return Err(invalid("partitions", &why));
+        }
+        self.check_room(more)?;
+        if self.partitions.len() + more > PARTITIONS {
+            return Err(ChangeError::OverLimit("the broker holds as many partitions as it may"));
+        }
+        let first = u32::try_from(has).unwrap_or(u32::MAX);
+        let added: Vec<_> = (first..total).map(|index| self.new_partition(id, index)).collect();
+        for queue in self.queues.on(id).to_vec() {
+            if let Some(state) = self.queues.get_mut(queue) {
+                added.iter().for_each(|&partition| state.ledger.add_partition(partition, Offset(0)));
+                self.dirty.insert(Owner::Ledger(queue.0));
+            }
+        }
+        topic.partitions.extend(added);
+        self.catalog.put_topic(topic);
+        self.catalog_changed = true;
+        self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
+        Ok(())
     }
 
     pub(super) fn delete_topic(&mut self, id: TopicId, reply: Reply<(), ChangeError>) {

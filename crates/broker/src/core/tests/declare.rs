@@ -55,8 +55,8 @@ fn a_name_that_is_taken_while_the_start_is_looked_up_is_refused() {
     let mut h = harness();
     h.topic("t", 1, policy());
     let spec = QueueSpec { topic: Some("t".to_owned()), start: Start::Time(Timestamp(0)), ..queue_spec("q") };
-    let mut first = h.ask(|reply| Command::CreateQueue { spec, reply });
-    let mut second = h.ask(|reply| Command::CreateQueue { spec: queue_spec("q"), reply });
+    let mut first = h.ask(|reply| Command::CreateQueue { spec: Box::new(spec), reply });
+    let mut second = h.ask(|reply| Command::CreateQueue { spec: Box::new(queue_spec("q")), reply });
     h.settle();
     assert_eq!(first.try_recv().unwrap(), Err(ChangeError::Exists("q".to_owned())));
     assert!(second.try_recv().unwrap().is_ok());
