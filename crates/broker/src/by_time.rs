@@ -1,5 +1,5 @@
 //! Positions in a partition by the time of its records: the index finds the batch, decoding it finds the record.
-//! May touch the disk.
+//! May touch the disk. A batch is opened within the room that sessions share, or, by the reader's thread alone, beside it.
 
 use duolog_record::{Batch, PartitionId, Record, Timestamp};
 use duolog_storage::{Log, ReadLimit, Span, StoredBatch};
@@ -7,15 +7,17 @@ use duolog_storage::{Log, ReadLimit, Span, StoredBatch};
 use crate::OffsetAt;
 use crate::errors::FetchError;
 use crate::limits::DECODED_BATCH_BYTES;
+use crate::room::{Room, Taken};
 
 /// The first record whose timestamp is at or after `at`.
 pub(crate) fn offset_at(
     log: &dyn Log,
+    room: Option<&Room>,
     partition: PartitionId,
     at: Timestamp,
 ) -> Result<Option<OffsetAt>, FetchError> {
     match log.first_at_or_after(partition, at)? {
-        Some(span) => find(log, partition, span, |record| record.timestamp >= at),
+        Some(span) => find(log, room, partition, span, |record| record.timestamp >= at),
         None => Ok(None),
     }
 }
@@ -23,6 +25,7 @@ pub(crate) fn offset_at(
 /// The record with the largest timestamp, the first of several.
 pub(crate) fn offset_of_max_timestamp(
     log: &dyn Log,
+    room: Option<&Room>,
     partition: PartitionId,
 ) -> Result<Option<OffsetAt>, FetchError> {
     let Some(mut latest) = log.first_at_or_after(partition, Timestamp(i64::MIN))? else {
@@ -38,18 +41,27 @@ pub(crate) fn offset_of_max_timestamp(
         }
     }
     let largest = latest.max_timestamp;
-    find(log, partition, latest, |record| record.timestamp >= largest)
+    find(log, room, partition, latest, |record| record.timestamp >= largest)
 }
-/// Decodes one stored batch.
-fn records(stored: &StoredBatch) -> impl Iterator<Item = Record> {
-    let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body);
-    let records = batch.and_then(|batch| batch.records(stored.base, DECODED_BATCH_BYTES));
-    records.into_iter().flatten().map_while(Result::ok)
+
+/// Decodes one stored batch, one record after the other; what it takes is held until the end.
+fn records(room: Option<&Room>, stored: &StoredBatch) -> (impl Iterator<Item = Record>, Taken) {
+    let opened = match room {
+        Some(room) => room.open_blocking(stored),
+        None => {
+            let (base, epoch) = (stored.base, stored.leader_epoch);
+            let records = Batch::open_body(base, epoch, &stored.body, DECODED_BATCH_BYTES);
+            records.map(|records| (records, Taken::default()))
+        }
+    };
+    let (records, taken) = opened.map_or_else(|_| (None, Taken::default()), |(it, taken)| (Some(it), taken));
+    (records.into_iter().flatten().map_while(Result::ok), taken)
 }
 
 /// The first record of the batch at `span` that is `wanted`; the batch's first if none can be decoded.
 fn find(
     log: &dyn Log,
+    room: Option<&Room>,
     partition: PartitionId,
     span: Span,
     wanted: impl Fn(&Record) -> bool,
@@ -60,7 +72,8 @@ fn find(
     let Some(stored) = stored.first() else {
         return Ok(None);
     };
-    let found = records(stored).find(|record| record.offset >= start && wanted(record));
+    let (mut records, _taken) = records(room, stored);
+    let found = records.find(|record| record.offset >= start && wanted(record));
     let (offset, timestamp) =
         found.map_or((span.base.max(start), span.max_timestamp), |record| (record.offset, record.timestamp));
     Ok(Some(OffsetAt { offset, timestamp, leader_epoch: stored.leader_epoch }))

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod limits;
 mod principal;
 mod reader;
+mod room;
 mod seed;
 mod session;
 mod shard;

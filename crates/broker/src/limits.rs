@@ -129,5 +129,11 @@ pub const DECODED_CACHE_BYTES: usize = 16 << 20;
 pub const LEASE_ANSWER_BYTES: usize = 16 << 20;
 /// Bytes that a receive reads at a time; a batch that is larger is read alone.
 pub const LEASE_READ_BYTES: usize = 256 << 10;
+/// Bytes of batches that are being opened for receivers, looks by time and peeks at a time, what is decompressed included;
+/// what was opened for a receive is in it until the receiver has room for the records. Beyond, they wait their turn.
+pub const OPENING_BYTES: usize = 128 << 20;
+/// Room that a compressed batch is given at first, bytes, however small it is.
+pub const DECODED_FIRST_BYTES: usize = 64 << 10;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.
 pub const DECODED_BATCH_BYTES: usize = 64 << 20;
+const _: () = assert!(2 * DECODED_BATCH_BYTES <= OPENING_BYTES && DECODED_FIRST_BYTES < DECODED_BATCH_BYTES);

@@ -149,7 +149,7 @@ impl Session {
             return Err(FetchError::Denied);
         }
         look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
-        by_time::offset_at(&*self.inner.log, partition, at)
+        by_time::offset_at(&*self.inner.log, Some(&self.inner.shared.room), partition, at)
     }
 
     /// The record with the largest timestamp, the first of several. May touch the disk.
@@ -161,7 +161,7 @@ impl Session {
             return Err(FetchError::Denied);
         }
         look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
-        by_time::offset_of_max_timestamp(&*self.inner.log, partition)
+        by_time::offset_of_max_timestamp(&*self.inner.log, Some(&self.inner.shared.room), partition)
     }
 
     /// Leases records, oldest first within a partition, round robin across; waits in line with other receivers.

@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 
 use crate::Catalog;
 use crate::decoded::DecodedCache;
+use crate::room::Room;
+
 use crate::watch::Watch;
 
 /// Published by the core, read by everybody.
@@ -16,6 +18,7 @@ pub struct Shared {
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) watch: Watch,
     pub(crate) decoded: DecodedCache,
+    pub(crate) room: Room,
 }
 
 impl Shared {

@@ -348,6 +348,21 @@ impl Batch {
         Records::open(&self.header, self.bytes.slice(BATCH_BYTES_MIN..), base, bytes_max)
     }
 
+    /// The same from a stored body (everything after the prefix) and its place, without joining the two: the records of
+    /// a batch that is not compressed are slices of `body` itself.
+    ///
+    /// # Errors
+    /// As [`Self::header_of_body`] and [`Self::records`].
+    pub fn open_body(
+        base: Offset,
+        leader_epoch: i32,
+        body: &Bytes,
+        bytes_max: usize,
+    ) -> Result<Records, BatchError> {
+        let header = Self::header_of_body(base, leader_epoch, body)?;
+        Records::open(&header, body.slice(BATCH_BYTES_MIN - PREFIX_BYTES..), base, bytes_max)
+    }
+
     /// A batch of these header fields and this records section: lengths, counts and CRC are made to fit.
     pub(crate) fn seal(header: &BatchHeader, records: &[u8]) -> Self {
         let length = BATCH_BYTES_MIN + records.len();

@@ -127,14 +127,25 @@ fn read_capped(
     bytes_max: usize,
     codec: &'static str,
 ) -> Result<Bytes, BatchError> {
-    let mut plain = Vec::with_capacity(packed.len().saturating_mul(2).min(bytes_max));
     let broken = match codec {
         "gzip" => "not a gzip stream",
         "lz4" => "not an lz4 frame",
         _ => "not a zstd frame",
     };
-    let mut capped = reader.take(bytes_max as u64 + 1);
-    capped.read_to_end(&mut plain).map_err(|_| BatchError::Malformed(broken))?;
+    // One byte more tells an end at the cap from what goes on behind it.
+    let room_max = bytes_max.saturating_add(1);
+    let mut plain = Vec::with_capacity(packed.len().saturating_mul(2).clamp(64, room_max.max(64)));
+    let mut capped = reader.take(room_max as u64);
+    loop {
+        // Doubled by hand: left alone, the buffer could grow to twice the cap.
+        let room = plain.capacity().saturating_mul(2).min(room_max);
+        let step = (plain.capacity() - plain.len()) as u64;
+        let read = capped.by_ref().take(step).read_to_end(&mut plain);
+        if read.map_err(|_| BatchError::Malformed(broken))? < step as usize || step == 0 {
+            break;
+        }
+        plain.reserve_exact(room.saturating_sub(plain.len()));
+    }
     if plain.len() > bytes_max { Err(BatchError::TooLarge { bytes_max }) } else { Ok(plain.into()) }
 }
 

@@ -16,5 +16,5 @@ mod varint;
 pub use batch::{Batch, BatchError, BatchHeader, PREFIX_BYTES, Producer, TimestampType, crc32c};
 pub use build::{BatchBuilder, Control};
 pub use compress::Codec;
-pub use records::Records;
+pub use records::{Mark, Records};
 pub use types::{Header, Offset, PartitionId, Record, Timestamp};

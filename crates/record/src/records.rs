@@ -8,6 +8,8 @@
 //! Invariant: after an error the iterator ends.
 //! Source: KIP-98; KIP-82 (headers).
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::limits::{HEADERS_PER_RECORD, RECORD_BYTES_MIN};
@@ -15,8 +17,8 @@ use crate::{
     BatchError, BatchHeader, Codec, Header, Offset, Record, Timestamp, TimestampType, compress, varint,
 };
 
-/// Iterates over the records of a batch; after an error it ends.
-#[derive(Debug)]
+/// Iterates over the records of a batch; after an error it ends. Cloning clones a handle.
+#[derive(Clone, Debug)]
 pub struct Records {
     bytes: Bytes,
     at: usize,
@@ -60,11 +62,67 @@ impl Records {
         self.left
     }
 
-    fn decode(&mut self) -> Result<Record, BatchError> {
-        let length = varint::read_length(&self.bytes, &mut self.at)?.ok_or(NULL_LENGTH)?;
-        let end = self.at + length;
+    /// Bytes of the records section, decompressed.
+    #[must_use]
+    pub fn section_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The place of the record that comes next, to come back to with [`Self::seek`].
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { at: self.at, left: self.left }
+    }
+
+    /// Goes to a place that [`Self::mark`] has given for the same batch.
+    pub fn seek(&mut self, mark: Mark) {
+        (self.at, self.left) = (mark.at, mark.left);
+    }
+
+    /// Checks the next record as decoding would, and gives its offset; allocates nothing.
+    pub fn skip_record(&mut self) -> Option<Result<Offset, BatchError>> {
+        self.step(|records, layout| {
+            let mut at = layout.headers_at;
+            for _ in 0..layout.headers {
+                skip_header(&records.bytes[..layout.end], &mut at)?;
+            }
+            Ok((records.offset_of(layout), at))
+        })
+    }
+
+    /// Takes one record: `read` gives what it is and where its headers end.
+    fn step<T>(
+        &mut self,
+        read: impl Fn(&Self, &Layout) -> Result<(T, usize), BatchError>,
+    ) -> Option<Result<T, BatchError>> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let taken = self.layout().and_then(|layout| {
+            let (taken, headers_end) = read(self, &layout)?;
+            if headers_end != layout.end {
+                return Err(BatchError::Malformed("bytes after the last header of a record"));
+            }
+            self.at = layout.end;
+            if self.left == 0 && self.at != self.bytes.len() {
+                return Err(BatchError::Malformed("bytes after the last record"));
+            }
+            Ok(taken)
+        });
+        if taken.is_err() {
+            self.left = 0;
+        }
+        Some(taken)
+    }
+
+    /// Where the parts of the next record lie.
+    fn layout(&self) -> Result<Layout, BatchError> {
+        let mut at = self.at;
+        let length = varint::read_length(&self.bytes, &mut at)?.ok_or(NULL_LENGTH)?;
+        let end = at + length;
         // Attributes: one byte, no bit of which has a meaning yet.
-        let mut at = self.at + 1;
+        at += 1;
         let record = &self.bytes[..end];
         if at > end {
             return Err(BatchError::Malformed("an empty record"));
@@ -74,63 +132,130 @@ impl Records {
             .ok()
             .filter(|delta| *delta <= self.last_offset_delta)
             .ok_or(BatchError::Malformed("an offset delta outside the batch"))?;
-        let key = read_bytes(&self.bytes, end, &mut at)?;
-        let value = read_bytes(&self.bytes, end, &mut at)?;
-        let headers = read_headers(&self.bytes, end, &mut at)?;
-        if at != end {
-            return Err(BatchError::Malformed("bytes after the last header of a record"));
+        let key = skip_bytes(record, &mut at)?;
+        let value = skip_bytes(record, &mut at)?;
+        let headers = usize::try_from(varint::read(record, &mut at)?)
+            .map_err(|_| BatchError::Malformed("a negative number of headers"))?;
+        // Each header takes at least the two bytes of its lengths.
+        if headers > HEADERS_PER_RECORD || headers > (end - at) / 2 {
+            return Err(BatchError::Malformed("more headers than the record holds"));
         }
-        self.at = end;
-        let timestamp =
-            self.append_time.unwrap_or(Timestamp(self.base_timestamp.0.wrapping_add(timestamp_delta)));
-        Ok(Record { offset: self.base.plus(u64::from(offset_delta)), timestamp, key, value, headers })
+        Ok(Layout { timestamp_delta, offset_delta, key, value, headers, headers_at: at, end })
     }
+
+    fn offset_of(&self, layout: &Layout) -> Offset {
+        self.base.plus(u64::from(layout.offset_delta))
+    }
+
+    fn record(&self, layout: &Layout) -> Result<(Record, usize), BatchError> {
+        let slice = |range: Range<usize>| self.bytes.slice(range);
+        let mut at = layout.headers_at;
+        let mut headers = Vec::with_capacity(layout.headers);
+        for _ in 0..layout.headers {
+            let (key, value) = skip_header(&self.bytes[..layout.end], &mut at)?;
+            headers.push(Header { key: slice(key), value: value.map(slice) });
+        }
+        let timestamp =
+            self.append_time.unwrap_or(Timestamp(self.base_timestamp.0.wrapping_add(layout.timestamp_delta)));
+        let record = Record {
+            offset: self.offset_of(layout),
+            timestamp,
+            key: layout.key.clone().map(slice),
+            value: layout.value.clone().map(slice),
+            headers,
+        };
+        Ok((record, at))
+    }
+}
+
+/// The place of a record within its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    at: usize,
+    left: u32,
+}
+
+/// Where the parts of one record lie within the section.
+struct Layout {
+    timestamp_delta: i64,
+    offset_delta: u32,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: usize,
+    headers_at: usize,
+    end: usize,
 }
 
 const NULL_LENGTH: BatchError = BatchError::Malformed("a length that may not be null");
 
-/// A nullable byte string that must end by `end`.
-fn read_bytes(bytes: &Bytes, end: usize, at: &mut usize) -> Result<Option<Bytes>, BatchError> {
-    let Some(length) = varint::read_length(&bytes[..end], at)? else { return Ok(None) };
+/// Where a nullable byte string lies, which must end within `record`.
+fn skip_bytes(record: &[u8], at: &mut usize) -> Result<Option<Range<usize>>, BatchError> {
+    let Some(length) = varint::read_length(record, at)? else { return Ok(None) };
     let from = *at;
     *at += length;
-    Ok(Some(bytes.slice(from..*at)))
+    Ok(Some(from..*at))
 }
 
-fn read_headers(bytes: &Bytes, end: usize, at: &mut usize) -> Result<Vec<Header>, BatchError> {
-    let count = usize::try_from(varint::read(&bytes[..end], at)?)
-        .map_err(|_| BatchError::Malformed("a negative number of headers"))?;
-    // Each header takes at least the two bytes of its lengths.
-    if count > HEADERS_PER_RECORD || count > (end - *at) / 2 {
-        return Err(BatchError::Malformed("more headers than the record holds"));
-    }
-    let mut headers = Vec::with_capacity(count);
-    for _ in 0..count {
-        let key = read_bytes(bytes, end, at)?.ok_or(NULL_LENGTH)?;
-        headers.push(Header { key, value: read_bytes(bytes, end, at)? });
-    }
-    Ok(headers)
+/// Where the key and the value of a header lie.
+type HeaderLayout = (Range<usize>, Option<Range<usize>>);
+
+fn skip_header(record: &[u8], at: &mut usize) -> Result<HeaderLayout, BatchError> {
+    let key = skip_bytes(record, at)?.ok_or(NULL_LENGTH)?;
+    Ok((key, skip_bytes(record, at)?))
 }
 
 impl Iterator for Records {
     type Item = Result<Record, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
-        let mut decoded = self.decode();
-        if self.left == 0 && decoded.is_ok() && self.at != self.bytes.len() {
-            decoded = Err(BatchError::Malformed("bytes after the last record"));
-        }
-        if decoded.is_err() {
-            self.left = 0;
-        }
-        Some(decoded)
+        self.step(Self::record)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, Some(self.left as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+
+    use crate::{Batch, BatchBuilder, Codec, Header, Offset, Timestamp};
+
+    #[test]
+    fn records_are_skipped_and_come_back_to_without_decoding_the_rest() {
+        let mut builder = BatchBuilder::new().codec(Codec::Zstd);
+        for n in 0..10_u8 {
+            let header = Header { key: Bytes::from_static(b"h"), value: None };
+            builder.push(Timestamp(1), Some(&[n]), None, &[header]);
+        }
+        let batch = builder.build();
+        let mut records = Batch::open_body(Offset(5), 0, &batch.body(), 1 << 20).unwrap();
+        for n in 0..7 {
+            assert_eq!(records.skip_record().unwrap().unwrap(), Offset(5 + n));
+        }
+        let mark = records.mark();
+        assert_eq!(records.next().unwrap().unwrap().key.as_deref(), Some(&[7][..]));
+        assert_eq!(records.by_ref().count(), 2);
+        assert!(records.skip_record().is_none());
+        records.seek(mark);
+        let again = records.next().unwrap().unwrap();
+        assert_eq!((again.offset, again.headers.len()), (Offset(12), 1));
+    }
+
+    #[test]
+    fn a_skip_finds_what_decoding_would_find() {
+        let mut builder = BatchBuilder::new();
+        builder.push(Timestamp(1), None, Some(b"one"), &[]);
+        builder.push(Timestamp(1), None, Some(b"two"), &[]);
+        let mut body = builder.build().body().to_vec();
+        // The second record's number of headers: one, of which nothing is there.
+        *body.last_mut().unwrap() = 2;
+        let mut records = Batch::open_body(Offset(0), 0, &body.into(), 1 << 20).unwrap();
+        assert!(records.skip_record().unwrap().is_ok());
+        assert!(records.skip_record().unwrap().is_err());
+        assert!(records.skip_record().is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
@@ -14,7 +15,7 @@ use super::depth::Depths;
 use super::retention::{Look, Looked};
 use super::rewind::AtTime;
 use crate::by_time;
-use crate::decoded::{Decoded, Found};
+use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::limits::DEAD_LOOK_BYTES;
 use crate::{Now, QueueId};
@@ -124,12 +125,13 @@ impl Work {
                 Some(Finding::Dead { queue, found, rest })
             }
             Self::Times { partitions, at, then } => {
-                let found =
-                    partitions.into_iter().map(|partition| match by_time::offset_at(log, partition, at) {
+                let found = partitions.into_iter().map(|partition| {
+                    match by_time::offset_at(log, None, partition, at) {
                         Ok(found) => Ok((partition, found.map(|found| found.offset))),
                         Err(FetchError::NotFound(_)) => Ok((partition, None)),
                         Err(error) => Err(error),
-                    });
+                    }
+                });
                 Some(Finding::Times { found: found.collect(), then })
             }
             Self::Depths(depths) => {
@@ -178,19 +180,21 @@ fn spans(
     Ok((spans, to))
 }
 
-/// Reads records one batch at a time, until it has become too much.
+/// Reads records one batch at a time, until it has become too much. What is found is copied out of its batch, so that
+/// beside it no more than one batch is open, whatever a batch becomes when it is decompressed.
 fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Place>) {
     let mut found = Vec::with_capacity(places.len());
-    let mut current: Option<(StoredBatch, Decoded)> = None;
+    let mut current: Option<(StoredBatch, Cursor)> = None;
     let mut bytes = 0;
     let mut places = places.into_iter();
     for (partition, offset) in places.by_ref() {
-        if !current.as_ref().is_some_and(|(_, batch)| batch.contains(partition, offset)) {
+        if !current.as_ref().is_some_and(|(_, cursor)| cursor.batch().contains(partition, offset)) {
+            drop(current.take());
             current = match read_one(log, partition, offset) {
                 Ok(stored) => stored.map(|stored| {
                     bytes += stored.body.len();
-                    let decoded = Decoded::open(partition, &stored);
-                    (stored, decoded)
+                    let decoded = Decoded::open_any(partition, &stored);
+                    (stored, Cursor::new(Arc::new(decoded)))
                 }),
                 Err(error) => {
                     found.push(((partition, offset), DeadFound::Unreadable(error)));
@@ -198,12 +202,18 @@ fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Plac
                 }
             };
         }
-        let what = match &current {
+        let what = match &mut current {
             None => DeadFound::Gone,
-            Some((stored, batch)) => match batch.find(offset) {
-                Found::Record(record) => DeadFound::Record(record.clone()),
+            Some((stored, cursor)) => match cursor.find(offset) {
+                Found::Record(mut record) => {
+                    let content = content_bytes(&record);
+                    copy_out(std::iter::once(&mut record), content);
+                    bytes += content;
+                    DeadFound::Record(record)
+                }
                 Found::Malformed => {
-                    DeadFound::Malformed((offset == batch.first_malformed()).then(|| raw(stored)))
+                    let is_first = offset == cursor.batch().first_malformed();
+                    DeadFound::Malformed(is_first.then(|| raw(stored)))
                 }
                 Found::Hole => DeadFound::Gone,
             },
