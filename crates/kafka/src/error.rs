@@ -8,6 +8,7 @@ use duolog_record::BatchError;
 use duolog_storage::ReadError;
 
 use crate::group::{GroupError, OffsetsError};
+use crate::topic_config::ConfigError;
 
 /// A code on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,6 +137,19 @@ pub fn of_change(error: &ChangeError) -> ErrorCode {
         ChangeError::OverLimit(_) => ErrorCode::PolicyViolation,
         ChangeError::DiskFull => ErrorCode::KafkaStorageError,
         ChangeError::Stopped(_) => ErrorCode::BrokerNotAvailable,
+    }
+}
+
+/// The code of settings that were refused.
+#[must_use]
+pub(crate) fn of_config(error: &ConfigError) -> ErrorCode {
+    match error {
+        ConfigError::Twice(_) | ConfigError::NoValue(_) | ConfigError::Operation { .. } => {
+            ErrorCode::InvalidRequest
+        }
+        ConfigError::Unknown(_) | ConfigError::NotAList(_) | ConfigError::Value { .. } => {
+            ErrorCode::InvalidConfig
+        }
     }
 }
 

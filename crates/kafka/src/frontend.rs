@@ -15,6 +15,8 @@ pub struct KafkaFrontend {
     session: Session,
     groups: Arc<Groups>,
     options: Arc<KafkaOptions>,
+    /// A turn to change the settings of topics.
+    changing: Arc<Semaphore>,
 }
 
 impl KafkaFrontend {
@@ -22,7 +24,7 @@ impl KafkaFrontend {
     #[must_use]
     pub fn new(session: Session, options: KafkaOptions) -> Self {
         let groups = Groups::new(session.clone(), GroupConfig::from(&options), options.seed);
-        Self { session, groups, options: Arc::new(options) }
+        Self { session, groups, options: Arc::new(options), changing: Arc::new(Semaphore::new(1)) }
     }
 
     /// The consumer groups of all listeners, for operators.
@@ -49,6 +51,7 @@ impl Frontend for KafkaFrontend {
             options: Arc::clone(&self.options),
             budget: context.budget.clone(),
             fetching: Arc::new(Semaphore::new(limits::FETCHES_AT_A_TIME)),
+            changing: Arc::clone(&self.changing),
             shutdown: context.shutdown.clone(),
             peer: connection.peer(),
             local: connection.local(),

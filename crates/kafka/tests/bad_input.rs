@@ -157,12 +157,56 @@ fn table() -> Vec<(&'static str, Vec<u8>, bool)> {
             answers,
         ),
     ];
+    rows.extend(admin_table());
     rows.push(("random bytes", well_mixed(65_536), closes));
     // A size that fits, so that the noise is taken for a request.
     let noise = well_mixed(1 << 20);
     rows.push(("random bytes in a frame", [&(1_i32 << 20).to_be_bytes()[..], &noise].concat(), closes));
     rows.push(("random bytes as a fetch", raw(1, 11, &well_mixed(5_000)), closes));
     rows
+}
+
+/// The same for the apis that change things.
+fn admin_table() -> Vec<(&'static str, Vec<u8>, bool)> {
+    let closes = true;
+    let answers = false;
+    let alter = |resource: IncrementalAlterConfigsResource| {
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource; 2], validate_only: false };
+        encode_request(1, 7, None, &request).to_bytes().to_vec()
+    };
+    let odd = IncrementalAlterableConfig {
+        name: "x".repeat(30_000),
+        config_operation: i8::MIN,
+        value: Some("\u{0}".repeat(30_000)),
+    };
+    vec![
+        ("settings of two billion resources", raw(33, 0, &HUGE), closes),
+        ("settings of less than no resources", raw(44, 0, &NEGATIVE), closes),
+        (
+            "a resource whose settings are two billion",
+            raw(33, 0, &[&[0, 0, 0, 1, 2, 0, 1, b't'], &HUGE[..]].concat()),
+            closes,
+        ),
+        ("a resource without a name", raw(44, 0, &[0, 0, 0, 1, 2, 0xff, 0xff, 0, 0, 0, 0, 0]), closes),
+        (
+            "a resource of no type, with settings that are none",
+            alter(IncrementalAlterConfigsResource {
+                resource_type: i8::MIN,
+                resource_name: "\u{0}".to_owned(),
+                configs: vec![odd.clone(); 100],
+            }),
+            answers,
+        ),
+        (
+            "a topic's settings a thousand times the same",
+            alter(IncrementalAlterConfigsResource {
+                resource_type: 2,
+                resource_name: "healthy".to_owned(),
+                configs: vec![odd; 10],
+            }),
+            answers,
+        ),
+    ]
 }
 
 /// A client that is served all the while.

@@ -8,21 +8,15 @@ use duolog_broker::limits::PARTITIONS_PER_TOPIC;
 use duolog_broker::{Action, Pending, Topic, TopicId, TopicSpec};
 
 use super::lookup::{is_topic_name, topic_named};
+use super::refused::{Refused, refused};
 use super::{Client, configs};
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
 use crate::codec::messages::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
-use crate::error::of_change;
+use crate::error::{of_change, of_config};
 use crate::topic_config;
-
-/// A code and what a human should read.
-type Refused = (ErrorCode, String);
-
-fn refused<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refused> {
-    Err((code, message.into()))
-}
 
 pub(super) async fn handle(
     client: &Client,
@@ -100,9 +94,9 @@ impl Begun {
         let configs = configs::of_topic(&topic, &client.options)
             .map(|config| CreatableTopicConfigs {
                 name: config.name.to_owned(),
-                value: config.value,
+                value: config.value().map(str::to_owned),
                 read_only: false,
-                config_source: config.source as i8,
+                config_source: config.source() as i8,
                 is_sensitive: false,
             })
             .collect();
@@ -125,8 +119,8 @@ fn check(client: &Client, topic: &CreatableTopic) -> Result<TopicSpec, Refused> 
     }
     let partitions = partitions(client, topic)?;
     let set = topic.configs.iter().map(|config| (config.name.as_str(), config.value.as_deref()));
-    let (policy, labels) = topic_config::policy(&client.options, set)
-        .map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))?;
+    let (policy, labels) =
+        topic_config::policy(&client.options, set).map_err(|error| (of_config(&error), error.to_string()))?;
     Ok(TopicSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),
         name: topic.name.clone(),

@@ -2,8 +2,9 @@
 
 use duolog_broker::Action;
 
-use super::configs::{self, Config, ConfigSource};
+use super::configs::{self, Config};
 use super::lookup::{is_topic_name, topic_named};
+use super::refused::{Refused, refused};
 use super::{Client, broker_configs};
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
@@ -11,12 +12,6 @@ use crate::codec::messages::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
-
-/// Types of resources. Source: Kafka `ConfigResource.Type`.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-
-type Refused = (ErrorCode, String);
 
 pub(super) async fn handle(
     client: &Client,
@@ -26,9 +21,12 @@ pub(super) async fn handle(
     let show = Show { synonyms: request.include_synonyms, documentation: request.include_documentation };
     let results = request.resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
-            TOPIC => of_topic(client, &resource, show),
-            BROKER => of_broker(client, &resource, show),
-            other => Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no settings"))),
+            configs::TOPIC => of_topic(client, &resource, show),
+            configs::BROKER => of_broker(client, &resource, show),
+            other => refused(
+                ErrorCode::InvalidRequest,
+                format!("resources of type {other} have no settings here; topics (2) and brokers (4) have"),
+            ),
         };
         let (error_code, error_message, configs) = match described {
             Ok(configs) => (0, None, configs),
@@ -64,41 +62,17 @@ fn of_topic(
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
     let name = &resource.resource_name;
     if !is_topic_name(name) {
-        return Err((ErrorCode::InvalidTopic, format!("{name:?} is not a topic's name")));
+        return refused(ErrorCode::InvalidTopic, format!("{name:?} is not a topic's name"));
     }
     if !client.session.may(Action::Describe, name) {
-        return Err((ErrorCode::TopicAuthorizationFailed, "not allowed to describe this topic".to_owned()));
+        return refused(ErrorCode::TopicAuthorizationFailed, "not allowed to describe this topic");
     }
     let catalog = client.session.catalog();
-    let topic = topic_named(&catalog, name)
-        .ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist")))?;
+    let Some(topic) = topic_named(&catalog, name) else {
+        return refused(ErrorCode::UnknownTopicOrPartition, format!("topic {name:?} does not exist"));
+    };
     let wanted = configs::of_topic(topic, &client.options).filter(|config| is_wanted(resource, config.name));
     Ok(wanted.map(|config| result(config, show)).collect())
-}
-
-fn result(config: Config, show: Show) -> DescribeConfigsResourceResult {
-    let mut synonyms = Vec::new();
-    if show.synonyms {
-        let synonym = |value, source: ConfigSource| DescribeConfigsSynonym {
-            name: config.name.to_owned(),
-            value,
-            source: source as i8,
-        };
-        if config.source == ConfigSource::Topic {
-            synonyms.push(synonym(config.value.clone(), ConfigSource::Topic));
-        }
-        synonyms.push(synonym(config.default, ConfigSource::Default));
-    }
-    DescribeConfigsResourceResult {
-        name: config.name.to_owned(),
-        value: config.value,
-        read_only: false,
-        config_source: config.source as i8,
-        is_sensitive: false,
-        synonyms,
-        config_type: config.setting.kind as i8,
-        documentation: show.documentation.then(|| config.setting.documentation.to_owned()),
-    }
 }
 
 fn of_broker(
@@ -109,26 +83,33 @@ fn of_broker(
     let name = &resource.resource_name;
     // Empty is the default of all brokers.
     if !name.is_empty() && *name != client.options.node_id.to_string() {
-        return Err((ErrorCode::InvalidRequest, format!("there is no broker {name:?}")));
+        return refused(ErrorCode::InvalidRequest, format!("there is no broker {name:?}"));
     }
     if !client.session.may(Action::Describe, "*") {
-        return Err((
-            ErrorCode::ClusterAuthorizationFailed,
-            "not allowed to describe the cluster".to_owned(),
-        ));
+        return refused(ErrorCode::ClusterAuthorizationFailed, "not allowed to describe the cluster");
     }
-    let all = broker_configs::of(&client.options).into_iter();
-    let wanted = all.filter(|(name, ..)| is_wanted(resource, name));
-    let shown = wanted.map(|(name, kind, value)| DescribeConfigsResourceResult {
-        name: name.to_owned(),
-        value: Some(value),
-        // They are set in the broker's own configuration.
-        read_only: true,
-        config_source: ConfigSource::Static as i8,
+    let wanted = broker_configs::of(&client.options).filter(|config| is_wanted(resource, config.name));
+    Ok(wanted.map(|config| result(config, show)).collect())
+}
+
+fn result(config: Config, show: Show) -> DescribeConfigsResourceResult {
+    DescribeConfigsResourceResult {
+        name: config.name.to_owned(),
+        value: config.value().map(str::to_owned),
+        read_only: config.is_read_only,
+        config_source: config.source() as i8,
         is_sensitive: false,
-        synonyms: Vec::new(),
-        config_type: kind as i8,
-        documentation: show.documentation.then(String::new),
+        config_type: config.kind as i8,
+        documentation: show.documentation.then(|| config.documentation.to_owned()),
+        synonyms: if show.synonyms { synonyms(config) } else { Vec::new() },
+    }
+}
+
+fn synonyms(config: Config) -> Vec<DescribeConfigsSynonym> {
+    let of_wire = config.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
+        name: synonym.name.to_owned(),
+        value: synonym.value,
+        source: synonym.source as i8,
     });
-    Ok(shown.collect())
+    of_wire.collect()
 }

@@ -3,6 +3,8 @@
 //! A handler has the shape `async fn handle(client: &Client, header: &RequestHeader, request: X) -> XResponse`. Adding
 //! an api: its messages in `codec/messages`, its row in `codec/api.rs`, a module here, a line in `begin`.
 
+mod alter;
+mod alter_configs;
 mod api_versions;
 mod broker_configs;
 mod configs;
@@ -15,6 +17,7 @@ mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -26,6 +29,7 @@ mod offset_commit;
 mod offset_fetch;
 mod operations;
 mod produce;
+mod refused;
 mod sync_group;
 
 #[cfg(test)]
@@ -57,6 +61,8 @@ pub(crate) struct Client {
     pub budget: Budget,
     /// One fetch of a connection at a time, until its answer is sent: what a client that does not read can hold.
     pub fetching: Arc<Semaphore>,
+    /// One change of topics' settings at a time, of all connections.
+    pub changing: Arc<Semaphore>,
     /// What may wait for long ends early when it begins.
     pub shutdown: Shutdown,
     /// The client's address.
@@ -173,7 +179,9 @@ handlers! {
     DeleteTopics => delete_topics;
     InitProducerId => init_producer_id;
     DescribeConfigs => describe_configs;
+    AlterConfigs => alter_configs;
     DeleteGroups => delete_groups;
+    IncrementalAlterConfigs => incremental_alter_configs;
     DescribeCluster => describe_cluster;
 }
 

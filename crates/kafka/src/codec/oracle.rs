@@ -209,7 +209,9 @@ compare_all! {
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse NONE;
     InitProducerId InitProducerIdRequest InitProducerIdResponse NONE;
     DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse NONE;
+    AlterConfigs AlterConfigsRequest AlterConfigsResponse NONE;
     DeleteGroups DeleteGroupsRequest DeleteGroupsResponse NONE;
+    IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse NONE;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse NONE;
 }
 

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod configs;
 mod connection;
 mod fetch;
 mod groups;

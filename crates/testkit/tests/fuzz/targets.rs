@@ -193,7 +193,9 @@ fn kafka_request(bytes: &[u8]) {
         ApiKey::DeleteTopics => body::<DeleteTopicsRequest>(&mut from),
         ApiKey::InitProducerId => body::<InitProducerIdRequest>(&mut from),
         ApiKey::DescribeConfigs => body::<DescribeConfigsRequest>(&mut from),
+        ApiKey::AlterConfigs => body::<AlterConfigsRequest>(&mut from),
         ApiKey::DeleteGroups => body::<DeleteGroupsRequest>(&mut from),
+        ApiKey::IncrementalAlterConfigs => body::<IncrementalAlterConfigsRequest>(&mut from),
         ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&mut from),
     }
 }

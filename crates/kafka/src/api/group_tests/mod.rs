@@ -77,6 +77,7 @@ impl Bench {
             options: Arc::new(KafkaOptions::default()),
             budget: Budget::new(256 << 20),
             fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+            changing: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
             peer: "10.0.0.7:5555".parse().unwrap(),
             local: "127.0.0.1:9092".parse().unwrap(),

@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 mod admin;
+mod alter_configs;
 mod api_versions;
 mod describe_configs;
 mod fetch;
@@ -21,6 +22,7 @@ mod produce;
 mod shared;
 
 pub use admin::*;
+pub use alter_configs::*;
 pub use api_versions::*;
 pub use describe_configs::*;
 pub use fetch::*;
