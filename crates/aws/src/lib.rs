@@ -1,4 +1,4 @@
-//! The SQS protocol (AWS JSON 1.0) over the broker's verbs.
+//! The SQS protocol (AWS JSON 1.0 and Query) over the broker's verbs.
 //!
 //! Place: floor 3. A queue is a topic read through a ledger: a send is a publish, a receive is a lease, a delete settles
 //! it. `convert` is the only place where a record becomes a message or the other way round. docs/sqs.md says what is
@@ -15,6 +15,7 @@ pub mod limits;
 mod md5;
 mod options;
 mod patience;
+mod policy;
 mod settings;
 
 pub use error::{ErrorCode, SqsError};

@@ -56,6 +56,16 @@ pub const RECEIVE_COUNT: (i64, i64) = (1, 1_000);
 pub const IN_FLIGHT: u32 = 120_000;
 /// Source queues that one `RedriveAllowPolicy` may name.
 pub const REDRIVE_SOURCES: usize = 10;
+/// Bytes of the name of a key.
+pub const KEY_ID_BYTES: usize = 2_048;
+/// Bytes of a queue's access policy.
+pub const POLICY_BYTES: usize = 20 << 10;
+/// Statements of a policy.
+pub const POLICY_STATEMENTS: usize = 20;
+/// Accounts of a statement.
+pub const POLICY_PRINCIPALS: usize = 50;
+/// Actions that one AddPermission may name.
+pub const PERMISSION_ACTIONS: usize = 7;
 /// One receive takes at most this part of the memory budget, so that a few clients that do not read leave room for others.
 pub const BUDGET_SHARE: usize = 8;
 const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);

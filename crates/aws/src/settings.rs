@@ -10,10 +10,11 @@ use duolog_broker::{Backoff, Catalog, Labels, Order, Queue, QueuePolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::arn;
+use crate::codec::request::QueueAttributes;
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{
-    DELAY_S, IN_FLIGHT, MESSAGE_BYTES, MESSAGE_BYTES_SETTING_MIN, RECEIVE_COUNT, REDRIVE_SOURCES,
-    RETENTION_S, VISIBILITY_S, WAIT_S,
+    DELAY_S, IN_FLIGHT, KEY_ID_BYTES, MESSAGE_BYTES, MESSAGE_BYTES_SETTING_MIN, NAMES, POLICY_BYTES,
+    RECEIVE_COUNT, REDRIVE_SOURCES, RETENTION_S, VISIBILITY_S, WAIT_S,
 };
 
 /// Prefix of labels that are attributes.
@@ -122,6 +123,32 @@ struct RedriveAllow {
 }
 
 impl Settings {
+    /// Sets all attributes of a request.
+    ///
+    /// # Errors
+    /// As [`Self::set`], and if they exclude one another; nothing is set then that counts.
+    pub fn set_all(
+        &mut self,
+        catalog: &Catalog,
+        name: &str,
+        attributes: &QueueAttributes<'_>,
+    ) -> Result<(), SqsError> {
+        if attributes.count > NAMES {
+            return Err(SqsError::invalid("The request has too many attributes."));
+        }
+        let has = |name: &str, value: &dyn Fn(&str) -> bool| {
+            attributes.kept.iter().any(|(attribute, set)| attribute.as_str() == name && value(set))
+        };
+        if has("KmsMasterKeyId", &|key| !key.is_empty()) && has("SqsManagedSseEnabled", &|on| on == "true") {
+            return Err(SqsError::new(
+                ErrorCode::InvalidAttributeValue,
+                "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE \
+                 or SQS SSE.",
+            ));
+        }
+        attributes.kept.iter().try_for_each(|(attribute, value)| self.set(catalog, name, attribute, value))
+    }
+
     /// Sets one attribute of the queue `name`.
     ///
     /// # Errors
@@ -159,12 +186,21 @@ impl Settings {
                 self.set_label(attribute, value);
             }
             "Policy" => {
-                if !value.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(value).is_err() {
+                let is_map = || matches!(serde_json::from_str(value), Ok(serde_json::Value::Object(_)));
+                if !value.is_empty() && (value.len() > POLICY_BYTES || !is_map()) {
                     return Err(invalid_attribute(attribute));
                 }
                 self.set_label(attribute, value);
             }
-            "KmsMasterKeyId" => self.set_label(attribute, value),
+            "KmsMasterKeyId" => {
+                if value.len() > KEY_ID_BYTES {
+                    return Err(invalid_attribute(attribute));
+                }
+                self.set_label(attribute, value);
+                if !value.is_empty() {
+                    self.set_label("SqsManagedSseEnabled", "false");
+                }
+            }
             "KmsDataKeyReusePeriodSeconds" => {
                 seconds((60, 86_400))?;
                 self.set_label(attribute, value);
@@ -174,6 +210,10 @@ impl Settings {
                     return Err(invalid_attribute(attribute));
                 }
                 self.set_label(attribute, value);
+                if value == "true" {
+                    self.set_label("KmsMasterKeyId", "");
+                    self.set_label("KmsDataKeyReusePeriodSeconds", "");
+                }
             }
             "FifoQueue" if value == "true" => return Err(no_fifo()),
             fifo if FIFO_ONLY.contains(&fifo) => {
@@ -185,7 +225,13 @@ impl Settings {
         Ok(())
     }
 
-    fn set_label(&mut self, attribute: &str, value: &str) {
+    /// An attribute that is kept as it was sent.
+    pub fn label(&self, attribute: &str) -> Option<&str> {
+        self.labels.get(&format!("{LABEL_PREFIX}{attribute}")).map(String::as_str)
+    }
+
+    /// Keeps an attribute as it is; an empty one is not kept.
+    pub fn set_label(&mut self, attribute: &str, value: &str) {
         let key = format!("{LABEL_PREFIX}{attribute}");
         if value.is_empty() {
             self.labels.remove(&key);
@@ -259,8 +305,12 @@ impl Settings {
                 serde_json::to_string(&policy).ok()
             }
             label => {
-                let value = self.labels.get(&format!("{LABEL_PREFIX}{label}")).cloned();
-                value.or_else(|| (label == "SqsManagedSseEnabled").then(|| "true".to_owned()))
+                let default = match label {
+                    "SqsManagedSseEnabled" => Some("true"),
+                    "KmsDataKeyReusePeriodSeconds" if self.label("KmsMasterKeyId").is_some() => Some("300"),
+                    _ => None,
+                };
+                self.label(label).or(default).map(str::to_owned)
             }
         }
     }
@@ -268,7 +318,8 @@ impl Settings {
 
 /// True if `queue` may be the dead-letter target of the queue named `source`.
 fn allows_source(queue: &Queue, source: &str) -> bool {
-    let Some(policy) = queue.labels.get(&format!("{LABEL_PREFIX}RedriveAllowPolicy")) else { return true };
+    let settings = Settings::from(queue);
+    let Some(policy) = settings.label("RedriveAllowPolicy") else { return true };
     let Ok(policy) = serde_json::from_str::<RedriveAllow>(policy) else { return true };
     match policy.redrive_permission.as_deref() {
         Some("denyAll") => false,
@@ -357,6 +408,20 @@ mod tests {
     }
 
     #[test]
+    fn one_encryption_excludes_the_other() {
+        let mut settings = Settings::default();
+        set(&mut settings, "KmsMasterKeyId", "alias/x").unwrap();
+        assert_eq!(settings.get(ECHO, "SqsManagedSseEnabled").as_deref(), Some("false"));
+        assert_eq!(settings.get(ECHO, "KmsDataKeyReusePeriodSeconds").as_deref(), Some("300"));
+        set(&mut settings, "SqsManagedSseEnabled", "true").unwrap();
+        assert_eq!(settings.get(ECHO, "KmsMasterKeyId"), None);
+        let both = r#"{"Attributes":{"KmsMasterKeyId":"k","SqsManagedSseEnabled":"true"}}"#;
+        let both: crate::codec::request::SetQueueAttributes<'_> = serde_json::from_str(both).unwrap();
+        let error = settings.set_all(&Catalog::default(), "q", &both.attributes).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidAttributeValue);
+    }
+
+    #[test]
     fn defaults_are_those_of_the_service() {
         let settings = Settings::default();
         for (attribute, value) in [
@@ -389,6 +454,9 @@ mod tests {
             ("DelaySeconds", "5"),
             ("SqsManagedSseEnabled", "yes"),
             ("Policy", "{"),
+            ("Policy", "[]"),
+            ("KmsDataKeyReusePeriodSeconds", "59"),
+            ("KmsDataKeyReusePeriodSeconds", "86401"),
         ] {
             let error = set(&mut settings, attribute, value).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidAttributeValue, "{attribute}={value}");

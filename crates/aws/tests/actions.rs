@@ -234,6 +234,104 @@ async fn queues_are_listed_described_changed_tagged_purged_and_deleted() {
 }
 
 #[tokio::test]
+async fn permissions_are_kept_in_the_policy() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let url = queue(&mut client, "shared", json!({})).await;
+    let add = |label: &str, actions: Value| {
+        json!({"QueueUrl": url, "Label": label,
+        "AWSAccountIds": ["111111111111"], "Actions": actions})
+    };
+    client.call("AddPermission", add("one", json!(["SendMessage"]))).await;
+    client
+        .query(
+            "/0/shared",
+            "AddPermission",
+            &[
+                ("Label", "two"),
+                ("AWSAccountId.1", "222222222222"),
+                ("ActionName.1", "ReceiveMessage"),
+                ("ActionName.2", "DeleteMessage"),
+            ],
+        )
+        .await;
+    for (label, actions, code) in [
+        ("one", json!(["SendMessage"]), "InvalidParameterValue"),
+        ("no label", json!(["SendMessage"]), "InvalidParameterValue"),
+        ("x", json!(["CreateQueue"]), "InvalidParameterValue"),
+        ("x", json!([]), "MissingParameter"),
+        ("", json!(["*"]), "MissingParameter"),
+        ("x", json!(["*", "*", "*", "*", "*", "*", "*", "*"]), "OverLimit"),
+    ] {
+        assert_eq!(client.fails("AddPermission", add(label, actions)).await, code, "{label}");
+    }
+    let ask = json!({"QueueUrl": url, "AttributeNames": ["Policy"]});
+    let policy = client.call("GetQueueAttributes", ask.clone()).await["Attributes"]["Policy"].clone();
+    let policy: Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
+    assert_eq!(policy["Statement"][0]["Resource"], "arn:aws:sqs:us-east-1:000000000000:shared");
+    assert_eq!(policy["Statement"][1]["Action"], json!(["SQS:ReceiveMessage", "SQS:DeleteMessage"]));
+    client.call("RemovePermission", json!({"QueueUrl": url, "Label": "one"})).await;
+    let code = client.fails("RemovePermission", json!({"QueueUrl": url, "Label": "one"})).await;
+    assert_eq!(code, "InvalidParameterValue");
+    client.query("/0/shared", "RemovePermission", &[("Label", "two")]).await;
+    assert_eq!(client.call("GetQueueAttributes", ask).await, json!({}));
+}
+
+#[tokio::test]
+async fn a_dead_letter_queue_says_whose_it_is_and_lists_them() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let arn = |name: &str| format!("arn:aws:sqs:us-east-1:000000000000:{name}");
+    let allow = json!({"redrivePermission": "byQueue", "sourceQueueArns": [arn("s1"), arn("s2")]});
+    let dead = queue(&mut client, "dead", json!({"RedriveAllowPolicy": allow.to_string()})).await;
+    let redrive = json!({"deadLetterTargetArn": arn("dead"), "maxReceiveCount": 3}).to_string();
+    for name in ["s1", "s2"] {
+        queue(&mut client, name, json!({"RedrivePolicy": redrive})).await;
+    }
+    let refused = json!({"QueueName": "s3", "Attributes": {"RedrivePolicy": redrive}});
+    assert_eq!(client.fails("CreateQueue", refused.clone()).await, "InvalidParameterValue");
+    let deny = json!({"QueueUrl": dead, "Attributes": {"RedriveAllowPolicy": r#"{"redrivePermission":"allowAll"}"#}});
+    client.call("SetQueueAttributes", deny).await;
+    client.call("CreateQueue", refused).await;
+    let mut sources = Vec::new();
+    let mut token = Value::Null;
+    loop {
+        let ask = json!({"QueueUrl": dead, "MaxResults": 2, "NextToken": token});
+        let page = client.call("ListDeadLetterSourceQueues", ask).await;
+        sources
+            .extend(page["queueUrls"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()));
+        token = page["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(sources, ["s1", "s2", "s3"].map(|name| format!("http://sqs.test:4566/000000000000/{name}")));
+}
+
+#[tokio::test]
+async fn a_queue_has_at_most_fifty_tags() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let url = queue(&mut client, "tagged", json!({})).await;
+    let tags = |from: usize, to: usize| -> Value {
+        (from..to).map(|i| (format!("k{i}"), json!("v"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    client.call("TagQueue", json!({"QueueUrl": url, "Tags": tags(0, 50)})).await;
+    client.call("TagQueue", json!({"QueueUrl": url, "Tags": tags(49, 50)})).await;
+    let over = json!({"QueueUrl": url, "Tags": tags(50, 51)});
+    assert_eq!(client.fails("TagQueue", over).await, "InvalidParameterValue");
+    let over = json!({"QueueName": "other", "tags": tags(0, 51)});
+    assert_eq!(client.fails("CreateQueue", over).await, "InvalidParameterValue");
+    for (key, value) in [("aws:x", "v"), ("", "v"), (&"k".repeat(129), "v"), ("k", &"v".repeat(257))] {
+        let tag = json!({"QueueUrl": url, "Tags": {key: value}});
+        assert_eq!(client.fails("TagQueue", tag).await, "InvalidParameterValue", "{key}");
+    }
+    client.call("UntagQueue", json!({"QueueUrl": url, "TagKeys": ["k0", "absent"]})).await;
+    let kept = client.call("ListQueueTags", json!({"QueueUrl": url})).await;
+    assert_eq!(kept["Tags"].as_object().unwrap().len(), 49);
+}
+
+#[tokio::test]
 async fn a_queue_is_attached_to_a_topic_by_name_and_by_tag() {
     use duolog_broker::{Keep, Labels, NewRecord, TopicPolicy, TopicSpec};
     let server = Server::start();

@@ -10,7 +10,6 @@ use duolog_broker::{Catalog, Queue, QueueSpec, Start, when};
 use super::{Answer, Call, required, tags};
 use crate::codec::{request, response, rules};
 use crate::error::{ErrorCode, SqsError};
-use crate::limits::NAMES;
 use crate::settings::{Settings, no_fifo};
 
 pub(super) async fn handle(call: &Call<'_>) -> Answer {
@@ -23,9 +22,6 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     }
     if name.ends_with(".fifo") {
         return Err(no_fifo());
-    }
-    if request.attributes.count > NAMES {
-        return Err(SqsError::invalid("The request has too many attributes."));
     }
     if let Some(queue) = call.session.catalog().queue(DEFAULT_NAMESPACE, name) {
         return existing(call, queue, &request);
@@ -42,9 +38,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
 fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Result<QueueSpec, SqsError> {
     let catalog = call.session.catalog();
     let mut settings = Settings::default();
-    for (attribute, value) in &request.attributes.kept {
-        settings.set(&catalog, name, attribute, value)?;
-    }
+    settings.set_all(&catalog, name, &request.attributes)?;
     tags::add(&mut settings.labels, &request.tags)?;
     let topic = tags::get(&settings.labels, TOPIC_TAG).map(str::to_owned);
     if let Some(topic) = &topic

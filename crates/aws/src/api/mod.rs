@@ -11,6 +11,7 @@ mod get_queue_attributes;
 mod get_queue_url;
 mod list_queues;
 mod list_source_queues;
+mod permissions;
 mod purge_queue;
 mod receive;
 mod send;
@@ -180,11 +181,9 @@ pub(crate) async fn dispatch(call: &Call<'_>) -> Answer {
         "TagQueue" => tags::tag(call).await,
         "UntagQueue" => tags::untag(call).await,
         "ListQueueTags" => tags::list(call),
-        "AddPermission"
-        | "RemovePermission"
-        | "StartMessageMoveTask"
-        | "CancelMessageMoveTask"
-        | "ListMessageMoveTasks" => Err(SqsError::new(
+        "AddPermission" => permissions::add(call).await,
+        "RemovePermission" => permissions::remove(call).await,
+        "StartMessageMoveTask" | "CancelMessageMoveTask" | "ListMessageMoveTasks" => Err(SqsError::new(
             ErrorCode::UnsupportedOperation,
             format!("{} is not supported yet; see docs/sqs.md for what is.", call.action),
         )),

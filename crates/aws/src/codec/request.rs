@@ -102,6 +102,19 @@ requests! {
         queue_url: Option<Text<'a>>,
         tag_keys: Names<'a>,
     }
+    /// AddPermission.
+    AddPermission {
+        queue_url: Option<Text<'a>>,
+        label: Option<Text<'a>>,
+        #[serde(rename = "AWSAccountIds")]
+        aws_account_ids: Names<'a>,
+        actions: Names<'a>,
+    }
+    /// RemovePermission.
+    RemovePermission {
+        queue_url: Option<Text<'a>>,
+        label: Option<Text<'a>>,
+    }
 }
 
 /// ListQueues.
