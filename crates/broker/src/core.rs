@@ -13,6 +13,7 @@ mod cursors;
 mod dead_letter;
 mod declare;
 mod dedup;
+mod delay;
 mod depth;
 mod group;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use duolog_storage::Durability;
 use self::appends::Appends;
 use self::cursors::Cursors;
 use self::dedup::Dedup;
+use self::delay::Delays;
 use self::group::{Changes, Group};
 use self::producers::Producers;
 use self::queues::Queues;
@@ -59,6 +61,7 @@ use crate::{Catalog, Monotonic, Now};
 
 pub use self::command::{Command, Reply};
 pub use self::dead_letter::DeadFound;
+pub use self::delay::{PassAt, Passed};
 pub use self::depth::Depths;
 pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
@@ -100,6 +103,7 @@ pub struct Core {
     producers: Producers,
     cursors: Cursors,
     dedup: Dedup,
+    delays: Delays,
     queues: Queues,
     /// How many times the log was opened.
     incarnation: u32,
@@ -178,7 +182,7 @@ impl Core {
         let lazy_since = if self.in_flight.is_empty() { self.lazy_since } else { None };
         let lazy = lazy_since.map(|since| since.plus_ms(LAZY_MS));
         let (queues, retention) = (self.queues.next_deadline(), self.retention.next_deadline());
-        [lazy, self.retry_at, queues, retention].into_iter().flatten().min()
+        [lazy, self.retry_at, queues, retention, self.delays.next_deadline()].into_iter().flatten().min()
     }
 
     /// Why the shard takes no more commands, if so.

@@ -91,6 +91,23 @@ pub const DEDUP_KEY_OVERHEAD: usize = 128;
 pub const DEDUP_CHUNK_KEYS: usize = 4_096;
 /// Keys that are forgotten at a time: bounds a turn of the shard.
 pub const DEDUP_EXPIRE_KEYS: usize = 65_536;
+/// Delayed records whose times a shard has in memory, all topics together: about 32 bytes each. What is due later is
+/// looked up when its time comes nearer.
+pub const DELAY_INDEX: usize = 1 << 20;
+/// The same for each topic, however many topics there are.
+pub const DELAY_INDEX_MIN: usize = 64;
+/// Delayed records that one look reads when they are due.
+pub const DELAY_LOOK_RECORDS: usize = 256;
+/// Batches that such a look keeps open.
+pub const DELAY_LOOK_BATCHES: usize = 8;
+/// Bytes of a hidden partition that one look for times reads.
+pub const DELAY_PASS_BYTES: usize = 4 << 20;
+/// Delayed records that have entered a topic before what they leave behind is given back.
+pub const DELAY_TRIM_RECORDS: u64 = 1_000;
+/// Gaps between delayed records that are given back at a time.
+pub const DELAY_GAPS: usize = 65_536;
+/// How long a shard sleeps at most while something is delayed, milliseconds: the wall clock may be set.
+pub const DELAY_WAKE_MS: u64 = 60_000;
 /// Bytes of state behind the last round of snapshots before the next begins: a tail that is read in a millisecond.
 pub const STATE_ROUND_BYTES: u64 = 256 << 10;
 /// A snapshot's share of what changed: one byte for so many.

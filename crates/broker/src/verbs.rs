@@ -45,21 +45,37 @@ pub struct NewRecord {
     /// `limits::DEDUP_KEY_BYTES` bytes. It is not stored with the record: a frontend whose receivers are to see it puts
     /// it into the header [`headers::IDEMPOTENCY_KEY`](crate::headers::IDEMPOTENCY_KEY) as well.
     pub idempotency_key: Option<Bytes>,
+    /// How long after its append it enters the topic, milliseconds; `None` or 0 is at once. Until then it is durable,
+    /// counts as delayed in the queues on the topic, and nobody sees it. Its timestamp stays that of the append. Order
+    /// with what is not delayed, or delayed otherwise, is lost.
+    pub delay_ms: Option<u64>,
+}
+
+impl NewRecord {
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delay_ms.is_some_and(|ms| ms > 0)
+    }
 }
 
 /// A published record took its place, or had it already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Partition.
+    /// Partition. That of a delayed record is a hidden one.
     pub partition: PartitionId,
-    /// Index of the partition in its topic.
+    /// Index of the partition in its topic; [`Self::DELAYED`] for a delayed record.
     pub partition_index: u32,
-    /// Offset.
+    /// Offset there. A delayed record carries this place in the header [`headers::ORIGIN`](crate::headers::ORIGIN) when
+    /// it enters the topic.
     pub offset: Offset,
     /// The record's time; that of this call, if it is a duplicate.
     pub timestamp: Timestamp,
     /// It was not stored, because a record with its idempotency key was appended before; the place is that record's.
     pub duplicate: bool,
+}
+
+impl Published {
+    /// Stands for the index of the hidden partition that delayed records wait in.
+    pub const DELAYED: u32 = u32::MAX;
 }
 
 /// What to read.
@@ -205,7 +221,7 @@ pub struct Depth {
     pub available: u64,
     /// Under lease.
     pub in_flight: u64,
-    /// Released with a delay that is not over.
+    /// Released with a delay that is not over, or on their way into the topic with one.
     pub delayed: u64,
     /// Stored bytes from the oldest unsettled record to the end, whole batches.
     pub backlog_bytes: u64,

@@ -194,7 +194,8 @@ impl Core {
         topic: TopicId,
         records: Vec<NewRecord>,
     ) -> Result<(Vec<Placed>, usize), AppendError> {
-        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?;
+        let id = topic;
+        let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?.clone();
         if records.len() > PUBLISH_RECORDS {
             return Err(AppendError::Malformed("more records than one publish may hold"));
         }
@@ -216,10 +217,13 @@ impl Core {
             record.timestamp.get_or_insert(now.wall);
             let dedup = topic.policy.dedup.as_ref();
             let key = dedup.map(|dedup| idempotency::of_record(dedup, &record)).transpose()?.flatten();
-            let index = self.appends.place(topic, record.key.as_deref());
+            let index = self.appends.place(&topic, record.key.as_deref());
             placed.push(Placed { partition: topic.partitions[index as usize], index, record, key });
         }
         placed.iter().try_for_each(|it| self.check_sound(it.partition))?;
+        if placed.iter().any(|it| it.record.is_delayed()) {
+            self.open_delays(id)?;
+        }
         Ok((placed, total))
     }
 

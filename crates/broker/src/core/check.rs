@@ -19,7 +19,11 @@ impl Fold {
     /// # Errors
     /// What does not fit.
     pub(super) fn check(&self, log: &dyn Log) -> Result<(), String> {
-        let of_topics = self.check_topics(log)?;
+        let mut of_topics = self.check_topics(log)?;
+        for delay in self.delays.values() {
+            let is_own = of_topics.insert(delay.partition);
+            ensure(is_own, || format!("the hidden partition {} is a topic's as well", delay.partition))?;
+        }
         self.check_queues()?;
         for (partition, _) in log.partitions() {
             let is_known = partition == STATE_PARTITION || of_topics.contains(&partition.0);

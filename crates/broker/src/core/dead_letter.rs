@@ -131,9 +131,9 @@ struct SettleWait {
 
 /// A copy on its way to its topic.
 pub(super) struct Copy {
-    topic: TopicId,
-    partition: PartitionId,
-    record: NewRecord,
+    pub(super) topic: TopicId,
+    pub(super) partition: PartitionId,
+    pub(super) record: NewRecord,
 }
 
 /// A copy that waits for a commit, and its source.
@@ -420,7 +420,7 @@ impl Core {
     }
 
     /// Gives a copy its place; false if its topic is gone.
-    fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> bool {
+    pub(super) fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> bool {
         let Some(topic) = self.catalog.topic_by_id(copy.topic) else {
             return false;
         };

@@ -65,7 +65,7 @@ impl Core {
 
     /// The record was appended by a group whose fate is open.
     fn is_in_flight(&self, group: &Group, (partition, offset): Place) -> bool {
-        let Some(sequencer) = self.partitions.get(&partition) else {
+        let Some(sequencer) = self.sequencer(partition) else {
             return false;
         };
         let own = group.firsts.get(&partition).copied().unwrap_or(sequencer.next);

@@ -81,11 +81,13 @@ impl Core {
         state.ledger.expire(now);
         self.settle_outlived(now, id);
         let state = self.queues.get_mut(id)?;
-        let counts = state.ledger.depth();
+        let (topic, counts) = (state.topic, state.ledger.depth());
+        let delayed = self.delayed_count(topic);
+        let state = self.queues.get(id)?;
         let depth = Depth {
             available: counts.available,
             in_flight: counts.in_flight,
-            delayed: counts.delayed,
+            delayed: counts.delayed + delayed,
             backlog_bytes: 0,
             oldest_age_ms: None,
             dead_lettered: state.dead.moved,

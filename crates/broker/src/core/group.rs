@@ -11,6 +11,7 @@ use duolog_record::{Offset, PartitionId};
 use duolog_storage::{Span, Trim};
 
 use super::dead_letter::Copy;
+use super::delay::DueKey;
 use super::producers::{ProducerKey, ProducerState};
 use super::verdict::{Answer, Verdict};
 use crate::state::StateRecord;
@@ -77,6 +78,8 @@ pub(super) struct Group {
     pub(super) producers_before: BTreeMap<ProducerKey, Option<ProducerState>>,
     /// Chunks of idempotency keys that it adds.
     pub(super) dedup: Vec<(TopicId, u64)>,
+    /// Delayed records that it appends, and when they are due.
+    pub(super) delayed: Vec<(TopicId, DueKey)>,
     pub(super) changes: Changes,
     /// Whole states of some owners, written behind the changes. Not carried over: the round begins anew.
     pub(super) snapshot: Vec<StateRecord>,
@@ -95,6 +98,7 @@ impl Group {
             append_answers: Vec::new(),
             producers_before: BTreeMap::new(),
             dedup: Vec::new(),
+            delayed: Vec::new(),
             changes: Changes::default(),
             snapshot: Vec::new(),
             state_trim: None,

@@ -265,6 +265,7 @@ impl Core {
             self.check_outlived(now, id);
             self.settle_down(now, id);
         }
+        self.tick_delays(now);
         self.retain(now);
     }
 

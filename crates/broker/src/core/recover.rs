@@ -14,6 +14,7 @@ use duolog_storage::{Durability, Log, ReadLimit};
 
 use super::cursors::{self, Cursors};
 use super::dedup::{Chunk, Dedup};
+use super::delay::Delays;
 use super::producers::{ProducerState, Producers};
 use super::queues::Queues;
 use super::retention::Retention;
@@ -28,8 +29,8 @@ use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
 use crate::seed::Seed;
 use crate::shared::Shared;
 use crate::state::{
-    BrokerValue, DedupValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord, TopicValue,
-    Value,
+    BrokerValue, DedupValue, DelayValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord,
+    TopicValue, Value,
 };
 use crate::{Catalog, Now, QueueId, TopicId};
 
@@ -45,6 +46,7 @@ pub(super) struct Fold {
     tail_bytes: u64,
     ledgers: BTreeMap<u64, LedgerState>,
     dedup: BTreeMap<(u128, u64), DedupValue>,
+    pub(super) delays: BTreeMap<u128, DelayValue>,
 }
 
 impl Fold {
@@ -60,6 +62,7 @@ impl Fold {
             (Owner::Topic(id), Some(Value::Topic(value))) => drop(self.topics.insert(*id, value)),
             (Owner::Topic(id), None) => {
                 self.topics.remove(id);
+                self.delays.remove(id);
                 // They have no end of their own.
                 let keys: Vec<_> =
                     self.dedup.range((*id, 0)..=(*id, u64::MAX)).map(|(&key, _)| key).collect();
@@ -93,6 +96,8 @@ impl Fold {
                 self.dedup.insert((*topic, *chunk), value);
             }
             (Owner::Dedup(topic, chunk), None) => drop(self.dedup.remove(&(*topic, *chunk))),
+            (Owner::Delay(topic), Some(Value::Delay(value))) => drop(self.delays.insert(*topic, value)),
+            (Owner::Delay(topic), None) => drop(self.delays.remove(topic)),
             (owner, _) => return Err(format!("the state of {owner:?} is of another kind")),
         }
         Ok(())
@@ -183,10 +188,12 @@ impl Core {
         let mut core = Self::empty(options, log.incarnation(), counters, shared);
         let ledgers = std::mem::take(&mut fold.ledgers);
         let dedup = std::mem::take(&mut fold.dedup);
+        let delays = std::mem::take(&mut fold.delays);
         core.take_fold(fold);
         core.take_bounds(log);
         let chunks = dedup.into_iter().map(|((topic, id), value)| (topic, id, Chunk::from_value(value)));
         core.recover_dedup(now, chunks);
+        core.recover_delays(now, log, delays.into_iter());
         core.forget_lost();
         core.recover_queues(now, log, ledgers);
         if let Some(broker) = broker
@@ -213,6 +220,7 @@ impl Core {
             producers: Producers::default(),
             cursors: Cursors::default(),
             dedup: Dedup::default(),
+            delays: Delays::default(),
             queues: Queues::default(),
             incarnation,
             appends: super::appends::Appends::default(),
@@ -317,5 +325,6 @@ impl Core {
             && self.kept.is_empty()
             && self.queues.lazy.is_empty()
             && self.queues.moves.is_empty()
+            && self.delays.is_empty_line()
     }
 }

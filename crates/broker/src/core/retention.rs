@@ -143,6 +143,7 @@ impl Core {
         }
         self.visit_producers(now);
         self.expire_dedup(now);
+        self.retain_delays();
         self.visit_partitions(now);
         let is_over = self.retention.line.is_empty() && self.retention.producers.is_none();
         let pause_ms = match is_over {
@@ -323,7 +324,7 @@ impl Core {
 
 impl Core {
     /// A settlement that is lost with the next crash must not have cost the record: the log hears of it afterwards.
-    fn discard_when_durable(&mut self, partition: PartitionId, runs: Vec<Range<Offset>>) {
+    pub(super) fn discard_when_durable(&mut self, partition: PartitionId, runs: Vec<Range<Offset>>) {
         let is_pending = !self.dirty.is_empty() || !self.changes.is_empty() || !self.queues.lazy.is_empty();
         if is_pending {
             self.changes.discards.push((partition, runs));

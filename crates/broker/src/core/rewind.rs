@@ -49,7 +49,12 @@ impl Core {
             drop(reply.send(Err(no_queue())));
             return;
         };
-        let settled = state.ledger.purge();
+        let (topic, mut settled) = (state.topic, state.ledger.purge());
+        // What is delayed is the topic's: others may wait for it.
+        let is_own = self.catalog.topic_by_id(topic).is_some_and(|topic| topic.made_by_queue);
+        if is_own && self.queues.on(topic).len() == 1 {
+            settled += self.purge_delays(topic);
+        }
         self.dirty.insert(Owner::Ledger(id.0));
         self.abandon_dead(id, &Ok(()));
         self.answer_when_durable(when_durable(reply, settled));

@@ -157,7 +157,9 @@ impl Core {
             self.producers.next_after(after).map(|((partition, id), _)| Owner::Producer(partition.0, id))
         };
         let dedup = |after| self.dedup.next_after(after).map(|(topic, id)| Owner::Dedup(topic.0, id));
-        let producers = || producer(None).or_else(|| dedup(None));
+        let delay = |from| self.delays.next_after(from).map(|topic| Owner::Delay(topic.0));
+        let dedups = || dedup(None).or_else(|| delay(Unbounded));
+        let producers = || producer(None).or_else(dedups);
         let cursors = || cursor(None).or_else(producers);
         let ledger = |from: Bound<QueueId>| {
             self.catalog.queues.range((from, Unbounded)).next().map(|(id, _)| Owner::Ledger(id.0))
@@ -174,9 +176,10 @@ impl Core {
                 cursor(Some((group.as_str(), PartitionId(*partition)))).or_else(producers)
             }
             Some(Owner::Producer(partition, id)) => {
-                producer(Some((PartitionId(*partition), *id))).or_else(|| dedup(None))
+                producer(Some((PartitionId(*partition), *id))).or_else(dedups)
             }
-            Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))),
+            Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))).or_else(|| delay(Unbounded)),
+            Some(Owner::Delay(topic)) => delay(Excluded(TopicId(*topic))),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};
 use super::group::Group;
 use super::producers::Sequenced;
+use super::sequencer::Sequencer;
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{AppendError, Stopped};
 use crate::idempotency::BatchKeys;
@@ -59,6 +60,7 @@ impl Core {
             group.changes = std::mem::take(&mut self.changes);
             self.seal_appends(now, &mut frame, &mut group);
             self.seal_moves(now, &mut frame, &mut group);
+            self.seal_entering(now, &mut frame, &mut group);
             self.take_dirty(&mut group);
         }
         self.seal_state(&mut frame, &mut group);
@@ -90,6 +92,7 @@ impl Core {
         let lazy_is_due = self.lazy_since.is_some_and(is_due);
         lazy_is_due
             || !self.queues.moves.is_empty()
+            || !self.delays.is_empty_line()
             || !self.appends.is_empty()
             || !self.changes.is_empty()
             || !self.dirty.is_empty()
@@ -211,19 +214,24 @@ impl Core {
         let mut published = Vec::with_capacity(records.len());
         for Placed { partition, index, record, key } in records {
             if let Some((partition, offset)) = self.first_append(now, topic.id, key.as_ref()) {
-                let partition_index = self.partitions.get(&partition).map_or(index, |it| it.index);
+                let partition_index = self.sequencer(partition).map_or(index, |it| it.index);
                 let timestamp = record.timestamp.unwrap_or(now.wall);
                 published.push(Published { partition, partition_index, offset, timestamp, duplicate: true });
                 continue;
             }
-            let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
-            group.firsts.entry(partition).or_insert(sequencer.next);
-            let target = sequencer.take(partition, 1);
-            let timestamp = frame.push_record(&topic.policy, target, &record);
+            let (partition, partition_index, offset, timestamp) = if record.is_delayed() {
+                let sealed = self.seal_delayed(now, frame, group, topic.id, record);
+                let (partition, offset, timestamp) = sealed.ok_or(AppendError::NotFound)?;
+                (partition, Published::DELAYED, offset, timestamp)
+            } else {
+                let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
+                group.firsts.entry(partition).or_insert(sequencer.next);
+                let target = sequencer.take(partition, 1);
+                (partition, index, target.base, frame.push_record(&topic.policy, target, &record))
+            };
             if let Some(key) = key {
-                self.note_key(now, group, topic.id, key, (partition, target.base));
+                self.note_key(now, group, topic.id, key, (partition, offset));
             }
-            let (partition_index, offset) = (index, target.base);
             published.push(Published { partition, partition_index, offset, timestamp, duplicate: false });
         }
         Ok(published)
@@ -321,9 +329,12 @@ impl Core {
         for (partition, span) in &group.appended.spans {
             if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.durable = span.base.plus(u64::from(span.offsets));
+            } else if let Some((_, delayed)) = self.delays.of_partition(*partition) {
+                delayed.sequencer.durable = span.base.plus(u64::from(span.offsets));
             }
             self.queue_appended(*partition, span, &mut touched);
         }
+        self.show_delayed(now, &mut group);
         self.show_catalog(&mut group);
         self.show_retention(now, &mut group);
         for partition in group.firsts.keys() {
@@ -365,6 +376,7 @@ impl Core {
             later = carried;
             group.answer_all(&Verdict::DiskFull);
         }
+        self.rewrite_delays(&mut later);
         self.kept = later;
         self.carried = !self.kept.is_empty();
         if self.carried {
@@ -376,12 +388,19 @@ impl Core {
         }
     }
 
+    /// The place of a partition of a topic, hidden or not.
+    pub(super) fn sequencer(&self, partition: PartitionId) -> Option<&Sequencer> {
+        self.partitions.get(&partition).or_else(|| self.delays.sequencer(partition))
+    }
+
     fn undo_appends(&mut self, group: &mut Group) {
         for (partition, first) in &group.firsts {
             if *partition == STATE_PARTITION {
                 self.state.next = *first;
             } else if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.next = *first;
+            } else {
+                self.delays.take_back(*partition, *first);
             }
         }
         self.forget_keys(group);

@@ -4,6 +4,7 @@
 mod dead_letter;
 mod declare;
 mod dedup;
+mod delay;
 mod durable;
 mod lease;
 mod partitions;

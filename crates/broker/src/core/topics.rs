@@ -211,6 +211,7 @@ impl Core {
         self.forget_cursors_in(&topic.partitions);
         self.appends.forget_topic(id);
         self.dedup.forget_topic(id);
+        self.remove_delays(id);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
         true

@@ -2,6 +2,7 @@
 //!
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,14 +12,15 @@ use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 
 use super::Core;
 use super::dead_letter::{DeadFound, Place};
+use super::delay::{DueKey, PassAt, Passed};
 use super::depth::Depths;
 use super::retention::{Look, Looked};
 use super::rewind::AtTime;
 use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
-use crate::limits::DEAD_LOOK_BYTES;
-use crate::{Now, QueueId};
+use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES};
+use crate::{Now, QueueId, TopicId};
 
 /// A look that is to be made.
 pub enum Work {
@@ -53,6 +55,19 @@ pub enum Work {
         /// Which, in rising order.
         places: Vec<(PartitionId, Offset)>,
     },
+    /// Delayed records that are due.
+    Delayed {
+        /// Of which topic.
+        topic: TopicId,
+        /// For whom they are meant.
+        generation: u64,
+        /// The hidden partition.
+        partition: PartitionId,
+        /// Which, in the order in which they enter the topic.
+        keys: Vec<(i64, u64)>,
+    },
+    /// When delayed records are due.
+    DelayPass(PassAt),
     /// The first records at or after a time.
     Times {
         /// Of which partitions.
@@ -90,6 +105,19 @@ pub enum Finding {
         /// What would have been too much for one look.
         rest: Vec<(PartitionId, Offset)>,
     },
+    /// See [`Work::Delayed`].
+    Delayed {
+        /// Of which topic.
+        topic: TopicId,
+        /// For whom they are meant.
+        generation: u64,
+        /// What was read.
+        found: Vec<((i64, u64), DeadFound)>,
+        /// What would have been too much for one look.
+        rest: Vec<(i64, u64)>,
+    },
+    /// See [`Work::DelayPass`].
+    DelayPass(Passed),
     /// See [`Work::Times`].
     Times {
         /// By partition; `None` if all records are older.
@@ -124,6 +152,11 @@ impl Work {
                 let (found, rest) = dead(log, places);
                 Some(Finding::Dead { queue, found, rest })
             }
+            Self::Delayed { topic, generation, partition, keys } => {
+                let (found, rest) = delayed(log, partition, keys);
+                Some(Finding::Delayed { topic, generation, found, rest })
+            }
+            Self::DelayPass(at) => Some(Finding::DelayPass(at.perform(log))),
             Self::Times { partitions, at, then } => {
                 let found = partitions.into_iter().map(|partition| {
                     match by_time::offset_at(log, None, partition, at) {
@@ -146,7 +179,11 @@ impl Finding {
     /// Answers that the shard has stopped.
     pub(super) fn refuse(self, stopped: &Stopped) {
         match self {
-            Self::Spans { .. } | Self::Dead { .. } | Self::Retention(_) => {}
+            Self::Spans { .. }
+            | Self::Dead { .. }
+            | Self::Delayed { .. }
+            | Self::DelayPass(_)
+            | Self::Retention(_) => {}
             Self::Times { then, .. } => then.refuse(stopped.clone().into()),
         }
     }
@@ -160,6 +197,10 @@ impl Core {
                 self.found_spans(now, queue, partition, from, found);
             }
             Finding::Dead { queue, found, rest } => self.found_dead(now, queue, found, rest),
+            Finding::Delayed { topic, generation, found, rest } => {
+                self.found_delayed(now, topic, generation, found, rest);
+            }
+            Finding::DelayPass(passed) => self.found_pass(now, passed),
             Finding::Times { found, then } => self.found_times(now, found, then),
         }
     }
@@ -224,6 +265,48 @@ fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Plac
         }
     }
     (found, places.collect())
+}
+
+/// Reads delayed records in the order of their keys, until it has become too much. Their batches may take turns, so the
+/// last few stay open.
+fn delayed(
+    log: &dyn Log,
+    partition: PartitionId,
+    keys: Vec<(i64, u64)>,
+) -> (Vec<(DueKey, DeadFound)>, Vec<DueKey>) {
+    let mut found = Vec::with_capacity(keys.len());
+    let mut open: VecDeque<Cursor> = VecDeque::with_capacity(DELAY_LOOK_BATCHES);
+    let mut bytes = 0;
+    let mut keys = keys.into_iter();
+    for key in keys.by_ref() {
+        let offset = Offset(key.1);
+        let mut index = open.iter().position(|it| it.batch().contains(partition, offset));
+        if index.is_none() {
+            match read_one(log, partition, offset) {
+                Ok(Some(stored)) => {
+                    bytes += stored.body.len();
+                    open.truncate(DELAY_LOOK_BATCHES - 1);
+                    open.push_front(Cursor::new(Arc::new(Decoded::open_any(partition, &stored))));
+                    index = Some(0);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    found.push((key, DeadFound::Unreadable(error)));
+                    continue;
+                }
+            }
+        }
+        let what = match index.map(|index| open[index].find(offset)) {
+            Some(Found::Record(record)) => DeadFound::Record(record),
+            Some(Found::Malformed) => DeadFound::Malformed(None),
+            Some(Found::Hole) | None => DeadFound::Gone,
+        };
+        found.push((key, what));
+        if bytes >= DEAD_LOOK_BYTES {
+            break;
+        }
+    }
+    (found, keys.collect())
 }
 
 /// The batch that holds this offset; `None` if it is no longer there.

@@ -30,6 +30,7 @@ impl Core {
                 let producer = self.producers.get((PartitionId(*partition), *id));
                 producer.map(|it| Value::Producer(it.to_value()))
             }
+            Owner::Delay(topic) => self.delays.get(TopicId(*topic)).map(|it| Value::Delay(it.to_value())),
             Owner::Dedup(topic, chunk) => self.dedup.value(TopicId(*topic), *chunk).map(Value::Dedup),
         };
         StateRecord { owner, value: value.map(|value| value.encode()) }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    BackoffValue, BrokerValue, CursorValue, DedupValue, OrderValue, Owner, ProducerValue, QueueValue,
-    TopicValue, Value,
+    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, OrderValue, Owner, ProducerValue,
+    QueueValue, TopicValue, Value,
 };
 use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
 
@@ -108,6 +108,7 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         used_at: 1_764_000_000_000,
     };
     let dedup = DedupValue { expires_at: 1_764_000_300_000, keys: vec![(b"\0order-7".to_vec(), 16, 300)] };
+    let delay = DelayValue { partition: 19, moved_due: i64::MIN, moved_offset: 0, count: 2 };
     let group = || "billing".to_owned();
     vec![
         (Owner::Broker, Some(Value::Broker(broker))),
@@ -124,6 +125,8 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         (Owner::Producer(17, -1), None),
         (Owner::Dedup(7, 4), Some(Value::Dedup(dedup))),
         (Owner::Dedup(7, 3), None),
+        (Owner::Delay(7), Some(Value::Delay(delay))),
+        (Owner::Delay(8), None),
     ]
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Owner {
     Producer(u64, i64),
     /// Idempotency keys of a topic, by the topic's id and a number that rises.
     Dedup(u128, u64),
+    /// What is delayed in a topic, by the topic's id.
+    Delay(u128),
 }
 
 impl Owner {

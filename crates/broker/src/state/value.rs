@@ -22,6 +22,7 @@ pub(crate) enum Value {
     /// Changes of a ledger, or a piece of its snapshot.
     Ledger(LedgerChanges),
     Dedup(DedupValue),
+    Delay(DelayValue),
 }
 
 /// Counters of identities, and how the last run ended.
@@ -123,6 +124,18 @@ pub(crate) struct DedupValue {
     pub(crate) expires_at: i64,
     /// Key with its scope, partition and offset of the record.
     pub(crate) keys: Vec<(Vec<u8>, u64, u64)>,
+}
+
+/// Delayed records of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DelayValue {
+    /// The hidden partition that they are kept in.
+    pub(crate) partition: u64,
+    /// Time and offset of what has entered the topic last: all up to here has.
+    pub(crate) moved_due: i64,
+    pub(crate) moved_offset: u64,
+    /// Still to come.
+    pub(crate) count: u64,
 }
 
 /// Why a value could not be read.

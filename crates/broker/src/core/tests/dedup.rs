@@ -57,12 +57,7 @@ impl Harness {
     }
 
     fn stored(&self, partition: PartitionId) -> Vec<String> {
-        let bounds = self.log.bounds(partition).unwrap();
-        let batches =
-            self.log.read(partition, bounds.start, ReadLimit { bytes_max: 1 << 20, until: bounds.end });
-        let records = batches.unwrap().into_iter().flat_map(|it| {
-            Batch::open_body(it.base, it.leader_epoch, &it.body, usize::MAX).unwrap().map(Result::unwrap)
-        });
+        let records = self.records(partition).into_iter();
         records.map(|it| String::from_utf8(it.value.unwrap().to_vec()).unwrap()).collect()
     }
 }
