@@ -84,7 +84,7 @@ fn main() {
     };
     let [mut append, mut lease, mut ack, mut changes] = <[Meter; 4]>::default();
     let at_start = resident_bytes();
-    let mut ledger = Ledger::new(&[(PARTITION, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(PARTITION, Offset(0))], 1);
     append.measure(|| (0..RECORDS).for_each(|base| ledger.appended(PARTITION, span(base))));
     let backlog_bytes = resident_bytes().saturating_sub(at_start);
 

@@ -110,8 +110,8 @@ pub enum Order {
     /// queue, the others of its key wait. Records without a key are one group per partition.
     /// Source: SQS Developer Guide, "FIFO queue delivery logic".
     ByKey,
-    /// No key has to wait for another that has much to do: the key with the fewest records leased comes first. Source:
-    /// SQS Developer Guide, "fair queues".
+    /// No key has to wait for another that has much to do: the key with the fewest records leased comes first.
+    /// Source: SQS Developer Guide, "fair queues".
     Fair,
 }
 

@@ -67,7 +67,7 @@ pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
 pub use self::rewind::AtTime;
 pub use self::sealing::Sealed;
-pub use self::work::{Finding, Work};
+pub use self::work::{Ahead, Finding, Work};
 pub use crate::shared::Shared;
 pub use crate::state::STATE_PARTITION;
 

@@ -20,6 +20,24 @@ pub const LEDGER_WINDOW_SPANS: usize = 1_024;
 pub const LEDGER_WINDOW_SPANS_QUEUE: usize = 65_536;
 /// Batches that each partition may look ahead, however many partitions there are.
 pub const LEDGER_WINDOW_SPANS_MIN: usize = 16;
+/// Settled runs above the floors of a queue that looks at keys: a group that has to wait leaves as many as it has records.
+pub const LEDGER_GROUPED_RUNS: usize = 1 << 20;
+/// Records that a queue that looks at keys looks ahead: about 100 bytes each if every key is another.
+pub const LEDGER_WINDOW_RECORDS: usize = 120_000;
+/// Records that each of its partitions may look ahead, however many partitions there are.
+pub const LEDGER_WINDOW_RECORDS_MIN: usize = 64;
+/// Records that all such queues look ahead together; beyond, each may look ahead `LEDGER_WINDOW_RECORDS_FULL`.
+pub const LEDGER_WINDOW_RECORDS_ALL: usize = 1_000_000;
+/// See `LEDGER_WINDOW_RECORDS_ALL`.
+pub const LEDGER_WINDOW_RECORDS_FULL: usize = 1_024;
+/// Records that a group which has to wait may keep in a window that is half full.
+pub const LEDGER_GROUP_KEPT: usize = 64;
+/// Records of one group that are looked up again at a time: as many as one lease call may take.
+pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
+/// Records of live appends that wait until a queue's window has come as far as they are.
+pub const LEDGER_RECENT_RECORDS: usize = 16_384;
+/// Stored bytes that one look for keys reads: the reader's thread serves others as well.
+pub const KEY_LOOK_BYTES: usize = 2 << 20;
 /// Records that one lease call may hand over to the dead-letter queue: bounds one commit.
 pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 /// Parts of one change or snapshot piece of a ledger: bounds one state record to about half a MiB.
@@ -146,6 +164,8 @@ pub const DECODED_CACHE_BYTES: usize = 16 << 20;
 pub const LEASE_ANSWER_BYTES: usize = 16 << 20;
 /// Bytes that a receive reads at a time; a batch that is larger is read alone.
 pub const LEASE_READ_BYTES: usize = 256 << 10;
+/// Offsets between two leased records of a partition, beyond which each is read for itself.
+pub const LEASE_READ_GAP: u64 = 256;
 /// Bytes of batches that are being opened for receivers, looks by time and peeks at a time, what is decompressed included;
 /// what was opened for a receive is in it until the receiver has room for the records. Beyond, they wait their turn.
 pub const OPENING_BYTES: usize = 128 << 20;

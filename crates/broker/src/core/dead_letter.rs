@@ -429,7 +429,7 @@ impl Core {
         };
         group.firsts.entry(copy.partition).or_insert(sequencer.next);
         let target = sequencer.take(copy.partition, 1);
-        frame.push_record(&topic.policy, target, &copy.record);
+        frame.push_record(&topic.policy, target, &copy.record, self.queues.wants_keys(copy.topic));
         group.changes.moves.push(copy);
         true
     }

@@ -12,8 +12,8 @@ use crate::ledger::Ledger;
 use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
 use crate::state::Owner;
 use crate::{
-    Backoff, Keep, Labels, Now, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId,
-    TopicPolicy, TopicSpec,
+    Backoff, Keep, Labels, Now, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
+    TopicSpec,
 };
 
 fn invalid(what: &'static str, why: &str) -> ChangeError {
@@ -36,10 +36,6 @@ fn check_policy(name: &str, policy: &QueuePolicy) -> Result<(), ChangeError> {
     }
     if policy.delay_ms != 0 {
         return Err(invalid("delay_ms", "delayed messages are not supported yet"));
-    }
-    match policy.order {
-        Order::Standard => {}
-        Order::ByKey | Order::Fair => return Err(invalid("order", "it is not supported yet")),
     }
     match policy.backoff {
         Backoff::None => {}
@@ -142,7 +138,7 @@ impl Core {
         let floors = self.starts(topic, spec.start, found)?;
         let id = QueueId(self.counters.next_queue);
         self.counters.next_queue += 1;
-        let mut ledger = Ledger::new(&floors, self.incarnation);
+        let mut ledger = Ledger::new(spec.policy.order, &floors, self.incarnation);
         for &(partition, _) in &floors {
             if let Some(sequencer) = self.partitions.get(&partition) {
                 ledger.set_end(partition, sequencer.durable);
@@ -216,6 +212,9 @@ impl Core {
         let known = self.catalog.queue_by_id(id).ok_or_else(no_queue)?;
         check_policy(&known.name, &policy)?;
         check_labels(&labels)?;
+        if policy.order != known.policy.order {
+            return Err(invalid("order", "it cannot be changed: delete the queue and declare it again"));
+        }
         let queue = Queue { policy, labels, modified_at: now.wall, ..Queue::clone(known) };
         self.catalog.put_queue(queue);
         self.catalog_changed = true;

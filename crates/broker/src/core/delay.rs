@@ -136,7 +136,7 @@ impl Core {
         group.firsts.entry(delayed.partition).or_insert(delayed.sequencer.next);
         let target = delayed.sequencer.take(delayed.partition, 1);
         delayed.count += 1;
-        let timestamp = frame.push_record(&policy, target, &record);
+        let timestamp = frame.push_record(&policy, target, &record, false);
         group.delayed.push((topic, (due, target.base.0)));
         self.dirty.insert(Owner::Delay(topic.0));
         Some((target.partition, target.base, timestamp))

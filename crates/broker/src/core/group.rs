@@ -62,6 +62,8 @@ impl Changes {
 pub(super) struct AppendedSpans {
     /// In order of append within a partition.
     pub(super) spans: Vec<(PartitionId, Span)>,
+    /// The hashes of the keys of a span's records, by its index; only of those that queues need and that are known.
+    pub(super) keys: BTreeMap<usize, Vec<u64>>,
     pub(super) records: u64,
     pub(super) bytes: u64,
 }

@@ -13,9 +13,12 @@ use super::Core;
 use super::dead_letter::{Dead, Moves};
 use super::line::Line;
 use super::verdict::Verdict;
-use super::work::Work;
-use crate::ledger::{Hold, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
-use crate::limits::{LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS};
+use super::work::{Ahead, Work};
+use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
+use crate::limits::{
+    LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL, LOOK_RETRY_MS,
+    QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS,
+};
 use crate::state::{Owner, StateRecord, Value};
 use crate::{Monotonic, Now, Queue, QueueId, TopicId};
 
@@ -42,6 +45,8 @@ pub(super) struct QueueState {
     outlived_at: Option<Monotonic>,
     /// Where it stands in `Queues::timers`.
     timer: Option<Monotonic>,
+    /// Its part of `Queues::window_records`.
+    window_records: usize,
 }
 
 impl QueueState {
@@ -59,6 +64,7 @@ impl QueueState {
             sleeps_at: None,
             outlived_at: None,
             timer: None,
+            window_records: 0,
         }
     }
 
@@ -126,6 +132,8 @@ pub(super) struct Queues {
     /// Looks at the log that are to be made elsewhere.
     pub(super) work: VecDeque<Work>,
     pub(super) moves: Moves,
+    /// Records in the windows of queues that look at keys.
+    window_records: usize,
 }
 
 impl Queues {
@@ -139,6 +147,11 @@ impl Queues {
 
     pub(super) fn is_full(&self) -> bool {
         self.states.len() >= QUEUES
+    }
+
+    /// True if a queue on the topic looks at keys.
+    pub(super) fn wants_keys(&self, topic: TopicId) -> bool {
+        self.on(topic).iter().any(|id| self.get(*id).is_some_and(|state| state.ledger.wants_keys()))
     }
 
     pub(super) fn ids(&self) -> Vec<QueueId> {
@@ -162,6 +175,7 @@ impl Queues {
 
     pub(super) fn remove(&mut self, id: QueueId) -> Option<QueueState> {
         let state = self.states.remove(&id)?;
+        self.window_records -= state.window_records;
         if let Some(timer) = state.timer {
             self.timers.remove(&(timer, id));
         }
@@ -210,6 +224,9 @@ impl Queues {
         let Some(state) = self.states.get_mut(&id) else {
             return;
         };
+        let records = state.ledger.window_records();
+        self.window_records -= std::mem::replace(&mut state.window_records, records);
+        self.window_records += records;
         let next = state.next_deadline();
         if state.timer == next {
             return;
@@ -230,6 +247,12 @@ impl Queues {
         if state.sleeps_at.is_none() {
             return;
         }
+        let keys = state.ledger.wants_keys();
+        if keys {
+            let is_full = self.window_records >= LEDGER_WINDOW_RECORDS_ALL;
+            let most = if is_full { LEDGER_WINDOW_RECORDS_FULL } else { LEDGER_WINDOW_RECORDS };
+            state.ledger.set_window_records(most);
+        }
         for (partition, from, count) in state.ledger.needs_window() {
             if state.looking.contains(&partition) || state.unreadable.contains_key(&partition) {
                 continue;
@@ -238,7 +261,7 @@ impl Queues {
                 continue;
             };
             state.looking.insert(partition);
-            self.work.push_back(Work::Spans { queue: id, partition, from, count, until });
+            self.work.push_back(Work::Spans { queue: id, partition, from, count, until, keys });
         }
     }
 }
@@ -320,6 +343,7 @@ impl Core {
         &mut self,
         partition: PartitionId,
         span: &Span,
+        keys: &[u64],
         touched: &mut BTreeSet<QueueId>,
     ) {
         let Some(sequencer) = self.partitions.get(&partition) else {
@@ -330,9 +354,13 @@ impl Core {
         for id in ids {
             if let Some(state) = self.queues.states.get_mut(id) {
                 let span = ledger_span(span);
-                match state.sleeps_at {
-                    Some(_) => state.ledger.appended(partition, span),
-                    None => state.ledger.set_end(partition, span.base.plus(u64::from(span.offsets))),
+                let is_awake = state.sleeps_at.is_some();
+                match state.ledger.wants_keys() {
+                    false if is_awake => state.ledger.appended(partition, span),
+                    true if is_awake && !keys.is_empty() => {
+                        state.ledger.appended_keys(partition, KeyedSpan { span, keys: keys.to_vec() });
+                    }
+                    false | true => state.ledger.set_end(partition, span.base.plus(u64::from(span.offsets))),
                 }
                 touched.insert(*id);
             }
@@ -359,7 +387,7 @@ impl Core {
         id: QueueId,
         partition: PartitionId,
         from: Offset,
-        found: Result<(Vec<Span>, Offset), duolog_storage::ReadError>,
+        found: Result<(Ahead, Offset), duolog_storage::ReadError>,
     ) {
         let start = self.partitions.get(&partition).map(|it| it.start);
         let Some(state) = self.queues.get_mut(id) else {
@@ -367,9 +395,14 @@ impl Core {
         };
         state.looking.remove(&partition);
         match found {
-            Ok((spans, to)) => {
-                let spans: Vec<LedgerSpan> = spans.iter().map(ledger_span).collect();
-                state.ledger.extend_window(partition, from, &spans, to);
+            Ok((ahead, to)) => {
+                match ahead {
+                    Ahead::Spans(spans) => {
+                        let spans: Vec<LedgerSpan> = spans.iter().map(ledger_span).collect();
+                        state.ledger.extend_window(partition, from, &spans, to);
+                    }
+                    Ahead::Keys(spans) => state.ledger.extend_groups(partition, from, &spans, to),
+                }
                 self.settle_outlived(now, id);
             }
             Err(duolog_storage::ReadError::OutOfRange { .. }) if start.is_some_and(|start| from < start) => {
@@ -435,7 +468,7 @@ impl Core {
                 .filter_map(|partition| Some((*partition, self.partitions.get(partition)?)))
                 .map(|(partition, it)| (partition, it.start..it.durable))
                 .collect();
-            let ledger = Ledger::recover(state, &bounds, now, log.incarnation());
+            let ledger = Ledger::recover(queue.policy.order, state, &bounds, now, log.incarnation());
             let forgot_some = ledger.is_changed();
             self.queues.insert(queue.id, queue.topic, ledger);
             if forgot_some {

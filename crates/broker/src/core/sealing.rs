@@ -212,6 +212,7 @@ impl Core {
         let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?.clone();
         self.check_publish_keys(now, topic.id, &records)?;
         let mut published = Vec::with_capacity(records.len());
+        let wants_keys = self.queues.wants_keys(topic.id);
         for Placed { partition, index, record, key } in records {
             if let Some((partition, offset)) = self.first_append(now, topic.id, key.as_ref()) {
                 let partition_index = self.sequencer(partition).map_or(index, |it| it.index);
@@ -227,7 +228,7 @@ impl Core {
                 let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
                 group.firsts.entry(partition).or_insert(sequencer.next);
                 let target = sequencer.take(partition, 1);
-                (partition, index, target.base, frame.push_record(&topic.policy, target, &record))
+                (partition, index, target.base, frame.push_record(&topic.policy, target, &record, wants_keys))
             };
             if let Some(key) = key {
                 self.note_key(now, group, topic.id, key, (partition, offset));
@@ -326,13 +327,14 @@ impl Core {
         self.stats.records_appended += group.appended.records;
         self.stats.bytes_appended += group.appended.bytes;
         let mut touched = BTreeSet::new();
-        for (partition, span) in &group.appended.spans {
+        for (index, (partition, span)) in group.appended.spans.iter().enumerate() {
             if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.durable = span.base.plus(u64::from(span.offsets));
             } else if let Some((_, delayed)) = self.delays.of_partition(*partition) {
                 delayed.sequencer.durable = span.base.plus(u64::from(span.offsets));
             }
-            self.queue_appended(*partition, span, &mut touched);
+            let keys = group.appended.keys.get(&index).map_or(&[][..], Vec::as_slice);
+            self.queue_appended(*partition, span, keys, &mut touched);
         }
         self.show_delayed(now, &mut group);
         self.show_catalog(&mut group);

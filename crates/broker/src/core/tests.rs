@@ -7,6 +7,7 @@ mod dedup;
 mod delay;
 mod durable;
 mod lease;
+mod order;
 mod partitions;
 mod random;
 mod retention;

@@ -19,7 +19,8 @@ use super::rewind::AtTime;
 use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
-use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES};
+use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
+use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES};
 use crate::{Now, QueueId, TopicId};
 
 /// A look that is to be made.
@@ -47,6 +48,8 @@ pub enum Work {
         count: usize,
         /// What lies behind is none of the queue's business yet.
         until: Offset,
+        /// The queue needs the keys of the records, and so the batches themselves.
+        keys: bool,
     },
     /// Records that are to be moved to a dead-letter queue.
     Dead {
@@ -81,6 +84,14 @@ pub enum Work {
     Depths(Depths),
 }
 
+/// What lies ahead of a queue.
+pub enum Ahead {
+    /// Batches.
+    Spans(Vec<Span>),
+    /// Batches with the hashes of their records' keys.
+    Keys(Vec<KeyedSpan>),
+}
+
 /// What was found.
 pub enum Finding {
     /// See [`Work::Retention`].
@@ -94,7 +105,7 @@ pub enum Finding {
         /// From where on.
         from: Offset,
         /// The batches, and up to where they are all that there is.
-        found: Result<(Vec<Span>, Offset), ReadError>,
+        found: Result<(Ahead, Offset), ReadError>,
     },
     /// See [`Work::Dead`].
     Dead {
@@ -144,8 +155,12 @@ impl Work {
                 }
                 None
             }
-            Self::Spans { queue, partition, from, count, until } => {
-                let found = spans(log, partition, from, count, until);
+            Self::Spans { queue, partition, from, count, until, keys } => {
+                let found = if keys {
+                    keyed_spans(log, partition, from, until)
+                } else {
+                    spans(log, partition, from, count, until)
+                };
                 Some(Finding::Spans { queue, partition, from, found })
             }
             Self::Dead { queue, places } => {
@@ -212,13 +227,36 @@ fn spans(
     from: Offset,
     count: usize,
     until: Offset,
-) -> Result<(Vec<Span>, Offset), ReadError> {
+) -> Result<(Ahead, Offset), ReadError> {
     let mut spans = log.spans(partition, from, count)?;
     let was_all = spans.len() < count;
     spans.retain(|span| span.base < until);
     let end = spans.last().map_or(from, |span| span.base.plus(u64::from(span.offsets)));
     let to = if was_all { until.max(end) } else { end };
-    Ok((spans, to))
+    Ok((Ahead::Spans(spans), to))
+}
+
+/// Reads batches for the keys in them. A record that cannot be decoded is in the group of those without a key, so that
+/// it comes to a receiver and goes where such records go.
+fn keyed_spans(
+    log: &dyn Log,
+    partition: PartitionId,
+    from: Offset,
+    until: Offset,
+) -> Result<(Ahead, Offset), ReadError> {
+    let batches = log.read(partition, from, ReadLimit { bytes_max: KEY_LOOK_BYTES, until })?;
+    let to = batches.last().map_or(until, |last| last.base.plus(u64::from(last.offsets)));
+    let keyed = batches.iter().map(|stored| {
+        let mut opened = Cursor::new(Arc::new(Decoded::open_any(partition, stored)));
+        let keys = (0..u64::from(stored.offsets)).map(|at| match opened.find(stored.base.plus(at)) {
+            Found::Record(record) => key_hash(record.key.as_deref()),
+            Found::Malformed => key_hash(None),
+            Found::Hole => 0,
+        });
+        let (base, offsets, append_time) = (stored.base, stored.offsets, stored.append_time);
+        KeyedSpan { span: LedgerSpan { base, offsets, append_time, skip: false }, keys: keys.collect() }
+    });
+    Ok((Ahead::Keys(keyed.collect()), to))
 }
 
 /// Reads records one batch at a time, until it has become too much. What is found is copied out of its batch, so that

@@ -10,31 +10,31 @@ use crate::{Now, QueuePolicy};
 use duolog_record::{Offset, Timestamp};
 
 /// The terms of one call, and what it may still take.
-struct Call<'a> {
-    now: Now,
-    policy: &'a QueuePolicy,
-    visibility_ms: u64,
+pub(super) struct Call<'a> {
+    pub(super) now: Now,
+    pub(super) policy: &'a QueuePolicy,
+    pub(super) visibility_ms: u64,
     /// Attempts after which a record is dead.
-    attempts_max: u32,
-    incarnation: u64,
+    pub(super) attempts_max: u32,
+    pub(super) incarnation: u64,
     /// Records that may still be granted.
-    room: usize,
+    pub(super) room: usize,
     /// Records with a history that the ledger may have, and has in the other partitions.
-    records_max: usize,
-    records_elsewhere: usize,
+    pub(super) records_max: usize,
+    pub(super) records_elsewhere: usize,
     /// Records that may be sent to the dead-letter queue in all.
-    dead_max: usize,
+    pub(super) dead_max: usize,
     /// Settled runs beyond which none may begin, and those of the other partitions.
-    runs_max: usize,
-    runs_elsewhere: usize,
+    pub(super) runs_max: usize,
+    pub(super) runs_elsewhere: usize,
 }
 
 impl Call<'_> {
-    fn outlived(&self, live_from: i64) -> bool {
+    pub(super) fn outlived(&self, live_from: i64) -> bool {
         outlived(self.now, self.policy, live_from)
     }
 
-    fn hold(&self) -> (Hold, Live) {
+    pub(super) fn hold(&self) -> (Hold, Live) {
         lease_hold(self.now, self.now.wall.0, self.visibility_ms, None)
     }
 }
@@ -92,6 +92,10 @@ impl Ledger {
         let it = &mut self.partitions[index as usize];
         call.records_elsewhere = self.records - it.counted.records;
         call.runs_elsewhere = self.runs - it.counted.runs;
+        if it.groups.is_some() {
+            it.lease_grouped(call, &mut self.timers, result);
+            return self.refresh(index);
+        }
         // What is available again at once must not be leased again by this call.
         let mut again = Vec::new();
         while call.room > 0 {
@@ -122,13 +126,31 @@ impl Ledger {
         }
         for index in 0..self.partitions.len() as u32 {
             let it = &mut self.partitions[index as usize];
-            let here = it.settle_outlived(now, policy, &mut self.timers);
+            let here = if it.groups.is_some() {
+                it.settle_outlived_groups(now, policy, &mut self.timers)
+            } else {
+                it.settle_outlived(now, policy, &mut self.timers)
+            };
             if here > 0 {
                 settled += here;
                 self.refresh(index);
             }
         }
         settled
+    }
+}
+
+impl Entry {
+    /// Writes another lease into the record's history.
+    pub(super) fn lease_again(&mut self, call: &Call<'_>, hold: Hold) {
+        let state = &mut self.state;
+        self.incarnation_before = state.incarnation;
+        state.incarnation = call.incarnation;
+        state.attempts = state.attempts.saturating_add(1);
+        if state.attempts == 1 {
+            state.first_leased_at = call.now.wall.0;
+        }
+        state.hold = hold;
     }
 }
 
@@ -221,13 +243,7 @@ impl PartitionLedger {
             return true;
         }
         let (hold, live) = call.hold();
-        entry.incarnation_before = entry.state.incarnation;
-        entry.state.incarnation = call.incarnation;
-        entry.state.attempts = entry.state.attempts.saturating_add(1);
-        if entry.state.attempts == 1 {
-            entry.state.first_leased_at = call.now.wall.0;
-        }
-        entry.state.hold = hold;
+        entry.lease_again(call, hold);
         let state = entry.state;
         self.set_live(offset, live, timers);
         if live == Live::Ready {
@@ -240,7 +256,7 @@ impl PartitionLedger {
         true
     }
 
-    fn grant(&self, offset: u64, state: &RecordState) -> Grant {
+    pub(super) fn grant(&self, offset: u64, state: &RecordState) -> Grant {
         Grant {
             partition: self.id,
             partition_index: self.index,
@@ -281,7 +297,7 @@ impl PartitionLedger {
 }
 
 /// True if the time to live is over.
-fn outlived(now: Now, policy: &QueuePolicy, live_from: i64) -> bool {
+pub(super) fn outlived(now: Now, policy: &QueuePolicy, live_from: i64) -> bool {
     let age_ms = now.wall.0.saturating_sub(live_from);
     policy.message_ttl_ms.is_some_and(|ttl_ms| u64::try_from(age_ms).is_ok_and(|age_ms| age_ms >= ttl_ms))
 }

@@ -4,13 +4,17 @@
 //! settled. Pure: decisions take `now`, what changed is handed out by `take_changes` and folds back in `recover`.
 //! A backlog costs no memory: only settled runs, records with a history and a window of spans are kept, each bounded
 //! in `limits.rs`. Where to look: `lease` hands out, `settle` takes back, `rewind` purges and replays, `written` is
-//! the way to disk and back. Adding an outcome: `Outcome`, `settle`, and the model in `tests/`. Order by key will
-//! need key hashes in `LedgerSpan`, a chain per key beside `ready`, and a key of a leased record to be skipped.
+//! the way to disk and back. A queue that looks at keys has `groups` in the place of spans: `grouped` keeps them,
+//! `lease_grouped` hands out of them. Adding an outcome: `Outcome`, `settle`, and the model in `tests/`.
 //! Source: KIP-932 (record states); SQS Developer Guide, "visibility timeout".
 
 mod changes;
 mod dirty;
+mod grouped;
+mod groups;
+mod key;
 mod lease;
+mod lease_grouped;
 mod partition;
 mod rewind;
 mod settle;
@@ -28,9 +32,11 @@ use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
+use crate::Order;
 use crate::limits::{
-    LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_RECORDS, LEDGER_RUNS, LEDGER_WINDOW_SPANS,
-    LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
+    LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_GROUPED_RUNS, LEDGER_RECORDS, LEDGER_RUNS,
+    LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_MIN, LEDGER_WINDOW_SPANS, LEDGER_WINDOW_SPANS_MIN,
+    LEDGER_WINDOW_SPANS_QUEUE,
 };
 use partition::{Counted, PartitionLedger};
 use timers::Timers;
@@ -39,7 +45,8 @@ use window::span_end;
 pub use changes::{
     Hold, LedgerChanges, LedgerState, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
-pub use types::{DeadRecord, Grant, LeaseResult, LedgerDepth, LedgerSpan, Settled};
+pub use key::key_hash;
+pub use types::{DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Settled};
 
 /// How much a ledger keeps; the tests use tiny ones.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +60,9 @@ struct Caps {
     parts: usize,
 }
 
-impl Default for Caps {
-    fn default() -> Self {
-        Self {
+impl Caps {
+    fn of(order: Order) -> Self {
+        let standard = Self {
             runs: LEDGER_RUNS,
             records: LEDGER_RECORDS,
             spans: LEDGER_WINDOW_SPANS,
@@ -63,6 +70,16 @@ impl Default for Caps {
             spans_min: LEDGER_WINDOW_SPANS_MIN,
             dead: LEDGER_DEAD_PER_LEASE,
             parts: LEDGER_CHANGE_PARTS,
+        };
+        match order {
+            Order::Standard => standard,
+            Order::ByKey | Order::Fair => Self {
+                runs: LEDGER_GROUPED_RUNS,
+                spans: LEDGER_WINDOW_RECORDS,
+                spans_queue: LEDGER_WINDOW_RECORDS,
+                spans_min: LEDGER_WINDOW_RECORDS_MIN,
+                ..standard
+            },
         }
     }
 }
@@ -71,6 +88,7 @@ impl Default for Caps {
 #[derive(Debug)]
 pub struct Ledger {
     caps: Caps,
+    order: Order,
     partitions: Vec<PartitionLedger>,
     by_id: HashMap<PartitionId, u32>,
     timers: Timers,
@@ -96,17 +114,18 @@ impl Ledger {
     /// A ledger that begins at these floors (in the order of the topic's partitions); all of it counts as changed.
     /// `opening` is the log's incarnation: it must rise with every restart.
     #[must_use]
-    pub fn new(partitions: &[(PartitionId, Offset)], opening: u32) -> Self {
-        let mut ledger = Self::empty(opening);
+    pub fn new(order: Order, partitions: &[(PartitionId, Offset)], opening: u32) -> Self {
+        let mut ledger = Self::empty(order, opening);
         for &(partition, floor) in partitions {
             ledger.add_partition(partition, floor);
         }
         ledger
     }
 
-    fn empty(opening: u32) -> Self {
+    fn empty(order: Order, opening: u32) -> Self {
         Self {
-            caps: Caps::default(),
+            caps: Caps::of(order),
+            order,
             partitions: Vec::new(),
             by_id: HashMap::new(),
             timers: Timers::default(),
@@ -125,7 +144,7 @@ impl Ledger {
     /// Adds a partition behind the others.
     pub fn add_partition(&mut self, partition: PartitionId, floor: Offset) {
         let index = self.partitions.len() as u32;
-        let mut added = PartitionLedger::new(partition, index, floor.0);
+        let mut added = PartitionLedger::new(partition, index, floor.0, self.order);
         added.touched = true;
         self.partitions.push(added);
         self.by_id.insert(partition, index);
@@ -156,6 +175,35 @@ impl Ledger {
         self.refresh(index);
     }
 
+    /// A live append to a queue that looks at keys, with the hashes of its keys as `KeyedSpan` has them.
+    pub fn appended_keys(&mut self, partition: PartitionId, span: KeyedSpan) {
+        let Some(index) = self.index(partition) else { return };
+        let full = self.window_full(index);
+        let it = &mut self.partitions[index as usize];
+        it.end = it.end.max(span_end(&span.span));
+        it.appended_keys(span, full);
+        self.refresh(index);
+    }
+
+    /// True if the window needs the keys of records: `needs_window` is answered with `extend_groups`.
+    #[must_use]
+    pub fn wants_keys(&self) -> bool {
+        self.order != Order::Standard
+    }
+
+    /// Records in the window of a queue that looks at keys.
+    #[must_use]
+    pub fn window_records(&self) -> usize {
+        if self.wants_keys() { self.spans } else { 0 }
+    }
+
+    /// At most so many records are looked ahead, if the queue looks at keys.
+    pub fn set_window_records(&mut self, most: usize) {
+        if self.wants_keys() {
+            (self.caps.spans, self.caps.spans_queue) = (most.max(self.caps.spans_min), most);
+        }
+    }
+
     /// Partitions whose look-ahead window is low although there is more in the log: where to read spans from and how
     /// many at most. Answer each with `extend_window`.
     pub fn needs_window(&self) -> impl Iterator<Item = (PartitionId, Offset, usize)> + '_ {
@@ -164,15 +212,32 @@ impl Ledger {
         indices.iter().filter_map(|&index| {
             let it = &self.partitions[index as usize];
             let room = self.window_room(index);
+            if it.groups.is_some() {
+                let from = it.lacks_from(it.window_len() + room);
+                return (room > 0 || from < it.window.end()).then(|| (it.id, Offset(from), room.max(1)));
+            }
             (room > 0).then(|| (it.id, Offset(it.window.end()), room))
         })
     }
 
     /// How many spans a partition's window may take.
     fn window_room(&self, index: u32) -> usize {
-        let len = self.partitions[index as usize].window.len();
+        let len = self.partitions[index as usize].window_len();
         let of_queue = self.caps.spans_queue.saturating_sub(self.spans) + len;
         of_queue.clamp(self.caps.spans_min, self.caps.spans).saturating_sub(len)
+    }
+
+    /// How many records may stand in a partition's window, in a queue that looks at keys.
+    fn window_full(&self, index: u32) -> usize {
+        self.partitions[index as usize].window_len() + self.window_room(index)
+    }
+
+    /// The same as `extend_window`, for a queue that looks at keys.
+    pub fn extend_groups(&mut self, partition: PartitionId, from: Offset, spans: &[KeyedSpan], to: Offset) {
+        let Some(index) = self.index(partition) else { return };
+        let full = self.window_full(index);
+        self.partitions[index as usize].extend_groups(from.0, spans, to.0, full);
+        self.refresh(index);
     }
 
     /// The log's spans from `from` (as `needs_window` asked) up to `to`, complete: what no span covers are holes
@@ -209,8 +274,12 @@ impl Ledger {
     pub fn drop_window(&mut self) {
         for index in 0..self.partitions.len() as u32 {
             let it = &mut self.partitions[index as usize];
-            it.window.restart(it.scan);
-            it.advance();
+            if it.groups.is_some() {
+                it.restart_groups();
+            } else {
+                it.window.restart(it.scan);
+                it.advance();
+            }
             self.refresh(index);
         }
     }
@@ -224,7 +293,7 @@ impl Ledger {
     /// True if `lease` would find something (after `expire`), unless the in-flight cap forbids it.
     #[must_use]
     pub fn has_available(&self) -> bool {
-        if self.runs < self.caps.runs && self.records < self.caps.records {
+        if self.wants_keys() || self.runs < self.caps.runs && self.records < self.caps.records {
             return !self.leasable.is_empty();
         }
         let fresh_too = self.records < self.caps.records;
@@ -293,15 +362,23 @@ impl Ledger {
 
     /// Brings the sums over all partitions up to what one has become.
     fn refresh(&mut self, index: u32) {
+        let full = self.window_full(index);
         let it = &mut self.partitions[index as usize];
         let more = it.window.end() < it.end;
+        let len = it.window.len();
+        let (window_low, window_empty) = if it.groups.is_some() {
+            it.shed(full);
+            it.groups_lack(full)
+        } else {
+            (more && len < self.caps.spans.div_ceil(2), more && len < self.caps.spans_min.div_ceil(2))
+        };
         let now = Counted {
             runs: it.settled.runs_len(),
             records: it.records.len(),
-            spans: it.window.len(),
-            leasable: it.has_fresh() || !it.ready.is_empty(),
-            window_low: more && it.window.len() < self.caps.spans.div_ceil(2),
-            window_empty: more && it.window.len() < self.caps.spans_min.div_ceil(2),
+            spans: it.window_len(),
+            leasable: it.is_leasable(),
+            window_low,
+            window_empty,
             dirty: it.touched,
         };
         let before = std::mem::replace(&mut it.counted, now);

@@ -10,11 +10,13 @@ use duolog_record::PartitionId;
 
 use super::changes::{Part, RecordState, ReplayMark};
 use super::dirty::Dirty;
+use super::grouped::Recent;
+use super::groups::Groups;
 use super::settled::SettledSet;
 use super::timers::Timers;
 use super::window::{Window, span_end};
-use crate::Monotonic;
 use crate::ledger::LedgerSpan;
+use crate::{Monotonic, Order};
 
 /// What a record with a history is doing now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,13 @@ pub(super) struct PartitionLedger {
     /// From `scan` up to here nothing is settled and nothing has a history: spares looking that up for each record.
     clear_until: u64,
     pub(super) window: Window,
+    /// What can be leased, by key, in a queue that looks at keys; then `ready`, `scan` and the window's spans are not
+    /// used.
+    pub(super) groups: Option<Groups>,
+    /// Live appends ahead of the window of such a queue.
+    pub(super) recent: Recent,
+    /// The window's turn to be read on has come, after a look for what was passed over.
+    pub(super) front_next: bool,
     pub(super) dirty: Dirty,
     /// Floor or replay mark changed, or `dirty` holds something.
     pub(super) touched: bool,
@@ -83,7 +92,11 @@ pub(super) struct PartitionLedger {
 
 impl PartitionLedger {
     /// All below `floor` settled, nothing behind it known.
-    pub(super) fn new(id: PartitionId, index: u32, floor: u64) -> Self {
+    pub(super) fn new(id: PartitionId, index: u32, floor: u64, order: Order) -> Self {
+        let groups = match order {
+            Order::Standard => None,
+            Order::ByKey | Order::Fair => Some(Groups::new(order)),
+        };
         Self {
             id,
             index,
@@ -95,6 +108,9 @@ impl PartitionLedger {
             scan: floor,
             clear_until: floor,
             window: Window::new(floor),
+            groups,
+            recent: Recent::default(),
+            front_next: false,
             dirty: Dirty::default(),
             touched: false,
             counted: Counted::default(),
@@ -104,6 +120,19 @@ impl PartitionLedger {
     /// Not settled, whatever else.
     pub(super) fn unsettled(&self) -> u64 {
         self.end - self.settled.floor() - self.settled.above()
+    }
+
+    /// True if something may be leased, the ledger's caps aside.
+    pub(super) fn is_leasable(&self) -> bool {
+        match &self.groups {
+            Some(groups) => groups.has_open(),
+            None => self.has_fresh() || !self.ready.is_empty(),
+        }
+    }
+
+    /// How much of the window's room is taken: spans, or records in a queue that looks at keys.
+    pub(super) fn window_len(&self) -> usize {
+        self.groups.as_ref().map_or(self.window.len(), Groups::waiting)
     }
 
     /// True if there is a fresh record at `scan`.
@@ -167,6 +196,9 @@ impl PartitionLedger {
 
     /// Looks for fresh records from `scan` on, with an empty window.
     pub(super) fn restart_at(&mut self, scan: u64) {
+        if self.groups.is_some() {
+            return self.restart_groups();
+        }
         self.scan = scan;
         self.clear_until = scan;
         self.window.restart(scan);
@@ -195,7 +227,9 @@ impl PartitionLedger {
         }
         timers.leave((self.index, offset), before);
         timers.enter((self.index, offset), live);
-        if live == Live::Ready {
+        if self.groups.is_some() {
+            self.regroup(offset, before, live);
+        } else if live == Live::Ready {
             self.ready.insert(offset);
         }
     }
@@ -207,6 +241,7 @@ impl PartitionLedger {
         if entry.live == Live::Ready {
             self.ready.remove(&offset);
         }
+        self.ungroup(offset, entry.state.key, entry.live);
         self.settled.add(offset, offset + 1);
         self.mark(offset, offset + 1);
     }
@@ -225,7 +260,11 @@ impl PartitionLedger {
         self.touched = true;
         let settled = self.settled.add(0, floor);
         self.scan = self.scan.max(floor);
-        self.advance();
+        if self.groups.is_some() {
+            self.restart_groups();
+        } else {
+            self.advance();
+        }
         settled
     }
 

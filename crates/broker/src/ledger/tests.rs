@@ -3,13 +3,14 @@
 
 mod bounds;
 mod durable;
+mod groups;
 mod model;
 mod property;
 mod rules;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
-use super::{Caps, Grant, LeaseResult, Ledger, LedgerSpan, LedgerState};
+use super::{Caps, Grant, KeyedSpan, LeaseResult, Ledger, LedgerSpan, LedgerState};
 use crate::{Backoff, LeaseId, Monotonic, Now, Order, QueueId, QueuePolicy};
 
 const P: PartitionId = PartitionId(20);
@@ -41,6 +42,17 @@ fn span(base: u64, offsets: u32) -> LedgerSpan {
     LedgerSpan { base: Offset(base), offsets, append_time: Timestamp(APPENDED), skip: false }
 }
 
+/// The key of a record: three keys, in no order.
+fn key_of(offset: u64) -> u64 {
+    10 + (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) % 3
+}
+
+/// A span with its keys.
+fn keyed(span: LedgerSpan) -> KeyedSpan {
+    let offsets = span.base.0..span.base.0 + u64::from(span.offsets);
+    KeyedSpan { span, keys: offsets.map(key_of).collect() }
+}
+
 fn id(grant: &Grant) -> LeaseId {
     LeaseId {
         queue: QueueId(1),
@@ -53,7 +65,7 @@ fn id(grant: &Grant) -> LeaseId {
 
 /// A ledger over one partition with so many records in batches of four.
 fn ledger(records: u64) -> Ledger {
-    let mut ledger = Ledger::new(&[(P, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(0))], 1);
     append(&mut ledger, P, records);
     ledger
 }
@@ -90,7 +102,7 @@ fn write(ledger: &mut Ledger, state: &mut LedgerState) {
 /// Stops and starts again with what was written, and reads the window.
 fn restart(ledger: &mut Ledger, state: &LedgerState, now: Now, opening: u32) {
     let bounds: Vec<_> = ledger.partitions.iter().map(|it| (it.id, Offset(0)..Offset(it.end))).collect();
-    *ledger = Ledger::recover(state.clone(), &bounds, now, opening);
+    *ledger = Ledger::recover(Order::Standard, state.clone(), &bounds, now, opening);
     fill(ledger);
 }
 

@@ -15,6 +15,15 @@ pub struct LedgerSpan {
     pub skip: bool,
 }
 
+/// The same for a queue that looks at keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedSpan {
+    /// The batch.
+    pub span: LedgerSpan,
+    /// `key_hash` of each of its offsets' records in order; 0 for an offset without a record.
+    pub keys: Vec<u64>,
+}
+
 /// One record leased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {

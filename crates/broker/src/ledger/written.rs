@@ -8,7 +8,7 @@ use super::changes::{Hold, PartitionState};
 use super::partition::{Entry, Live, PartitionLedger};
 use super::{Ledger, LedgerChanges, LedgerState, PartitionChanges, RecordState, SnapshotAt};
 use crate::limits::VISIBILITY_MS;
-use crate::{Monotonic, Now};
+use crate::{Monotonic, Now, Order};
 
 impl Ledger {
     /// The ledger that was folded to `state`, over the partitions of its topic with their bounds in the log. A timed
@@ -16,12 +16,13 @@ impl Ledger {
     /// stay valid. What lies outside the bounds is forgotten, and that counts as changed.
     #[must_use]
     pub fn recover(
+        order: Order,
         state: LedgerState,
         partitions: &[(PartitionId, Range<Offset>)],
         now: Now,
         opening: u32,
     ) -> Self {
-        let mut ledger = Self::empty(opening);
+        let mut ledger = Self::empty(order, opening);
         let mut state = state.partitions;
         for (id, bounds) in partitions {
             ledger.add_partition(*id, bounds.start);
@@ -117,7 +118,7 @@ impl PartitionLedger {
                 continue;
             }
             let live = live_after_restart(&state, now);
-            if live == Live::Ready {
+            if live == Live::Ready && self.groups.is_none() {
                 self.ready.insert(offset);
             }
             self.records.insert(offset, Entry { state, incarnation_before: state.incarnation, live });

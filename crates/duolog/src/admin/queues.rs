@@ -50,6 +50,36 @@ struct Described {
     message_ttl_ms: Option<u64>,
     in_flight_max: u32,
     message_bytes_max: u32,
+    order: NamedOrder,
+}
+
+/// In which order a queue hands out its messages.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NamedOrder {
+    Standard,
+    Key,
+    Fair,
+}
+
+impl From<Order> for NamedOrder {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Standard => Self::Standard,
+            Order::ByKey => Self::Key,
+            Order::Fair => Self::Fair,
+        }
+    }
+}
+
+impl From<NamedOrder> for Order {
+    fn from(order: NamedOrder) -> Self {
+        match order {
+            NamedOrder::Standard => Self::Standard,
+            NamedOrder::Key => Self::ByKey,
+            NamedOrder::Fair => Self::Fair,
+        }
+    }
 }
 
 /// A queue to declare; what is left out is the default.
@@ -64,6 +94,7 @@ struct Create {
     dead_letter: Option<String>,
     receive_wait_ms: Option<u64>,
     message_ttl_ms: Option<u64>,
+    order: Option<NamedOrder>,
 }
 
 /// From where to replay.
@@ -127,6 +158,7 @@ fn described(queue: &Queue, topic: String, depth: &Depth) -> Described {
         message_ttl_ms: policy.message_ttl_ms,
         in_flight_max: policy.in_flight_max,
         message_bytes_max: policy.message_bytes_max,
+        order: policy.order.into(),
     }
 }
 
@@ -185,7 +217,7 @@ async fn create(
             in_flight_max: IN_FLIGHT,
             delay_ms: 0,
             message_bytes_max: MESSAGE_BYTES,
-            order: Order::Standard,
+            order: create.order.map_or(Order::Standard, Order::from),
             backoff: Backoff::None,
         },
         labels: Labels::new(),

@@ -1,12 +1,33 @@
 //! `duolog queue`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
 use super::table::{Table, bytes, fields, items, plain, span, time};
 use super::{Answer, Verbs};
 use crate::config::Span;
+
+/// In which order a queue hands out its messages.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Order {
+    /// Oldest first
+    Standard,
+    /// Messages of one key one after the other: while one is in flight, the others of its key wait
+    Key,
+    /// Keys take turns, those with few messages in flight first
+    Fair,
+}
+
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Key => "key",
+            Self::Fair => "fair",
+        }
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
@@ -43,6 +64,9 @@ pub enum QueueCommand {
         /// Age past which a message is no longer delivered; default: never
         #[arg(long, value_name = "TIME")]
         message_ttl: Option<Span>,
+        /// In which order messages are handed out; cannot be changed later
+        #[arg(long, value_enum, default_value = "standard")]
+        order: Order,
     },
     /// Delete a queue, and its topic if the queue made that and no other queue reads it
     Delete {
@@ -80,6 +104,7 @@ impl Verbs for QueueCommand {
                 attempts_max,
                 dead_letter,
                 message_ttl,
+                order,
             } => {
                 let body = json!({
                     "name": name,
@@ -89,6 +114,7 @@ impl Verbs for QueueCommand {
                     "attempts_max": attempts_max,
                     "dead_letter": dead_letter,
                     "message_ttl_ms": message_ttl.map(Span::ms),
+                    "order": order.name(),
                 });
                 let made = client.post("/api/queues", body).await?;
                 Answer::Done(format!("queue {name} created on topic {}", plain(&made["topic"])), made)
@@ -149,6 +175,7 @@ fn described(queue: &Value) -> String {
         ("dead-letter queue", dead_letter),
         ("receive wait", span(&queue["receive_wait_ms"])),
         ("message ttl", ttl),
+        ("order", plain(&queue["order"])),
         ("in flight, at most", plain(&queue["in_flight_max"])),
         ("largest message", bytes(&queue["message_bytes_max"])),
     ])

@@ -7,6 +7,7 @@ use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
 
 use crate::core::group::AppendedSpans;
 use crate::core::sequencer::Sequencer;
+use crate::ledger::key_hash;
 use crate::limits::MERGED_BATCH_BYTES;
 use crate::state::{STATE_PARTITION, StateRecord};
 use crate::{NewRecord, Now, TopicPolicy};
@@ -16,6 +17,8 @@ struct Open {
     builder: BatchBuilder,
     target: Target,
     bytes_max: usize,
+    /// Hashes of the records' keys, if a queue needs them.
+    keys: Vec<u64>,
 }
 
 pub(in crate::core) struct Frame {
@@ -68,6 +71,7 @@ impl Frame {
         policy: &TopicPolicy,
         target: Target,
         record: &NewRecord,
+        wants_keys: bool,
     ) -> Timestamp {
         self.raise(policy);
         let timestamp = match policy.timestamps {
@@ -83,7 +87,11 @@ impl Frame {
             builder: BatchBuilder::new().timestamp_type(policy.timestamps),
             target,
             bytes_max: MERGED_BATCH_BYTES.min(policy.batch_bytes_max as usize),
+            keys: Vec::new(),
         });
+        if wants_keys {
+            open.keys.push(key_hash(record.key.as_deref()));
+        }
         open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         self.bytes += bytes;
         timestamp
@@ -131,7 +139,10 @@ impl Frame {
     }
 
     fn close_open(&mut self, partition: PartitionId) {
-        if let Some(Open { builder, target, .. }) = self.open.remove(&partition) {
+        if let Some(Open { builder, target, keys, .. }) = self.open.remove(&partition) {
+            if !keys.is_empty() {
+                self.appended.keys.insert(self.appended.spans.len(), keys);
+            }
             self.push_appended(target, &builder.build());
         }
     }

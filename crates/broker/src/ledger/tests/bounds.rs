@@ -4,14 +4,15 @@ use super::*;
 use crate::Outcome;
 
 fn tiny(partitions: &[(PartitionId, Offset)]) -> Ledger {
-    let mut ledger = Ledger::new(partitions, 1);
-    ledger.caps = Caps { runs: 3, records: 6, spans: 4, spans_queue: 6, spans_min: 2, ..Caps::default() };
+    let mut ledger = Ledger::new(Order::Standard, partitions, 1);
+    ledger.caps =
+        Caps { runs: 3, records: 6, spans: 4, spans_queue: 6, spans_min: 2, ..Caps::of(Order::Standard) };
     ledger
 }
 
 #[test]
 fn holes_and_control_records_are_settled_silently_in_their_turn() {
-    let mut ledger = Ledger::new(&[(P, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(0))], 1);
     ledger.set_end(P, Offset(30));
     let control = LedgerSpan { skip: true, ..span(9, 1) };
     ledger.extend_window(P, Offset(0), &[span(2, 3), control, span(15, 5)], Offset(30));
@@ -25,7 +26,7 @@ fn holes_and_control_records_are_settled_silently_in_their_turn() {
 
 #[test]
 fn a_window_begins_in_the_middle_of_a_batch() {
-    let mut ledger = Ledger::new(&[(P, Offset(7))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(7))], 1);
     ledger.set_end(P, Offset(12));
     ledger.extend_window(P, Offset(7), &[span(4, 8)], Offset(12));
     assert_eq!(offsets(&lease(&mut ledger, at(0), 9)), [7, 8, 9, 10, 11]);

@@ -14,7 +14,7 @@ fn parts(changes: Option<LedgerChanges>) -> Vec<Part> {
 
 #[test]
 fn a_new_ledger_is_written_with_its_floors() {
-    let mut ledger = Ledger::new(&[(P, Offset(5)), (Q, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(5)), (Q, Offset(0))], 1);
     let changes = ledger.take_changes().unwrap();
     assert_eq!(
         changes.partitions.iter().map(|it| (it.partition, it.floor)).collect::<Vec<_>>(),
@@ -109,7 +109,7 @@ fn what_lies_outside_the_log_is_forgotten_and_stays_so() {
         ledger.settle(at(0), id(&granted[settled]), Outcome::Ack).unwrap();
     }
     write(&mut ledger, &mut state);
-    let mut ledger = Ledger::recover(state.clone(), &[(P, Offset(2)..Offset(15))], at(1), 2);
+    let mut ledger = Ledger::recover(Order::Standard, state.clone(), &[(P, Offset(2)..Offset(15))], at(1), 2);
     assert_eq!((ledger.floor(P), ledger.in_flight()), (Some(Offset(3)), 10));
     assert_eq!(ledger.settled_runs(P), [Offset(9)..Offset(10), Offset(14)..Offset(15)]);
     assert!(ledger.is_changed());
@@ -136,7 +136,7 @@ fn a_replay_outlives_a_restart() {
 #[test]
 fn changes_and_snapshots_come_in_bounded_pieces() {
     let many = LEDGER_CHANGE_PARTS as u64 * 2 + 10;
-    let mut ledger = Ledger::new(&[(P, Offset(0)), (Q, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(0)), (Q, Offset(0))], 1);
     ledger.appended(P, span(0, many as u32));
     ledger.appended(Q, span(0, 3));
     let policy = QueuePolicy { in_flight_max: u32::MAX, ..policy() };

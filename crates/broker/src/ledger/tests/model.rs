@@ -1,5 +1,7 @@
 //! A ledger as one map per partition, slow and plain: what the real one is held against.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::Outcome;
 use crate::errors::SettleError;
@@ -38,6 +40,7 @@ pub(super) struct ModelPartition {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
+    pub(super) order: Order,
     pub(super) partitions: Vec<ModelPartition>,
 }
 
@@ -102,6 +105,26 @@ impl ModelPartition {
 
     fn outlived(&self, offset: u64, now: Now, policy: &QueuePolicy) -> bool {
         policy.message_ttl_ms.is_some_and(|ttl| now.wall.0 - self.live_from(offset) >= ttl as i64)
+    }
+
+    /// Every record below the window's end that could be leased is in its chain, or was passed over.
+    fn check_groups(&self, groups: &BTreeMap<u64, (Vec<u64>, u32, u64)>, window_end: u64) {
+        let mut known = groups.clone();
+        for (offset, cell) in self.cells.iter().enumerate() {
+            let (offset, key) = (offset as u64, key_of(offset as u64));
+            if cell.live().is_some_and(|live| live != Live::Ready) {
+                known.get_mut(&key).unwrap().1 -= 1;
+            } else if offset < window_end && (matches!(cell, Cell::Fresh) || cell.is_ready()) {
+                let (chain, _, more_from) = known.get_mut(&key).unwrap();
+                if offset < *more_from {
+                    assert_eq!(chain.remove(0), offset, "in the chain of {key}");
+                }
+            }
+        }
+        for (key, (chain, held, more_from)) in known {
+            assert!(chain.is_empty() && held == 0, "{key}: {chain:?} {held}");
+            assert!(more_from == u64::MAX || more_from < window_end, "{key}: {more_from} of {window_end}");
+        }
     }
 
     /// Takes over what the ledger settled on its own: holes, and what has outlived. Answers how many records.
@@ -285,6 +308,7 @@ impl Model {
         // What has outlived may make room under a cap for a partition that had its turn.
         let final_room = asked.roomy || result.expired == 0;
         let dead_room = result.dead.len() < after.caps.dead;
+        let final_room = final_room && (asked.roomy || self.order == Order::Standard);
         if result.granted.len() < room && dead_room && final_room && asked.visibility_ms > 0 {
             assert!(!after.has_available(), "something was left although there was room");
         }
@@ -292,6 +316,7 @@ impl Model {
 
     fn grant(&mut self, asked: &Asked<'_>, grant: &Grant) {
         let Asked { now, policy, visibility_ms, .. } = *asked;
+        let order = self.order;
         let it = self.of(grant.partition);
         let offset = grant.offset.0;
         assert!(!it.outlived(offset, now, policy), "{offset} has outlived");
@@ -320,7 +345,7 @@ impl Model {
             incarnation: grant.incarnation,
             live_from,
             first_leased_at: first,
-            key: 0,
+            key: if order == Order::Standard { 0 } else { key_of(offset) },
             hold: if visibility_ms == 0 { Hold::Free } else { leased },
         };
         let live = if visibility_ms == 0 { Live::Ready } else { live };
@@ -343,6 +368,10 @@ impl Model {
                 .map(|it| it.offset.0)
                 .collect();
             assert!(granted.is_sorted_by(|one, next| one < next), "{granted:?}");
+            if self.order != Order::Standard {
+                self.check_groups_order(it, real, &granted);
+                continue;
+            }
             let Some(&last) = granted.last() else { continue };
             let taken = |offset| {
                 granted.contains(&offset)
@@ -358,11 +387,38 @@ impl Model {
         }
     }
 
+    /// Of one key in order, without a gap; by key nothing behind a record that is held.
+    fn check_groups_order(
+        &self,
+        before: &ModelPartition,
+        real: &crate::ledger::partition::PartitionLedger,
+        granted: &[u64],
+    ) {
+        for &offset in granted {
+            let same = |at: &u64| key_of(*at) == key_of(offset);
+            for at in (0..before.end()).filter(same) {
+                let cell = &before.cells[at as usize];
+                let is_held = cell.live().is_some_and(|live| live != Live::Ready);
+                assert!(self.order == Order::Fair || !is_held, "{offset} was granted while {at} is held");
+                let can_be = matches!(cell, Cell::Fresh) || cell.is_ready();
+                if at < offset && can_be {
+                    assert!(
+                        granted.contains(&at)
+                            || real.settled.contains(at)
+                            || self.order == Order::Fair && is_dead(real, at),
+                        "{at} was passed over for {offset}"
+                    );
+                }
+            }
+        }
+    }
+
     /// Takes over what the heads lost to their time to live.
     pub(super) fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, settled: u64, after: &Ledger) {
         let mut here = 0;
+        let everywhere = self.order != Order::Standard;
         for (it, real) in self.partitions.iter_mut().zip(&after.partitions) {
-            let floor = real.settled.floor();
+            let floor = if everywhere { u64::MAX } else { real.settled.floor() };
             here += it.adopt(&real.settled, |it, offset| {
                 let idle = match &it.cells[offset as usize] {
                     Cell::Record(record) => !matches!(record.live, Live::Leased { .. } | Live::Moving),
@@ -410,7 +466,12 @@ impl Model {
                     Cell::Record(model) => assert_eq!(Some((model.state, model.live)), record, "{offset}"),
                     Cell::Hole { .. } | Cell::Settled | Cell::Fresh => assert_eq!(None, record, "{offset}"),
                 }
-                assert_eq!(cell.is_ready(), real.ready.contains(&offset), "{offset}");
+                if self.order == Order::Standard {
+                    assert_eq!(cell.is_ready(), real.ready.contains(&offset), "{offset}");
+                }
+            }
+            if let Some(groups) = &real.groups {
+                it.check_groups(&groups.audit(), real.window.end());
             }
             assert_eq!(it.replay, real.replay);
         }
@@ -435,6 +496,14 @@ impl Model {
             Live::Ready | Live::Moving => None,
         });
         assert_eq!(ledger.next_deadline(), deadline.min());
+        if self.order != Order::Standard {
+            let open = |it: &crate::ledger::partition::PartitionLedger| it.is_leasable();
+            assert_eq!(ledger.has_available(), ledger.partitions.iter().any(open));
+            assert_eq!(ledger.spans, ledger.partitions.iter().map(|it| it.window_len()).sum::<usize>());
+            // Of each key one may go beyond, see `may_lease_fresh`.
+            assert!(ledger.records <= ledger.caps.records + 3 * ledger.partitions.len());
+            return;
+        }
         let ready = cells().any(Cell::is_ready);
         let fresh = self.partitions.iter().zip(&ledger.partitions).any(|(it, real)| {
             let seen = it.cells.iter().take(real.window.end() as usize);
@@ -453,6 +522,10 @@ impl Model {
         let spans_min = ledger.caps.spans_min * ledger.partitions.len();
         assert!(ledger.spans <= ledger.caps.spans_queue + spans_min, "{} spans", ledger.spans);
     }
+}
+
+fn is_dead(real: &crate::ledger::partition::PartitionLedger, offset: u64) -> bool {
+    real.records.get(&offset).is_some_and(|entry| entry.live == Live::Moving)
 }
 
 /// The kind of an answer, which is all that the model tells of a success.

@@ -82,7 +82,7 @@ fn caps() -> impl Strategy<Value = Caps> {
 }
 
 fn roomy_caps() -> Caps {
-    Caps { parts: 7, ..Caps::default() }
+    Caps { parts: 7, ..Caps::of(Order::Standard) }
 }
 
 struct Run {
@@ -103,10 +103,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(caps: Caps) -> Self {
+    fn new(order: Order, caps: Caps) -> Self {
         let mut run = Self {
-            ledger: Ledger::new(&[], 1),
-            model: Model::default(),
+            ledger: Ledger::new(order, &[], 1),
+            model: Model { order, ..Model::default() },
             caps,
             now: at(0),
             opening: 1,
@@ -153,7 +153,9 @@ impl Run {
             Op::Append { partition, hole, offsets, skip, live } => {
                 let (index, id) = self.partition(partition);
                 let span = self.model.partitions[index].append(hole, offsets, skip, self.now);
-                if live {
+                if live && self.ledger.wants_keys() {
+                    self.ledger.appended_keys(id, keyed(span));
+                } else if live {
                     self.ledger.appended(id, span);
                 } else {
                     self.ledger.set_end(id, Offset(self.model.partitions[index].end()));
@@ -240,7 +242,12 @@ impl Run {
                 (Some(_), Some(last)) => last.base.0 + u64::from(last.offsets),
                 (_, _) => it.end(),
             };
-            self.ledger.extend_window(id, from, &read, Offset(to));
+            if self.ledger.wants_keys() {
+                let read: Vec<_> = read.into_iter().map(keyed).collect();
+                self.ledger.extend_groups(id, from, &read, Offset(to));
+            } else {
+                self.ledger.extend_window(id, from, &read, Offset(to));
+            }
         }
     }
 
@@ -317,7 +324,7 @@ impl Run {
             model.settle_below(*id, bounds.start.0);
         }
         self.model = model;
-        self.ledger = Ledger::recover(self.disk.clone(), &bounds, self.now, self.opening);
+        self.ledger = Ledger::recover(self.model.order, self.disk.clone(), &bounds, self.now, self.opening);
         self.ledger.caps = self.caps;
         self.round = None;
         self.write();
@@ -349,8 +356,8 @@ impl Run {
     }
 }
 
-fn check(caps: Caps, ops: &[Op]) {
-    let mut run = Run::new(caps);
+fn check(order: Order, caps: Caps, ops: &[Op]) {
+    let mut run = Run::new(order, caps);
     for op in ops {
         run.apply(op);
     }
@@ -373,11 +380,31 @@ proptest! {
 
     #[test]
     fn the_ledger_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
-        check(roomy_caps(), &ops);
+        check(Order::Standard, roomy_caps(), &ops);
     }
 
     #[test]
     fn the_ledger_does_so_under_tiny_limits(caps in caps(), ops in prop::collection::vec(op(), 1..120)) {
-        check(caps, &ops);
+        check(Order::Standard, caps, &ops);
+    }
+
+    #[test]
+    fn the_ledger_by_key_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
+        check(Order::ByKey, roomy_caps(), &ops);
+    }
+
+    #[test]
+    fn the_ledger_by_key_does_so_under_tiny_limits(caps in caps(), ops in prop::collection::vec(op(), 1..120)) {
+        check(Order::ByKey, caps, &ops);
+    }
+
+    #[test]
+    fn the_fair_ledger_does_what_its_model_does(ops in prop::collection::vec(op(), 1..120)) {
+        check(Order::Fair, roomy_caps(), &ops);
+    }
+
+    #[test]
+    fn the_fair_ledger_does_so_under_tiny_limits(caps in caps(), ops in prop::collection::vec(op(), 1..120)) {
+        check(Order::Fair, caps, &ops);
     }
 }

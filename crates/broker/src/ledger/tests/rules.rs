@@ -17,7 +17,7 @@ fn the_oldest_is_leased_first_and_once() {
 
 #[test]
 fn partitions_take_turns() {
-    let mut ledger = Ledger::new(&[(P, Offset(0)), (Q, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(0)), (Q, Offset(0))], 1);
     append(&mut ledger, P, 4);
     append(&mut ledger, Q, 4);
     let turns: Vec<_> = (0..4).map(|_| lease(&mut ledger, at(0), 2)[0].partition).collect();
@@ -26,7 +26,7 @@ fn partitions_take_turns() {
 
 #[test]
 fn one_call_goes_on_with_the_next_partition() {
-    let mut ledger = Ledger::new(&[(P, Offset(0)), (Q, Offset(0))], 1);
+    let mut ledger = Ledger::new(Order::Standard, &[(P, Offset(0)), (Q, Offset(0))], 1);
     append(&mut ledger, P, 2);
     append(&mut ledger, Q, 2);
     let granted = lease(&mut ledger, at(0), 3);

@@ -12,7 +12,7 @@ use crate::broker::Inner;
 use crate::core::Granted;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::ledger::Grant;
-use crate::limits::LEASE_READ_BYTES;
+use crate::limits::{LEASE_READ_BYTES, LEASE_READ_GAP};
 use crate::room::{Size, Taken};
 use crate::{LeaseId, Leased};
 
@@ -202,9 +202,7 @@ impl Source {
             self.make_room(inner, bytes)?;
             self.chunk = bytes;
         }
-        let same = grants.iter().take_while(|grant| grant.partition == partition);
-        let until = same.last().map_or(offset, |last| last.offset).plus(1);
-        let limit = ReadLimit { bytes_max: LEASE_READ_BYTES, until };
+        let limit = ReadLimit { bytes_max: LEASE_READ_BYTES, until: near_end(grants) };
         Ok(inner.log.read(partition, offset, limit).map(|batches| {
             self.read.extend(batches.into_iter().map(|batch| (partition, batch)));
         }))
@@ -241,4 +239,13 @@ impl Source {
         let all = self.kept + self.chunk + bytes;
         if inner.shared.room.try_grow(&mut self.taken, all) { Ok(()) } else { Err(Needs(all)) }
     }
+}
+
+/// Behind the last of these grants that lies near those before it, in the partition of the first.
+fn near_end(grants: &[Grant]) -> Offset {
+    let is_near = |(one, next): &(&Grant, &Grant)| {
+        one.partition == next.partition && next.offset.0.saturating_sub(one.offset.0) <= LEASE_READ_GAP
+    };
+    let near = grants.iter().zip(grants.iter().skip(1)).take_while(is_near).count();
+    grants.get(near).map_or(Offset(0), |last| last.offset.plus(1))
 }
