@@ -1,0 +1,30 @@
+"""A Celery application whose broker is the queue under test. Tasks leave files behind, so that nothing else tells."""
+
+import os
+import pathlib
+import time
+
+from celery import Celery
+
+DIRECTORY = pathlib.Path(os.environ["DUOLOG_TASKS"])
+
+app = Celery("tasks", broker="sqs://test:test@" + os.environ["DUOLOG_AWS"])
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"region": "eu-central-1", "visibility_timeout": 5, "wait_time_seconds": 1},
+    task_acks_late=True,
+    task_default_queue=os.environ["DUOLOG_QUEUE"],
+    task_ignore_result=True,
+    worker_enable_remote_control=False,
+    worker_prefetch_multiplier=1,
+)
+
+
+@app.task
+def work(number, hold):
+    """Leaves `begun-N` and `done-N`. A task that holds is done only if another began it before."""
+    again = (DIRECTORY / f"begun-{number}").exists()
+    (DIRECTORY / f"begun-{number}").touch()
+    while hold and not again:
+        time.sleep(0.1)
+    (DIRECTORY / f"done-{number}").touch()
