@@ -230,6 +230,23 @@ pub struct LogStats {
     pub files: u64,
     /// Bytes of disk that they take now.
     pub disk_bytes: u64,
+    /// What was given back and rewritten.
+    pub clean: CleanStats,
+}
+
+/// What rewriting and unlinking of files have done since opening, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CleanStats {
+    /// Files that were rewritten into others.
+    pub files_rewritten: u64,
+    /// Bytes of bodies read for it.
+    pub bytes_read: u64,
+    /// Bytes of frames written for it.
+    pub bytes_written: u64,
+    /// Bytes of disk given back, by it and by unlinking files in which nothing was alive.
+    pub bytes_freed: u64,
+    /// Files that are not rewritten because they are damaged.
+    pub files_damaged: u64,
 }
 
 /// All partitions of one shard. Object-safe; shared by an `Arc`; every method may be called from any thread.
@@ -295,11 +312,12 @@ pub trait Log: Send + Sync {
     /// tells it again after a restart. Until reclaimed they stay readable.
     fn discard(&self, partition: PartitionId, runs: &[Range<Offset>]);
 
-    /// Reclaims what retention left dead (whole files, now); called from time to time by the owner.
+    /// Reclaims what is dead: files in which nothing is alive, before it returns; those in which little is, by rewriting
+    /// them in the background. Called from time to time by the owner, whose clock says `now`.
     ///
     /// # Errors
     /// `Stopped` as for a commit.
-    fn reclaim(&self) -> Result<(), LogError>;
+    fn reclaim(&self, now: Timestamp) -> Result<(), LogError>;
 
     /// Partitions whose end is in doubt after damage, in rising order: an append to one of them is refused. Does not change
     /// while the log is open, but for removals.

@@ -19,8 +19,8 @@ mod runs;
 mod testing;
 
 pub use api::{
-    Body, Bounds, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit, Span,
-    StoredBatch, Target, Trim,
+    Body, Bounds, CleanStats, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit,
+    Span, StoredBatch, Target, Trim,
 };
 pub use disk_log::{DiskLog, OpenError, Options};
 pub use fs::FsDisk;

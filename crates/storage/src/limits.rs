@@ -16,6 +16,24 @@ pub const FRAME_HEADER_BYTES: usize = 4 << 20;
 pub const FILES: usize = 1 << 20;
 /// Files that one file may have been rewritten from: what fits its first block.
 pub const INPUTS_PER_FILE: usize = 500;
+/// Live batches that one rewrite handles, over all its inputs; two full files' worth. About 100 bytes of memory each.
+pub const REWRITE_ENTRIES: usize = 512 << 10;
+/// Bytes of bodies that one rewrite handles: what it needs of disk beside its inputs.
+pub const REWRITE_BYTES: u64 = 1 << 30;
+/// Bytes that a rewrite copies at a time, and with one write.
+pub const REWRITE_CHUNK_BYTES: u64 = 1 << 20;
+/// Bodies in one rewritten frame: what is lost with a damaged header, were the index lost too.
+pub const REWRITE_FRAME_BODIES: usize = 1024;
+/// Targets and key hashes in one rewritten frame: a quarter of what a header may hold.
+pub const REWRITE_FRAME_PLACES: usize = 16 << 10;
+/// Bytes between two syncs of a file that is being rewritten: what the system has to write at once is what others wait for.
+pub const REWRITE_SYNC_BYTES: u64 = 8 << 20;
+/// Sealed files below a quarter of the size of one that are merged at once.
+pub const SMALL_FILES: usize = 8;
+/// Batches of one partition that lie closer together than this, in bytes, are worth sorting.
+pub const SCATTERED_BYTES: u64 = 64 << 10;
+/// Reads of scattered batches after which they are sorted.
+pub const SCATTERED_READS: u64 = 64;
 /// Bounds that one frame carries into a new file: half of what its header could hold.
 pub const CARRIED_PER_FRAME: usize = 32 << 10;
 /// Bytes read at a time when a file is scanned, and when neighbouring bodies are read together.

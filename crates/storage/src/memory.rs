@@ -263,7 +263,7 @@ impl Log for MemoryLog {
     }
 
     /// Trimmed and removed batches are gone at once; discarded ones stay readable, as `Log` allows.
-    fn reclaim(&self) -> Result<(), LogError> {
+    fn reclaim(&self, _: Timestamp) -> Result<(), LogError> {
         match &self.state.lock().stopped {
             Some(reason) => Err(LogError::Stopped { reason: reason.clone() }),
             None => Ok(()),

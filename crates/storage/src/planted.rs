@@ -1,4 +1,4 @@
-//! Eleven mistakes that a log and a broker must not make, to be made on purpose: the simulator has to find each of them.
+//! Mistakes that a log and a broker must not make, to be made on purpose: the simulator has to find each of them.
 //!
 //! Without the feature `planted` no mistake can be planted, and the compiler takes the questions out. Only the test that
 //! plants them turns the feature on.
@@ -29,9 +29,19 @@ pub enum Bug {
     DeliveryCountLost,
     /// A restart forgets which idempotency keys were appended.
     WindowForgotten,
+    /// Files that were rewritten are unlinked before the manifest lists what they were rewritten into.
+    UnlinkBeforeManifest,
+    /// A rewritten file is listed that was not synced.
+    OutputNotSynced,
+    /// A body that went to several partitions is rewritten once for each of them.
+    TargetsMultiplied,
+    /// The bounds of partitions of which a rewrite left nothing are forgotten.
+    BoundsDropped,
+    /// An index page is believed whatever its checksum says.
+    PageCrcIgnored,
 }
 
-/// All of them.
+/// Those that the simulator of the whole broker is asked to find.
 pub const ALL: [Bug; 11] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,

@@ -55,6 +55,30 @@ impl Runs {
                 .is_some_and(|(_, &run_end)| run_end > range.start.0)
     }
 
+    /// How many offsets of `range` are in runs.
+    pub(crate) fn count_in(&self, range: &Range<Offset>) -> u64 {
+        self.pieces(range).map(|(start, end)| end - start).sum()
+    }
+
+    /// The runs within `range`, cut to it.
+    pub(crate) fn within(&self, range: &Range<Offset>) -> Self {
+        Self { by_start: self.pieces(range).collect() }
+    }
+
+    fn pieces(&self, range: &Range<Offset>) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (from, until) = (range.start.0, range.end.0.max(range.start.0));
+        let first = self.by_start.range(..from).next_back().map_or(from, |(&start, _)| start);
+        self.by_start
+            .range(first..until)
+            .map(move |(&start, &end)| (start.max(from), end.min(until)))
+            .filter(|(start, end)| start < end)
+    }
+
+    /// True if nothing is in a run.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_start.is_empty()
+    }
+
     /// Forgets everything below `start`.
     pub(crate) fn trim(&mut self, start: Offset) {
         let mut kept = self.by_start.split_off(&start.0);
@@ -112,6 +136,14 @@ mod tests {
             model.retain(|&at| at >= start);
             for at in 0..80 {
                 prop_assert_eq!(runs.covers(&run(at, at + 1)), model.contains(&at));
+            }
+            let range = run(start / 2, start + 7);
+            let within = runs.within(&range);
+            let count = (0..80).filter(|at| range.contains(&Offset(*at)) && model.contains(at)).count();
+            prop_assert_eq!(runs.count_in(&range), count as u64);
+            for at in 0..80 {
+                let is_in = range.contains(&Offset(at)) && model.contains(&at);
+                prop_assert_eq!(within.covers(&run(at, at + 1)), is_in);
             }
             let ends: Vec<_> = runs.by_start.iter().collect();
             prop_assert!(ends.windows(2).all(|pair| pair[0].1 < pair[1].0));

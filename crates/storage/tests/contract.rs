@@ -153,7 +153,7 @@ fn trimmed_records_are_gone_and_their_offsets_are_not_used_again() {
         assert_eq!(log.bounds(PartitionId(7)), Some(Offset(4)..Offset(4)));
         assert_eq!(log.partition_bytes(P1), 0);
         assert!(log.outcome(commit_of(vec![append(1, 0, 1, b"x")])).is_err());
-        log.reclaim().unwrap();
+        log.reclaim(Timestamp(0)).unwrap();
         log.ok(commit_of(vec![append(1, 60, 1, b"x"), append(7, 4, 1, b"y")]));
         assert_eq!(log.values(1), [(60, "x".into())]);
     });

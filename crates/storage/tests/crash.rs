@@ -287,7 +287,7 @@ impl Run {
             match self.random.below(12) {
                 0 => self.discard(&log),
                 1 => {
-                    let _ = log.reclaim();
+                    let _ = log.reclaim(Timestamp(0));
                 }
                 2..=4 => {
                     while log.pump() {}

@@ -1,6 +1,6 @@
-//! Directories written by earlier releases are read for ever. `fixtures/v1` was written by `make` below and is never written
-//! again; a new version of the format gets a directory of its own beside it, made with
-//! `DUOLOG_FIXTURE=$PWD/crates/storage/tests/fixtures/v2 cargo test -p duolog-storage --test fixture`.
+//! Directories written by earlier releases are read for ever. `fixtures/v1` and `v2` were written by `make` below, the second
+//! with a rewritten file in it, and are never written again; a new version of the format gets a directory of its own beside it, made with
+//! `DUOLOG_FIXTURE=$PWD/crates/storage/tests/fixtures/v3 cargo test -p duolog-storage --test fixture`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,8 +12,8 @@ use common::{Pumped, append, append_at, commit_of, remove, trim, value_of};
 use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::{Commit, DiskLog, FsDisk, Log, Options, Target};
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
+fn fixture(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
 }
 
 fn options() -> Options {
@@ -23,6 +23,7 @@ fn options() -> Options {
         reserve_files: 0,
         salt: 0x5eed,
         cache_bytes: 0,
+        purge_ms: 0,
         ..Options::default()
     }
 }
@@ -54,9 +55,35 @@ fn make(directory: &Path) {
     while log.pump() {}
 }
 
-fn check(log: &DiskLog) {
+/// The same, and then files rewritten, with the odd batches of one more partition left out.
+fn make_rewritten(directory: &Path) {
+    make(directory);
+    let log = open(directory);
+    for at in 0..100u64 {
+        let entry = append(7, at, 1, format!("seven {at}").as_bytes());
+        log.outcome(Commit { append_time: Timestamp(at as i64), ..commit_of(vec![entry]) }).unwrap();
+    }
+    let odd: Vec<_> = (0..50).map(|half| Offset(half * 2 + 1)..Offset(half * 2 + 2)).collect();
+    log.discard(PartitionId(7), &odd);
+    while log.clean(Timestamp(1)).unwrap() {}
+    assert!(log.stats().clean.files_rewritten > 1);
+    while log.pump() {}
+}
+
+fn check_rewritten(log: &DiskLog) {
+    check(log, &[(7, 0, 100)]);
+    let found = log.read(PartitionId(7), Offset(0), common::all()).unwrap();
+    assert!(found.len() < 100, "what was left out is not there");
+    for at in (0..100).step_by(2) {
+        let it = found.iter().find(|it| it.base.0 == at).unwrap();
+        assert_eq!((it.append_time, value_of(it)), (Timestamp(at as i64), format!("seven {at}").into()));
+    }
+}
+
+fn check(log: &DiskLog, more: &[(u64, u64, u64)]) {
     let bounds: Vec<_> = log.partitions().into_iter().map(|(id, it)| (id.0, it.start.0, it.end.0)).collect();
-    assert_eq!(bounds, [(1, 21, 160), (2, 0, 1), (3, 300, 301), (5, 0, 1), (6, 33, 33)]);
+    let expected = [(1, 21, 160), (2, 0, 1), (3, 300, 301), (5, 0, 1), (6, 33, 33)];
+    assert_eq!(bounds, [&expected[..], more].concat());
     assert!(log.quarantined().is_empty());
     let batches = log.read(PartitionId(1), Offset(21), common::all()).unwrap();
     assert_eq!(batches.len(), 70);
@@ -84,11 +111,22 @@ fn directory_copy(from: &Path) -> tempfile::TempDir {
 /// What is in the fixture is read, and again after this release has gone on in it.
 #[test]
 fn a_directory_of_format_version_1_is_read() {
-    let copy = directory_copy(&fixture());
+    let copy = directory_copy(&fixture("v1"));
     for incarnation in 2..4 {
         let log = open(copy.path());
         assert_eq!(log.incarnation(), incarnation);
-        check(&log);
+        check(&log, &[]);
+        drop(log);
+    }
+}
+
+#[test]
+fn a_directory_of_format_version_2_is_read() {
+    let copy = directory_copy(&fixture("v2"));
+    for incarnation in 3..5 {
+        let log = open(copy.path());
+        assert_eq!(log.incarnation(), incarnation);
+        check_rewritten(&log);
         drop(log);
     }
 }
@@ -98,6 +136,6 @@ fn a_directory_of_format_version_1_is_read() {
 fn the_same_commits_are_read_the_same_today() {
     let directory = tempfile::tempdir().unwrap();
     let path = std::env::var_os("DUOLOG_FIXTURE").map_or(directory.path().to_owned(), PathBuf::from);
-    make(&path);
-    check(&open(directory_copy(&path).path()));
+    make_rewritten(&path);
+    check_rewritten(&open(directory_copy(&path).path()));
 }

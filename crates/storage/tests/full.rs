@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Pumped, append, commit_of, open, tiny, trim, trims};
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::{Commit, DiskLog, Log, LogError, Options};
 use duolog_testkit::SimDisk;
 use duolog_testkit::disk::Faults;
@@ -53,7 +53,7 @@ fn a_full_disk_refuses_appends_serves_reads_and_can_be_emptied_through_the_log()
         "the reserve is not for all"
     );
     log.outcome(trims(vec![trim(1, end.0)])).unwrap();
-    log.reclaim().unwrap();
+    log.reclaim(Timestamp(0)).unwrap();
     for _ in 0..50 {
         append_to_end(&log, false).unwrap();
     }
@@ -102,7 +102,7 @@ fn a_full_disk_can_be_opened_and_emptied() {
     capacity(&disk, 300 << 10);
     let log = open(&disk, options());
     log.outcome(trims(vec![trim(1, end.0)])).unwrap();
-    log.reclaim().unwrap();
+    log.reclaim(Timestamp(0)).unwrap();
     for _ in 0..30 {
         append_to_end(&log, false).unwrap();
     }

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use common::{Pumped, append, arc, commit_of, open, remove, tiny, trim, trims};
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::disk::Disk;
 use duolog_storage::{Commit, DiskLog, Durability, FsDisk, Log, LogError, OpenError, Options, ReadError};
 use duolog_testkit::SimDisk;
@@ -69,20 +69,20 @@ fn bounds_outlive_the_files_that_told_them() {
     fill(&log, 0, 200);
     log.outcome(commit_of(vec![append(2, 0, 1, b"gone")])).unwrap();
     log.outcome(trims(vec![trim(1, 200), remove(2), trim(3, 77)])).unwrap();
-    log.reclaim().unwrap();
+    log.reclaim(Timestamp(0)).unwrap();
     for round in 0..4 {
         let log = if round == 0 { None } else { Some(open(&disk, tiny())) };
         if let Some(log) = &log {
             assert_eq!(log.bounds(P1), Some(Offset(200)..Offset(200)));
             assert_eq!(log.bounds(PartitionId(2)), None);
             assert_eq!(log.bounds(PartitionId(3)), Some(Offset(77)..Offset(77)));
-            log.reclaim().unwrap();
+            log.reclaim(Timestamp(0)).unwrap();
         }
         disk.kill_process();
     }
     drop(log);
     let log = open(&disk, tiny());
-    log.reclaim().unwrap();
+    log.reclaim(Timestamp(0)).unwrap();
     assert!(log.stats().files <= 2, "{:?}", log.stats());
     assert!(log.outcome(commit_of(vec![append(1, 0, 1, b"x")])).is_err());
     fill(&log, 200, 201);
@@ -95,7 +95,7 @@ fn discarded_files_are_reclaimed_and_leave_a_hole() {
     fill(&log, 0, 300);
     let before = log.stats().files;
     log.discard(P1, &[Offset(50)..Offset(290)]);
-    log.reclaim().unwrap();
+    log.reclaim(Timestamp(0)).unwrap();
     assert!(log.stats().files + 2 < before, "{before} files, then {}", log.stats().files);
     disk.kill_process();
     drop(log);
@@ -150,7 +150,7 @@ fn a_newer_format_is_refused_by_its_number() {
     let file = disk.open("manifest").unwrap();
     file.write_at(&[IoSlice::new(&7u32.to_le_bytes())], 8).unwrap();
     let error = refusal(&disk);
-    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("use a newer release"), "{error}");
 }
 
@@ -167,7 +167,7 @@ fn after_a_failed_sync_nothing_is_answered_well() {
     }
     assert_eq!(log.bounds(P1), Some(Offset(0)..Offset(3)));
     assert!(matches!(log.outcome(commit_of(vec![append(1, 3, 1, b"x")])), Err(LogError::Stopped { .. })));
-    assert!(matches!(log.reclaim(), Err(LogError::Stopped { .. })));
+    assert!(matches!(log.reclaim(Timestamp(0)), Err(LogError::Stopped { .. })));
     disk.kill_process();
     drop(log);
     // What the failed sync left in the page cache is not on the disk: once it is shown, it must be.
@@ -265,12 +265,13 @@ fn readers_are_not_disturbed_by_rolling_and_reclaiming() {
         log.commit(commit, Box::new(move |result| sender.send(result).unwrap()));
         receiver.recv().unwrap().unwrap();
         if at % 100 == 99 {
-            log.reclaim().unwrap();
+            log.reclaim(Timestamp(0)).unwrap();
         }
     }
     for reader in readers {
         assert!(reader.join().unwrap() > 0);
     }
+    log.close();
     let bounds = log.bounds(P1).unwrap();
     assert!(bounds.start.0 > 1000 && log.stats().files < 20, "{bounds:?} {:?}", log.stats());
     let logs = std::fs::read_dir(directory.path()).unwrap().filter(|entry| {

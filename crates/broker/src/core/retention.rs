@@ -133,7 +133,7 @@ impl Core {
     pub(super) fn retain(&mut self, now: Now) {
         if self.retention.reclaim_at.is_some_and(|at| at <= now.monotonic) {
             self.retention.reclaim_at = None;
-            self.queues.work.push_back(Work::Reclaim);
+            self.queues.work.push_back(Work::Reclaim { now: now.wall });
         }
         if self.retention.looking > 0 || self.retention.next_at > now.monotonic {
             return;
@@ -157,6 +157,8 @@ impl Core {
         self.retention.looks = self.retention.looks_at <= now.monotonic;
         if self.retention.looks {
             self.retention.looks_at = now.monotonic.plus_ms(self.retention.every_ms);
+            // What is long dead may be due, and what was told after a start be mostly dead.
+            self.retention.note_trimmed(now);
             self.retention.producers = Some(None);
             self.retention.line = self.partitions.keys().copied().collect();
             let partitions = &self.partitions;

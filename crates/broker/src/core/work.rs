@@ -35,7 +35,10 @@ pub enum Work {
         runs: Vec<Range<Offset>>,
     },
     /// Space is to be freed. Nothing comes back.
-    Reclaim,
+    Reclaim {
+        /// By the broker's clock.
+        now: Timestamp,
+    },
     /// The batches that a queue's window lacks.
     Spans {
         /// For which queue.
@@ -148,9 +151,9 @@ impl Work {
                 log.discard(partition, &runs);
                 None
             }
-            Self::Reclaim => {
+            Self::Reclaim { now } => {
                 // If the log has stopped, the next commit says so to everybody.
-                if let Err(error) = log.reclaim() {
+                if let Err(error) = log.reclaim(now) {
                     tracing::warn!(%error, "no space was reclaimed");
                 }
                 None

@@ -59,6 +59,21 @@ fn log(admin: &Admin, out: &mut Exposition) {
     );
     out.single("duolog_log_files", Kind::Gauge, "Files of the log.", stats.files);
     out.single("duolog_log_disk_bytes", Kind::Gauge, "Disk that they take.", stats.disk_bytes);
+    let clean = stats.clean;
+    for (name, help, value) in [
+        ("duolog_cleaner_files_total", "Files rewritten into others.", clean.files_rewritten),
+        ("duolog_cleaner_read_bytes_total", "Bytes read to rewrite files.", clean.bytes_read),
+        ("duolog_cleaner_written_bytes_total", "Bytes written to rewrite files.", clean.bytes_written),
+        ("duolog_cleaner_freed_bytes_total", "Disk given back by the cleaner.", clean.bytes_freed),
+    ] {
+        out.single(name, Kind::Counter, help, value);
+    }
+    out.single(
+        "duolog_cleaner_damaged_files",
+        Kind::Gauge,
+        "Files that are not rewritten because they are damaged; see duolog doctor.",
+        clean.files_damaged,
+    );
 }
 
 fn appends(overview: &Overview, out: &mut Exposition) {

@@ -30,6 +30,8 @@ pub(crate) struct LogFile {
     /// Bytes of disk that it takes, for metrics.
     pub(crate) bytes: AtomicU64,
     disk: Arc<dyn Disk>,
+    /// Reads that had to gather small pieces of it, since the last time it was asked.
+    pub(crate) scattered_reads: AtomicU64,
     is_dropped: AtomicBool,
     unlinked: Unlinked,
 }
@@ -48,6 +50,7 @@ impl LogFile {
             handle,
             bytes: AtomicU64::new(bytes),
             disk,
+            scattered_reads: AtomicU64::new(0),
             is_dropped: AtomicBool::new(false),
             unlinked,
         }
@@ -118,7 +121,7 @@ pub(crate) enum IndexError {
 }
 
 impl SealedFile {
-    /// One row a partition, rising.
+    /// One row a stretch of a partition, rising.
     pub(crate) fn rows(&self) -> &[Row] {
         match &self.index {
             Index::Footer(footer) => &footer.rows,
@@ -126,7 +129,16 @@ impl SealedFile {
         }
     }
 
-    fn page(&self, page: usize) -> Result<Vec<IndexEntry>, IndexError> {
+    /// Number of index pages.
+    pub(crate) fn pages(&self) -> usize {
+        match &self.index {
+            Index::Footer(footer) => footer.fences.len(),
+            Index::Memory { entries, .. } => entries.len().div_ceil(ENTRIES_PER_PAGE),
+        }
+    }
+
+    /// The entries of one page.
+    pub(crate) fn page(&self, page: usize) -> Result<Vec<IndexEntry>, IndexError> {
         match &self.index {
             Index::Footer(footer) => {
                 let position = footer.pages_at + (page * BLOCK_BYTES) as u64;
@@ -188,7 +200,10 @@ impl Iterator for Walk<'_> {
         let page = self.file.page(self.page);
         self.page += 1;
         Some(page.map(|mut entries| {
-            entries.retain(|it| it.partition == self.row.partition && it.end() > self.at);
+            let within = self.row.first..self.row.end;
+            entries.retain(|it| {
+                it.partition == self.row.partition && within.contains(&it.base) && it.end() > self.at
+            });
             entries
         }))
     }

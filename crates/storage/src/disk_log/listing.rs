@@ -66,7 +66,7 @@ impl Directory {
                 // Ids are never used again, not even one whose file was never listed.
                 store.manifest.next_file = store.manifest.next_file.max(file.saturating_add(1));
                 if store.manifest.files.iter().all(|it| it.file != file) {
-                    self.remove_unlisted(&store, file)?;
+                    self.remove_unlisted(&store, file, &names)?;
                 }
             } else if let Some(number) = spare_number(name) {
                 self.take_spare(&mut store, number)?;
@@ -98,7 +98,7 @@ impl Directory {
         }
     }
 
-    fn remove_unlisted(&self, store: &Store, file: u64) -> Result<(), OpenError> {
+    fn remove_unlisted(&self, store: &Store, file: u64, names: &[String]) -> Result<(), OpenError> {
         let name = log_name(file);
         let handle = store.disk.open(&name).map_err(self.io("open a log file"))?;
         let header = self.header(&*handle, file)?;
@@ -108,7 +108,7 @@ impl Directory {
             LogFile::new((file, seed), handle, 0, Arc::clone(&store.disk), Arc::clone(&store.unlinked));
         let reason = if store.manifest.dropped.contains(&file) {
             "it had been reclaimed"
-        } else if Self::is_unfinished_output(store, header.as_ref()) {
+        } else if Self::is_unfinished_output(store, header.as_ref(), names) {
             "all that it was made from is there"
         } else if holds_commits(&log_file).map_err(self.io("read a log file"))? {
             return Err(OpenError::Unlisted { directory: self.name.clone(), name });
@@ -135,10 +135,13 @@ impl Directory {
         }
     }
 
-    /// True if the file was rewritten from others that are all still listed.
-    fn is_unfinished_output(store: &Store, header: Option<&FileHeader>) -> bool {
-        let is_listed = |input: &u64| store.manifest.files.iter().any(|it| it.file == *input);
-        header.is_some_and(|it| !it.inputs.is_empty() && it.inputs.iter().all(is_listed))
+    /// True if the file was rewritten from others that are all still listed, and there: an old manifest lists what is not.
+    fn is_unfinished_output(store: &Store, header: Option<&FileHeader>, names: &[String]) -> bool {
+        let is_there = |input: &u64| {
+            store.manifest.files.iter().any(|it| it.file == *input)
+                && names.binary_search(&log_name(*input)).is_ok()
+        };
+        header.is_some_and(|it| !it.inputs.is_empty() && it.inputs.iter().all(is_there))
     }
 
     /// A spare of this size is one; any other goes.

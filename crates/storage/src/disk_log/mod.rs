@@ -1,10 +1,12 @@
 //! The log on disk: frames in preallocated files, one sync for all that waits, an index in memory and in footers.
 //!
 //! Place: `writer` writes what `commit` queues and publishes it to the `view`, which `read` and `sizes` look at; `store` makes
-//! files and swaps the manifest; `recover`, `listing` and `scan` open a directory; `reclaim` gives space back.
+//! files and swaps the manifest; `recover`, `listing` and `scan` open a directory; `reclaim` unlinks dead files, `clean` rewrites
+//! those that are mostly dead.
 //! Invariant: visible means durable (for `Sync`), and a failed write or sync ends the log.
 //! A new structure on disk goes to `format`; docs/storage-format.md describes all of them.
 
+mod clean;
 mod files;
 mod listing;
 mod options;
@@ -30,6 +32,7 @@ use std::thread::JoinHandle;
 use duolog_record::{Offset, PartitionId, Timestamp};
 use parking_lot::Mutex;
 
+use self::clean::{Cleaner, Step};
 pub use self::options::{OpenError, Options};
 use self::recover::recover;
 use self::shared::{Shared, Woken};
@@ -40,33 +43,43 @@ use crate::{Bounds, Commit, Done, Log, LogError, LogStats, ReadError, ReadLimit,
 /// All partitions of one directory.
 pub struct DiskLog {
     inner: Arc<Inner>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     has_thread: bool,
 }
+
+/// What a thread does.
+type Work = Box<dyn FnOnce() + Send>;
 
 struct Inner {
     disk: Arc<dyn Disk>,
     shared: Shared,
     writer: Mutex<Writer>,
+    cleaner: Mutex<Cleaner>,
 }
 
 impl DiskLog {
-    /// Opens the log in a directory, or makes one there, with a thread that writes.
+    /// Opens the log in a directory, or makes one there, with a thread that writes and one that rewrites.
     ///
     /// # Errors
     /// See [`OpenError`]; the directory is then as it was, and not locked.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
         let directory = disk.describe();
         let mut log = Self::open_manual(disk, options)?;
-        let inner = Arc::clone(&log.inner);
-        let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(move || inner.run());
-        match spawned {
-            Ok(thread) => *log.thread.get_mut() = Some(thread),
-            Err(error) => {
-                return Err(OpenError::Io { directory, what: "start the log's thread".to_owned(), error });
+        log.has_thread = true;
+        let (inner, cleaning) = (Arc::clone(&log.inner), Arc::clone(&log.inner));
+        let works: [(&str, Work); 2] = [
+            ("log", Box::new(move || inner.run())),
+            ("cleaner", Box::new(move || clean::run(&cleaning.cleaner, &cleaning.shared, &cleaning.writer))),
+        ];
+        for (name, work) in works {
+            match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
+                Ok(thread) => log.threads.get_mut().push(thread),
+                Err(error) => {
+                    let what = format!("start the thread {name}");
+                    return Err(OpenError::Io { directory, what, error });
+                }
             }
         }
-        log.has_thread = true;
         Ok(log)
     }
 
@@ -85,8 +98,13 @@ impl DiskLog {
         })?;
         match recover(Arc::clone(&disk), options.checked()) {
             Ok((writer, shared)) => Ok(Self {
-                inner: Arc::new(Inner { disk, shared, writer: Mutex::new(writer) }),
-                thread: Mutex::new(None),
+                inner: Arc::new(Inner {
+                    disk,
+                    shared,
+                    writer: Mutex::new(writer),
+                    cleaner: Mutex::default(),
+                }),
+                threads: Mutex::default(),
                 has_thread: false,
             }),
             Err(error) => {
@@ -104,6 +122,16 @@ impl DiskLog {
             self.inner.writer.lock().idle();
         }
         pumped
+    }
+
+    /// Without a thread: does the next piece of rewriting, a chunk of about a MiB or the swap at its end. False if there is
+    /// nothing to rewrite, or no room for it.
+    ///
+    /// # Errors
+    /// `Stopped` as for a commit.
+    pub fn clean(&self, now: Timestamp) -> Result<bool, LogError> {
+        let step = self.inner.cleaner.lock().step(&self.inner.shared, &self.inner.writer, now)?;
+        Ok(step != Step::Nothing)
     }
 
     /// Number of commits that wait.
@@ -217,8 +245,9 @@ impl Log for DiskLog {
         all
     }
 
-    fn reclaim(&self) -> Result<(), LogError> {
+    fn reclaim(&self, now: Timestamp) -> Result<(), LogError> {
         let gone = self.inner.writer.lock().reclaim(&self.inner.shared)?;
+        self.inner.shared.clean.ask(now);
         if gone.is_empty() {
             return Ok(());
         }
@@ -236,20 +265,22 @@ impl Log for DiskLog {
         let view = self.inner.shared.view.read();
         let files = view.sealed.values().map(|it| &it.file).chain([&view.active]);
         let disk_bytes = files.map(|it| it.bytes.load(Ordering::Relaxed)).sum();
-        LogStats { frames, bytes, syncs, files: view.sealed.len() as u64 + 1, disk_bytes }
+        let clean = self.inner.shared.cleaned.stats();
+        LogStats { frames, bytes, syncs, files: view.sealed.len() as u64 + 1, disk_bytes, clean }
     }
 
     fn close(&self) {
         self.inner.shared.close();
-        let thread = self.thread.lock().take();
-        match thread {
-            Some(thread) if thread.thread().id() != std::thread::current().id() => {
+        self.inner.shared.clean.close();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() {
                 // A panic of the thread has been reported by its hook; what it left queued is answered below.
                 let _ = thread.join();
             }
-            Some(_) | None => {}
         }
         while self.inner.pump() {}
+        self.inner.cleaner.lock().abandon(&self.inner.writer);
         let mut writer = self.inner.writer.lock();
         writer.finish(&self.inner.shared);
         writer.stop_quietly();

@@ -21,6 +21,14 @@ pub struct Options {
     /// A random number, for a directory that is made: with it no client can forge what would pass for a frame where a
     /// torn tail is searched.
     pub salt: u64,
+    /// Bytes a second that rewriting reads and writes at most.
+    pub clean_bytes_per_second: u64,
+    /// What is dead for so long leaves the disk even where little of a file is dead. Counted from when the file is sealed
+    /// and the death is seen; milliseconds.
+    pub purge_ms: u64,
+    /// Stretches of partitions in sealed files (a partition in a file is one, if nothing was rewritten), about 100 bytes of
+    /// memory each: above this number files are merged.
+    pub extents_max: usize,
     /// After so long without a commit the watermark is written. Without a thread: as soon as nothing waits.
     pub idle: Duration,
 }
@@ -30,6 +38,7 @@ impl Options {
     pub(crate) fn checked(mut self) -> Self {
         self.file_bytes = self.file_bytes.clamp(FILE_BYTES_MIN, FILE_BYTES_MAX);
         self.file_targets = self.file_targets.max(1);
+        self.clean_bytes_per_second = self.clean_bytes_per_second.max(1);
         self
     }
 }
@@ -43,6 +52,9 @@ impl Default for Options {
             reserve_files: 2,
             group_bytes: 16 << 20,
             salt: 0,
+            clean_bytes_per_second: 64 << 20,
+            purge_ms: 24 * 60 * 60 * 1000,
+            extents_max: 128 << 10,
             idle: Duration::from_millis(20),
         }
     }

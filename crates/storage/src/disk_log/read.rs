@@ -4,6 +4,7 @@
 //! is reclaimed meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use duolog_record::{Offset, PREFIX_BYTES, PartitionId};
@@ -14,7 +15,7 @@ use super::scan::body_matches;
 use super::view::View;
 use crate::format::footer::Row;
 use crate::format::index::IndexEntry;
-use crate::limits::{READ_BYTES, READ_GAP_BYTES};
+use crate::limits::{READ_BYTES, READ_GAP_BYTES, SCATTERED_BYTES};
 use crate::{ReadError, ReadLimit, Span, StoredBatch};
 
 /// A batch that the walk has come to.
@@ -150,6 +151,9 @@ fn fetch(
         let run = run_length(&located[next..]);
         if run > 0 {
             read_run(partition, &mut located[next..next + run])?;
+            if next + run < located.len() {
+                note_scattered(&located[next..next + run]);
+            }
         }
         for it in &located[next..next + run.max(1)] {
             let body = it.body.clone().unwrap_or_default();
@@ -186,6 +190,14 @@ fn run_length(located: &[Located]) -> usize {
         count += 1;
     }
     count
+}
+
+/// A read that goes on elsewhere after little: files in which it happens often are worth sorting.
+fn note_scattered(run: &[Located]) {
+    let bytes: u64 = run.iter().map(|it| u64::from(it.entry.body_bytes)).sum();
+    if bytes < SCATTERED_BYTES {
+        run[0].file.scattered_reads.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn read_run(partition: PartitionId, run: &mut [Located]) -> Result<(), ReadError> {

@@ -4,6 +4,7 @@
 //! had all of the rest discarded. Order: manifest without the files durable, then the view, then the unlink.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::info;
 
@@ -24,7 +25,8 @@ impl Writer {
         }
         let dead: Vec<u64> = {
             let view = shared.view.read();
-            view.sealed.iter().filter(|(_, file)| is_dead(&view, file)).map(|(&id, _)| id).collect()
+            let free = view.sealed.iter().filter(|(id, _)| !self.cleaning.contains(id));
+            free.filter(|(_, file)| is_dead(&view, file)).map(|(&id, _)| id).collect()
         };
         if dead.is_empty() {
             return Ok(Vec::new());
@@ -80,7 +82,9 @@ impl Writer {
             }
         }
         let gone = view.remove_sealed(dead);
-        info!(files = dead.len(), "reclaimed");
+        let bytes = gone.iter().map(|it| it.file.bytes.load(Ordering::Relaxed)).sum();
+        shared.cleaned.freed(bytes);
+        info!(files = dead.len(), bytes, "reclaimed");
         Ok(gone)
     }
 }

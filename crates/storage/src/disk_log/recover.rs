@@ -5,8 +5,9 @@
 //! manifest swap that lists the new file is what makes all of this count: a crash before it repeats the whole.
 //! Nothing that may have been acknowledged is ever deleted here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 use duolog_record::{Offset, PartitionId};
@@ -46,6 +47,7 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: Options) -> Result<(Writer, 
 
     let incarnation = store.manifest.incarnation + 1;
     let places = found.places();
+    found.doubt_holes(&places);
     let is_in_sealed =
         |id| found.sealed.iter().any(|it| it.rows().binary_search_by_key(&id, |row| row.partition).is_ok());
     let carried = places.carried(is_in_sealed);
@@ -73,11 +75,20 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: Options) -> Result<(Writer, 
         view.restore(partition, place);
     }
     for sealed in found.sealed {
-        view.add_sealed(sealed);
+        view.add_sealed(Arc::new(sealed));
     }
     info!(directory = %directory.name, incarnation, files = store.manifest.files.len(), "the log is open");
     let shared = Shared::new(options, incarnation, view);
-    let writer = Writer { store, active, places, sequences, watermark, stopped: None, headers: Vec::new() };
+    let writer = Writer {
+        store,
+        active,
+        places,
+        sequences,
+        watermark,
+        stopped: None,
+        cleaning: BTreeSet::new(),
+        headers: Vec::new(),
+    };
     Ok((writer, shared))
 }
 
@@ -87,6 +98,8 @@ struct Files {
     sealed: Vec<SealedFile>,
     /// Where partitions ended in sealed files that lost a header.
     lost: Vec<(usize, HashMap<PartitionId, Place>)>,
+    /// Files that lost a header and do not say which partitions they hold: rewritten ones, and those that lost what they carried.
+    doubtful: Vec<usize>,
     newest: Option<(Arc<LogFile>, Scanned)>,
     listed: Vec<ManifestFile>,
 }
@@ -122,8 +135,12 @@ impl Files {
             self.newest = Some((file, scanned));
             return Ok(());
         }
-        let Scanned { entries, places, has_lost_header, .. } = scanned;
-        if has_lost_header {
+        let Scanned { entries, places, has_lost_header, has_carried, is_rewritten, .. } = scanned;
+        let is_rewritten = is_rewritten || Self::was_rewritten(&file);
+        if has_lost_header && (is_rewritten || !has_carried) {
+            self.doubtful.push(self.sealed.len());
+        }
+        if has_lost_header && !is_rewritten {
             self.lost.push((self.sealed.len(), places));
         }
         self.sealed.push(SealedFile { file, index: in_memory(entries) });
@@ -142,6 +159,37 @@ impl Files {
             for (partition, place) in places {
                 if let Some(next) = self.goes_on_at(partition, place.end) {
                     entries.extend(lost_entries(partition, place.end, next));
+                }
+            }
+            self.sealed[index].index = in_memory(entries);
+        }
+    }
+
+    /// True if a file's header says that it was made from others.
+    fn was_rewritten(file: &LogFile) -> bool {
+        let header =
+            file.read(0, BLOCK_BYTES).ok().and_then(|block| FileHeader::decode(&block, file.id).ok());
+        header.is_some_and(|it| !it.inputs.is_empty())
+    }
+
+    /// Such a file may have lost anything that no other file has: every hole is in doubt.
+    fn doubt_holes(&mut self, places: &Places) {
+        for index in std::mem::take(&mut self.doubtful) {
+            let mut known: HashMap<PartitionId, Vec<Range<Offset>>> = HashMap::new();
+            for row in self.sealed.iter().flat_map(SealedFile::rows) {
+                known.entry(row.partition).or_default().push(row.first..row.end);
+            }
+            let mut entries = match &self.sealed[index].index {
+                Index::Memory { entries, .. } => entries.clone(),
+                Index::Footer(_) => continue,
+            };
+            for (partition, place) in places.iter() {
+                let mut held = known.remove(&partition).unwrap_or_default();
+                held.sort_unstable_by_key(|it| it.start);
+                let mut at = place.start;
+                for stretch in held.into_iter().chain([place.end..place.end]) {
+                    entries.extend(lost_entries(partition, at, stretch.start.max(at)));
+                    at = at.max(stretch.end);
                 }
             }
             self.sealed[index].index = in_memory(entries);
@@ -183,7 +231,8 @@ impl Files {
         let length = file.handle.len().map_err(directory.io("look at a log file"))?;
         let frames_end = if scanned.is_damaged { scanned.end.max(length) } else { scanned.end };
         let first = directory.first_sequence(store, file.id);
-        let (bytes, footer) = footer::encode((file.id, file.seed), frames_end, (first, last), &entries);
+        let (bytes, footer) =
+            footer::encode((file.id, file.seed), frames_end, (first, last), &entries, |_, _| false);
         let end = footer.pages_at + bytes.len() as u64;
         store.allocate_with_relief(&*file.handle, end).map_err(|error| directory.room(error))?;
         let write = || {
@@ -235,13 +284,16 @@ impl Files {
             last_sequence: 0,
             frames_end: 0,
         });
+        // Rewritten files have later ids than the one that was the newest.
+        files.sort_unstable_by_key(|it| it.file);
         files
     }
 }
 
 fn in_memory(mut entries: Vec<IndexEntry>) -> Index {
     entries.sort_unstable_by_key(|it| (it.partition, it.base));
-    let rows = rows_of(&entries);
+    // Whether another file has something in a hole is not known here.
+    let rows = rows_of(&entries, |before, next| before.end() < next.base);
     Index::Memory { entries, rows }
 }
 

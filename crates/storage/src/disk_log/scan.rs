@@ -14,7 +14,7 @@ use super::files::LogFile;
 use super::places::Place;
 use crate::Target;
 use crate::format::FRAME_ALIGN;
-use crate::format::frame::{self, BoundsTarget, FIXED_BYTES, Frame, FrameEntry};
+use crate::format::frame::{self, BoundsTarget, FIXED_BYTES, Frame, FrameEntry, FrameKind};
 use crate::format::index::IndexEntry;
 use crate::limits::READ_BYTES;
 use crate::planted::{self, Bug};
@@ -53,6 +53,8 @@ pub(crate) struct Scanned {
     pub(crate) is_damaged: bool,
     /// Of which partition, a lost header does not say.
     pub(crate) has_lost_header: bool,
+    /// Its frames hold survivors of other files.
+    pub(crate) is_rewritten: bool,
 }
 
 /// A frame or the lack of one, in order.
@@ -166,7 +168,7 @@ pub(crate) fn holds_commits(file: &LogFile) -> io::Result<bool> {
     let mut window = Window { file, length, at: 0, bytes: Vec::new() };
     let mut at = 0;
     while let Some(frame) = window.search(at, 0, length)? {
-        if !frame.carried {
+        if frame.kind != FrameKind::Carried {
             return Ok(true);
         }
         at = frame.position + frame.length;
@@ -233,7 +235,8 @@ impl Fold {
         if frame.sequence > self.durable && self.out.unsure_from == u64::MAX {
             self.out.unsure_from = frame.position;
         }
-        self.out.has_commits |= !frame.carried;
+        self.out.has_commits |= frame.kind != FrameKind::Carried;
+        self.out.is_rewritten |= frame.kind == FrameKind::Rewritten;
         for (index, entry) in frame.entries.iter().enumerate() {
             let is_sound = !unsound.contains(&index);
             if !is_sound {
@@ -261,6 +264,11 @@ impl Fold {
     }
 
     fn append(&mut self, frame: &Frame, entry: &FrameEntry, target: &Target, is_sound: bool) {
+        if frame.kind == FrameKind::Rewritten {
+            // Where its partition stood, other files say.
+            self.out.entries.push(index_entry(frame, entry, target, is_sound));
+            return;
+        }
         let expected = self.out.places.get(&target.partition).map_or(target.base, |place| place.end);
         if expected > target.base {
             // Two frames claim the same offsets: the first stands, which readers may have seen.
@@ -275,21 +283,7 @@ impl Fold {
         place.leader_epoch = target.leader_epoch;
         place.quarantined |= !is_sound;
         self.in_doubt.remove(&target.partition);
-        self.out.entries.push(IndexEntry {
-            partition: target.partition,
-            base: target.base,
-            max_timestamp: entry.max_timestamp,
-            append_time: frame.append_time,
-            body_position: entry.body_position as u32,
-            body_bytes: entry.body_bytes,
-            offsets: entry.offsets,
-            body_crc: entry.body_crc,
-            leader_epoch: target.leader_epoch,
-            frame_position: frame.position as u32,
-            damaged: !is_sound,
-            abort_mark: entry.abort_first.is_some(),
-            key_hashes: !entry.key_hashes.is_empty(),
-        });
+        self.out.entries.push(index_entry(frame, entry, target, is_sound));
     }
 
     fn bounds(&mut self, bounds: &BoundsTarget) {
@@ -338,6 +332,24 @@ impl Fold {
             self.quarantine(partition);
         }
         self.out
+    }
+}
+
+fn index_entry(frame: &Frame, entry: &FrameEntry, target: &Target, is_sound: bool) -> IndexEntry {
+    IndexEntry {
+        partition: target.partition,
+        base: target.base,
+        max_timestamp: entry.max_timestamp,
+        append_time: entry.append_time.unwrap_or(frame.append_time),
+        body_position: entry.body_position as u32,
+        body_bytes: entry.body_bytes,
+        offsets: entry.offsets,
+        body_crc: entry.body_crc,
+        leader_epoch: target.leader_epoch,
+        frame_position: frame.position as u32,
+        damaged: !is_sound,
+        abort_mark: entry.abort_first.is_some(),
+        key_hashes: !entry.key_hashes.is_empty(),
     }
 }
 

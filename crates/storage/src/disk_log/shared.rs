@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use super::clean::{Cleaned, Signal};
 use super::options::Options;
 use super::view::View;
 use crate::{Commit, Done, LogError};
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) incarnation: u32,
     pub(crate) view: RwLock<View>,
     pub(crate) counters: Counters,
+    pub(crate) cleaned: Cleaned,
+    pub(crate) clean: Signal,
     /// Set when the log has been closed and the directory given back.
     pub(crate) released: AtomicBool,
     queue: Mutex<Queue>,
@@ -75,6 +78,8 @@ impl Shared {
             incarnation,
             view: RwLock::new(view),
             counters: Counters::default(),
+            cleaned: Cleaned::default(),
+            clean: Signal::default(),
             released: AtomicBool::new(false),
             queue: Mutex::default(),
             wake: Condvar::new(),

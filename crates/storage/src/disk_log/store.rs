@@ -15,7 +15,7 @@ use super::options::Options;
 use crate::disk::{Disk, DiskFile};
 use crate::format::file_header::FileHeader;
 use crate::format::frame::BOUNDS_BYTES;
-use crate::format::frame::{self, BoundsTarget, FramePlace};
+use crate::format::frame::{self, BoundsTarget, FrameKind, FramePlace};
 use crate::format::manifest::Manifest;
 use crate::format::names::{MANIFEST, MANIFEST_NEXT, log_name, spare_name};
 use crate::format::{BLOCK_BYTES, file_seed};
@@ -66,9 +66,9 @@ pub(crate) struct Sequences {
 
 /// A file with blocks and nothing in it.
 pub(crate) struct EmptyFile {
-    id: u64,
-    handle: Arc<dyn DiskFile>,
-    capacity: u64,
+    pub(crate) id: u64,
+    pub(crate) handle: Arc<dyn DiskFile>,
+    pub(crate) capacity: u64,
     from_reserve: bool,
 }
 
@@ -192,7 +192,7 @@ impl Store {
         }
     }
 
-    fn sync_directory(&self) -> Result<(), RoomError> {
+    pub(crate) fn sync_directory(&self) -> Result<(), RoomError> {
         if planted::is(Bug::DirectorySyncSkipped) {
             return Ok(());
         }
@@ -248,7 +248,7 @@ impl Store {
                 durable_upto: sequences.durable,
                 incarnation,
                 append_time: Timestamp(0),
-                carried: true,
+                kind: FrameKind::Carried,
             };
             frame::encode_header(&mut bytes, &place, &[], bounds);
         }

@@ -3,11 +3,11 @@
 //! Invariant: changed only by the writer, a whole group at a time, under the write lock; no disk is touched under either
 //! lock. `recent` holds every visible batch of the newest file, and before those the ones whose bodies are cached.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Timestamp};
 
 use super::files::{LogFile, SealedFile};
 use super::places::Place;
@@ -49,6 +49,8 @@ pub(crate) struct Partition {
     /// Rising by offset.
     pub(crate) recent: VecDeque<Recent>,
     pub(crate) discarded: Runs,
+    /// How old the newest record was that the last trim removed, milliseconds.
+    lifetime_ms: Option<u64>,
 }
 
 impl Partition {
@@ -73,13 +75,30 @@ impl Partition {
         self.discarded.trim(self.start);
     }
 
-    fn trim(&mut self, start: Offset) {
-        self.start = self.start.max(start);
-        while self.recent.front().is_some_and(|it| it.entry.end() <= self.start) {
+    /// Which partitions are likely to lose their records together: 0 those that never lost any, 1 those that lose single
+    /// ones, then by how long they keep them, a class for each factor of four.
+    pub(crate) fn retention_class(&self) -> u8 {
+        if !self.discarded.is_empty() {
+            return 1;
+        }
+        self.lifetime_ms.map_or(0, |ms| 2 + (ms.max(1).ilog2() / 2) as u8)
+    }
+
+    fn trim(&mut self, start: Offset, now: Timestamp) {
+        let start = self.start.max(start);
+        self.start = start;
+        let mut last = None;
+        while let Some(gone) = self.recent.front().filter(|it| it.entry.end() <= start) {
+            last = Some(gone.entry.append_time);
             self.recent.pop_front();
         }
+        if let Some(gone) = self.sealed.iter().take_while(|it| it.row().end <= start).last() {
+            last = last.max(Some(gone.row().append_time_max));
+        }
+        if let Some(last) = last {
+            self.lifetime_ms = Some(now.0.saturating_sub(last.0).max(0) as u64);
+        }
         if self.sealed.first().is_some_and(|it| it.row().end <= self.start) {
-            let start = self.start;
             Arc::make_mut(&mut self.sealed).retain(|it| it.row().end > start);
         }
         self.discarded.trim(self.start);
@@ -166,7 +185,7 @@ impl View {
                     end: target.end,
                     ..Partition::default()
                 });
-                it.trim(target.start);
+                it.trim(target.start, commit.append_time);
             }
         }
     }
@@ -181,8 +200,7 @@ impl View {
     }
 
     /// Adds a sealed file to its partitions; a partition that it does not know was removed.
-    pub(crate) fn add_sealed(&mut self, file: SealedFile) {
-        let file = Arc::new(file);
+    pub(crate) fn add_sealed(&mut self, file: Arc<SealedFile>) {
         for (row, facts) in file.rows().iter().enumerate() {
             let Some(it) = self.partitions.get_mut(&facts.partition).filter(|it| facts.end > it.start) else {
                 continue;
@@ -195,7 +213,7 @@ impl View {
     }
 
     /// The newest file has been sealed and another has begun: what is not cached leaves the memory.
-    pub(crate) fn roll(&mut self, sealed: SealedFile, active: Arc<LogFile>) {
+    pub(crate) fn roll(&mut self, sealed: Arc<SealedFile>, active: Arc<LogFile>) {
         self.add_sealed(sealed);
         self.active = active;
         let cache = &self.cache;
@@ -210,11 +228,14 @@ impl View {
     /// Forgets sealed files that the manifest no longer lists, and gives them, so that the last handle need not go under the lock.
     pub(crate) fn remove_sealed(&mut self, ids: &[u64]) -> Vec<Arc<SealedFile>> {
         let gone: Vec<Arc<SealedFile>> = ids.iter().filter_map(|id| self.sealed.remove(id)).collect();
-        let touched = gone.iter().flat_map(|file| file.rows().iter().map(|row| row.partition));
+        let touched: HashSet<PartitionId> =
+            gone.iter().flat_map(|file| file.rows().iter().map(|row| row.partition)).collect();
         for partition in touched {
             if let Some(it) = self.partitions.get_mut(&partition) {
                 Arc::make_mut(&mut it.sealed).retain(|extent| !ids.contains(&extent.file.file.id));
-                it.recent.retain(|recent| !ids.contains(&recent.file));
+                // What lies in memory before a batch that no longer does is read from the files too: no gap between them.
+                let last = it.recent.iter().rposition(|recent| ids.contains(&recent.file));
+                it.recent.drain(..last.map_or(0, |last| last + 1));
             }
         }
         gone

@@ -4,6 +4,7 @@
 //! nothing more is written, and everything queued is answered with `Stopped`.
 //! One group is one `pwritev` and at most one `fdatasync`; bodies are never copied.
 
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::store::{Active, RoomError, Sequences, Store, failed, preamble_bytes};
 use super::view::FrameAt;
 use super::watermark_file::WatermarkFile;
 use crate::format::footer::{self, footer_bytes};
-use crate::format::frame::{self, BoundsTarget, FramePlace};
+use crate::format::frame::{self, BoundsTarget, FrameKind, FramePlace};
 use crate::format::manifest::ManifestFile;
 use crate::planted::{self, Bug};
 use crate::{Commit, Done, Durability, LogError};
@@ -85,6 +86,8 @@ pub(crate) struct Writer {
     pub(crate) sequences: Sequences,
     pub(crate) watermark: WatermarkFile,
     pub(crate) stopped: Option<String>,
+    /// Files that are being rewritten: only the cleaner takes them off the list.
+    pub(crate) cleaning: BTreeSet<u64>,
     /// Headers of the group that is being written; kept for its capacity.
     pub(crate) headers: Vec<u8>,
 }
@@ -252,7 +255,7 @@ impl Writer {
             durable_upto: self.sequences.durable,
             incarnation: shared.incarnation,
             append_time: commit.append_time,
-            carried: false,
+            kind: FrameKind::Commit,
         };
         let encoded = frame::encode_header(&mut self.headers, &place, &commit.entries, &bounds);
         assert_eq!(encoded, header_bytes, "the header is as long as was allocated");
@@ -329,7 +332,7 @@ impl Writer {
         let needed = preamble_bytes(carried.len()) + bytes + footer_bytes(targets, targets);
         let empty = self.store.create_file(needed.max(self.store.options.file_bytes), may_use_reserve)?;
         let mut next = self.store.manifest.clone();
-        let newest = next.files.last_mut().expect("the manifest lists the newest file");
+        let newest = next.files.iter_mut().find(|it| !it.sealed).expect("the manifest lists the newest file");
         (newest.sealed, newest.last_sequence, newest.frames_end) =
             (true, self.sequences.last, self.active.end);
         // The row of the new file is filled in below; the room for it is needed now.
@@ -350,7 +353,7 @@ impl Writer {
         let sealed = self.seal(shared, &entries)?;
         let active = self.store.begin_file(empty, shared.incarnation, &mut self.sequences, &carried)?;
         self.store.swap_manifest(&*prepared, next)?;
-        shared.view.write().roll(sealed, Arc::clone(&active.file));
+        shared.view.write().roll(Arc::new(sealed), Arc::clone(&active.file));
         self.active = active;
         if self.store.spares.len() < self.store.options.reserve_files as usize && !self.active.from_reserve {
             self.store.restore_reserve()?;
@@ -366,7 +369,8 @@ impl Writer {
     ) -> Result<SealedFile, RoomError> {
         let file = &self.active.file;
         let sequences = (self.active.first_sequence, self.sequences.last);
-        let (bytes, footer) = footer::encode((file.id, file.seed), self.active.end, sequences, entries);
+        let (bytes, footer) =
+            footer::encode((file.id, file.seed), self.active.end, sequences, entries, |_, _| false);
         let length = footer.pages_at + bytes.len() as u64;
         assert!(length <= self.active.capacity, "the footer fits what was allocated");
         file.handle.write_at(&[IoSlice::new(&bytes)], footer.pages_at).map_err(failed("write a footer"))?;

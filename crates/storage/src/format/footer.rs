@@ -9,7 +9,8 @@
 //!                         pages at u64, end of frames u64, first sequence u64, last sequence u64, zero u64,
 //!                         CRC-32C u32 of fences and partitions, CRC-32C u32 of the trailer before, both seeded
 //! ```
-//! An entry's number gives its page, so a partition's row and the fences lead to one page read per look-up. Of a file
+//! A partition has several rows where other files hold batches between two of its own here: no two rows of a partition, of
+//! whichever files, overlap. An entry's number gives its page, so a partition's row and the fences lead to one page read per look-up. Of a file
 //! with 10 million batches 1.3 MB stay in memory.
 
 use duolog_record::{Offset, PartitionId, Timestamp};
@@ -24,7 +25,7 @@ pub(crate) const TRAILER_BYTES: usize = 80;
 const ROW_BYTES: usize = 56;
 const FENCE_BYTES: usize = 8;
 
-/// What a file holds of one partition.
+/// A stretch of one partition that a file holds; no other file has anything within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) partition: PartitionId,
@@ -80,9 +81,10 @@ pub(crate) fn encode(
     frames_end: u64,
     sequences: (u64, u64),
     entries: &[IndexEntry],
+    is_apart: impl Fn(&IndexEntry, &IndexEntry) -> bool,
 ) -> (Vec<u8>, Footer) {
     let pages_at = align_up(frames_end, BLOCK_BYTES as u64);
-    let rows = rows_of(entries);
+    let rows = rows_of(entries, is_apart);
     let fences: Vec<Offset> = entries.chunks(ENTRIES_PER_PAGE).map(|page| page[0].base).collect();
     let mut out = Vec::with_capacity(footer_bytes(entries.len(), rows.len()) as usize);
     for page in entries.chunks(ENTRIES_PER_PAGE) {
@@ -123,11 +125,18 @@ pub(crate) fn encode(
     (out, footer)
 }
 
-/// One row a partition, from entries sorted by (partition, base).
-pub(crate) fn rows_of(entries: &[IndexEntry]) -> Vec<Row> {
+/// One row a stretch, from entries sorted by (partition, base). `is_apart` tells where other files have something between two
+/// entries of one partition.
+pub(crate) fn rows_of(
+    entries: &[IndexEntry],
+    is_apart: impl Fn(&IndexEntry, &IndexEntry) -> bool,
+) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
-        match rows.last_mut().filter(|row| row.partition == entry.partition) {
+        let goes_on = number > 0
+            && entries[number - 1].partition == entry.partition
+            && !is_apart(&entries[number - 1], entry);
+        match rows.last_mut().filter(|_| goes_on) {
             Some(row) => {
                 row.end = entry.end();
                 row.bytes += u64::from(entry.body_bytes);
@@ -254,7 +263,9 @@ impl Trailer {
             }
             next = next.checked_add(row.entries).ok_or(FormatError::Malformed("entries of the footer"))?;
         }
-        let rising = rows.windows(2).all(|pair| pair[0].partition < pair[1].partition);
+        let rising = rows
+            .windows(2)
+            .all(|pair| (pair[0].partition, pair[0].end) <= (pair[1].partition, pair[1].first));
         if next != self.entries || !rising {
             return Err(FormatError::Malformed("the partitions of the footer"));
         }
@@ -286,7 +297,7 @@ mod tests {
     fn a_footer_is_read_back_and_within_its_estimate() {
         let mut entries: Vec<_> = (0..100).map(|base| entry(1, base * 2, 2)).collect();
         entries.extend((0..3).map(|base| entry(2, base, 1)));
-        let (bytes, footer) = encode((1, 3), 5000, (10, 20), &entries);
+        let (bytes, footer) = encode((1, 3), 5000, (10, 20), &entries, |_, _| false);
         assert!(8192 + bytes.len() as u64 <= 5000 + footer_bytes(entries.len(), 2));
         assert_eq!(read_back(&bytes, 8192).unwrap(), footer);
         assert_eq!(footer.fences, [Offset(0), Offset(126)]);
@@ -299,8 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_has_a_row_for_each_stretch() {
+        let entries = [entry(1, 0, 5), entry(1, 5, 5), entry(1, 20, 5), entry(1, 40, 1), entry(2, 0, 1)];
+        let (bytes, footer) = encode((1, 3), 4096, (1, 3), &entries, |_, next| next.base == Offset(20));
+        assert_eq!(read_back(&bytes, 4096).unwrap(), footer);
+        let stretches: Vec<_> = footer.rows.iter().map(|it| (it.partition.0, it.first.0, it.end.0)).collect();
+        assert_eq!(stretches, [(1, 0, 10), (1, 20, 41), (2, 0, 1)]);
+    }
+
+    #[test]
     fn an_empty_file_has_a_footer_too() {
-        let (bytes, footer) = encode((1, 3), 4096, (1, 0), &[]);
+        let (bytes, footer) = encode((1, 3), 4096, (1, 0), &[], |_, _| false);
         assert_eq!(read_back(&bytes, 4096).unwrap(), footer);
         assert!(footer.rows.is_empty());
     }

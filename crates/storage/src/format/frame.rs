@@ -1,19 +1,22 @@
 //! A frame: one commit, whole or not there.
 //!
 //! ```text
-//! 0   magic "DLFR" u32            24  sequence u64          52  flags u32: 1 carried bounds
+//! 0   magic "DLFR" u32            24  sequence u64          52  flags u32: 1 carried bounds, 2 rewritten
 //! 4   header bytes u32            32  durable upto u64      56  zero u32
 //! 8   body bytes u32              40  append time i64       60  CRC-32C u32 of the header but these four bytes,
 //! 12  entries u32                 48  incarnation u32           seeded with (file seed, position)
 //! 16  bounds u32                                            64  entries, bounds, zeros to a multiple of 8
 //! 20  zero u32                                              ..  bodies one after the other, zeros to a multiple of 8
-//! entry:  body bytes u32, offsets u32, body CRC u32, targets u32, key hashes u32, flags u32 (1 abort mark),
-//!         largest timestamp i64, targets (partition u64, base u64, epoch i32), [abort first u64], key hashes u64 ...
+//! entry:  body bytes u32, offsets u32, body CRC u32, targets u32, key hashes u32, flags u32 (1 abort mark, 2 own append time),
+//!         largest timestamp i64, targets (partition u64, base u64, epoch i32), [abort first u64], [append time i64],
+//!         key hashes u64 ...
 //! bounds: partition u64, start u64, end u64, epoch i32, flags u32 (1 removed, 2 quarantined)
 //! ```
 //! The checksum covers targets, lengths, the bodies' own checksums and the append time; a body carries its checksum at its
 //! front, so a frame is sound if its header is and each body matches the one stated. *Durable upto* is the sequence of the
 //! last frame that was on stable storage when this one was written: a damaged frame at or below it was acknowledged.
+//! A *rewritten* frame holds survivors of other files: its entries keep their own append times, and where one begins says
+//! nothing about where the one before it ended.
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
@@ -32,8 +35,11 @@ const TARGET_BYTES: usize = 20;
 /// Bytes of one bounds target.
 pub(crate) const BOUNDS_BYTES: usize = 32;
 const HASH_BYTES: usize = 8;
+const TIME_BYTES: usize = 8;
 const FLAG_CARRIED: u32 = 1;
+const FLAG_REWRITTEN: u32 = 2;
 const FLAG_ABORT: u32 = 1;
+const FLAG_OWN_TIME: u32 = 2;
 const FLAG_REMOVED: u32 = 1;
 const FLAG_QUARANTINED: u32 = 2;
 
@@ -60,8 +66,39 @@ pub(crate) struct FramePlace {
     pub(crate) durable_upto: u64,
     pub(crate) incarnation: u32,
     pub(crate) append_time: Timestamp,
+    /// What kind of frame it is.
+    pub(crate) kind: FrameKind,
+}
+
+/// Where what is in a frame comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameKind {
+    /// A commit.
+    Commit,
     /// Bounds brought over from the file before.
-    pub(crate) carried: bool,
+    Carried,
+    /// Survivors of other files.
+    Rewritten,
+}
+
+impl FrameKind {
+    fn flags(self) -> u32 {
+        match self {
+            Self::Commit => 0,
+            Self::Carried => FLAG_CARRIED,
+            Self::Rewritten => FLAG_REWRITTEN,
+        }
+    }
+
+    fn of(flags: u32) -> Self {
+        if flags & FLAG_REWRITTEN != 0 {
+            Self::Rewritten
+        } else if flags & FLAG_CARRIED != 0 {
+            Self::Carried
+        } else {
+            Self::Commit
+        }
+    }
 }
 
 /// A body of a decoded frame and where it goes.
@@ -76,6 +113,8 @@ pub(crate) struct FrameEntry {
     pub(crate) targets: Vec<Target>,
     pub(crate) key_hashes: Vec<u64>,
     pub(crate) abort_first: Option<Offset>,
+    /// Of a rewritten frame's entries.
+    pub(crate) append_time: Option<Timestamp>,
 }
 
 /// A decoded frame header.
@@ -88,23 +127,27 @@ pub(crate) struct Frame {
     pub(crate) durable_upto: u64,
     pub(crate) incarnation: u32,
     pub(crate) append_time: Timestamp,
-    pub(crate) carried: bool,
+    pub(crate) kind: FrameKind,
     pub(crate) entries: Vec<FrameEntry>,
     pub(crate) bounds: Vec<BoundsTarget>,
 }
 
 /// Bytes of the header for these entries and this many bounds, padded.
 pub(crate) fn header_bytes(entries: &[Entry], bounds: usize) -> usize {
-    let entries: usize = entries
-        .iter()
-        .map(|entry| {
-            ENTRY_BYTES
-                + entry.targets.len() * TARGET_BYTES
-                + entry.key_hashes.len() * HASH_BYTES
-                + entry.abort_first.map_or(0, |_| 8)
-        })
-        .sum();
+    let entries: usize = entries.iter().map(entry_bytes).sum();
     align_up((FIXED_BYTES + entries + bounds * BOUNDS_BYTES) as u64, FRAME_ALIGN) as usize
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    ENTRY_BYTES
+        + entry.targets.len() * TARGET_BYTES
+        + entry.key_hashes.len() * HASH_BYTES
+        + entry.abort_first.map_or(0, |_| 8)
+}
+
+/// Bytes that one body with these targets and key hashes adds to a rewritten frame's header at most.
+pub(crate) const fn rewritten_entry_bytes(targets: usize, key_hashes: usize) -> usize {
+    ENTRY_BYTES + targets * TARGET_BYTES + key_hashes * HASH_BYTES + 8 + TIME_BYTES
 }
 
 /// Bytes of a whole frame with such a header and such bodies.
@@ -121,27 +164,57 @@ pub(crate) fn encode_header(
 ) -> usize {
     let from = out.len();
     let length = header_bytes(entries, bounds.len());
-    let body_bytes: usize = entries.iter().map(|it| it.body.bytes.len()).sum();
+    let body_bytes = entries.iter().map(|it| it.body.bytes.len()).sum();
+    encode_fixed(out, place, length, (entries.len(), bounds.len(), body_bytes));
+    for entry in entries {
+        encode_entry(out, entry, None);
+    }
+    for target in bounds {
+        encode_bounds(out, target);
+    }
+    finish_header(out, from, length, place)
+}
+
+/// The same for survivors of other files, each with its own append time.
+pub(crate) fn encode_rewritten(
+    out: &mut Vec<u8>,
+    place: &FramePlace,
+    entries: &[(Entry, Timestamp)],
+) -> usize {
+    let from = out.len();
+    let bytes: usize = entries.iter().map(|(entry, _)| entry_bytes(entry) + TIME_BYTES).sum();
+    let length = align_up((FIXED_BYTES + bytes) as u64, FRAME_ALIGN) as usize;
+    let body_bytes = entries.iter().map(|(entry, _)| entry.body.bytes.len()).sum();
+    encode_fixed(out, place, length, (entries.len(), 0, body_bytes));
+    for (entry, append_time) in entries {
+        encode_entry(out, entry, Some(*append_time));
+    }
+    finish_header(out, from, length, place)
+}
+
+fn encode_fixed(
+    out: &mut Vec<u8>,
+    place: &FramePlace,
+    length: usize,
+    (entries, bounds, body_bytes): (usize, usize, usize),
+) {
     out.reserve(length);
     out.extend_from_slice(&MAGIC);
     out.put_u32(length as u32);
     out.put_u32(body_bytes as u32);
-    out.put_u32(entries.len() as u32);
-    out.put_u32(bounds.len() as u32);
+    out.put_u32(entries as u32);
+    out.put_u32(bounds as u32);
     out.put_u32(0);
     out.put_u64(place.sequence);
     out.put_u64(place.durable_upto);
     out.put_i64(place.append_time.0);
     out.put_u32(place.incarnation);
-    out.put_u32(if place.carried { FLAG_CARRIED } else { 0 });
+    out.put_u32(place.kind.flags());
     out.put_u32(0);
     out.put_u32(0);
-    for entry in entries {
-        encode_entry(out, entry);
-    }
-    for target in bounds {
-        encode_bounds(out, target);
-    }
+}
+
+fn finish_header(out: &mut Vec<u8>, from: usize, length: usize, place: &FramePlace) -> usize {
     out.resize(from + length, 0);
     let crc = header_checksum(place.seed, place.position, &out[from..]);
     out[from + CRC_AT..from + CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
@@ -152,13 +225,13 @@ fn header_checksum(seed: u64, position: u64, header: &[u8]) -> u32 {
     checksum(seed, position, &[&header[..CRC_AT], &header[CRC_AT + 4..]])
 }
 
-fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
+fn encode_entry(out: &mut Vec<u8>, entry: &Entry, append_time: Option<Timestamp>) {
     out.put_u32(entry.body.bytes.len() as u32);
     out.put_u32(entry.body.offsets);
     out.put_u32(entry.body.crc);
     out.put_u32(entry.targets.len() as u32);
     out.put_u32(entry.key_hashes.len() as u32);
-    out.put_u32(entry.abort_first.map_or(0, |_| FLAG_ABORT));
+    out.put_u32(entry.abort_first.map_or(0, |_| FLAG_ABORT) | append_time.map_or(0, |_| FLAG_OWN_TIME));
     out.put_i64(entry.body.max_timestamp.0);
     for target in &entry.targets {
         out.put_u64(target.partition.0);
@@ -167,6 +240,9 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
     }
     if let Some(first) = entry.abort_first {
         out.put_u64(first.0);
+    }
+    if let Some(at) = append_time {
+        out.put_i64(at.0);
     }
     for hash in &entry.key_hashes {
         out.put_u64(*hash);
@@ -231,7 +307,6 @@ fn decode_fields(header: &[u8], position: u64) -> Option<Frame> {
         (0..entries).map(|_| decode_entry(&mut fields, &mut at)).collect::<Option<Vec<FrameEntry>>>()?;
     let bounds = (0..bounds).map(|_| decode_bounds(&mut fields)).collect::<Option<Vec<_>>>()?;
     let length = frame_bytes(header.len(), body_bytes);
-    let carried = flags & FLAG_CARRIED != 0;
     (at == bodies_end).then_some(Frame {
         position,
         length,
@@ -239,7 +314,7 @@ fn decode_fields(header: &[u8], position: u64) -> Option<Frame> {
         durable_upto,
         incarnation,
         append_time,
-        carried,
+        kind: FrameKind::of(flags),
         entries,
         bounds,
     })
@@ -260,6 +335,7 @@ fn decode_entry(fields: &mut Fields<'_>, at: &mut u64) -> Option<FrameEntry> {
         decoded.push(Target { partition, base, leader_epoch: fields.i32()? });
     }
     let abort_first = if flags & FLAG_ABORT == 0 { None } else { Some(Offset(fields.u64()?)) };
+    let append_time = if flags & FLAG_OWN_TIME == 0 { None } else { Some(Timestamp(fields.i64()?)) };
     let key_hashes = (0..hashes).map(|_| fields.u64()).collect::<Option<Vec<_>>>()?;
     let body_position = *at;
     *at = at.checked_add(u64::from(body_bytes))?;
@@ -272,6 +348,7 @@ fn decode_entry(fields: &mut Fields<'_>, at: &mut u64) -> Option<FrameEntry> {
         targets: decoded,
         key_hashes,
         abort_first,
+        append_time,
     })
 }
 
@@ -298,7 +375,7 @@ mod tests {
             durable_upto: 4,
             incarnation: 2,
             append_time: Timestamp(77),
-            carried: false,
+            kind: FrameKind::Commit,
         }
     }
 
@@ -336,6 +413,26 @@ mod tests {
         assert_eq!(frame.length % FRAME_ALIGN, 0);
         assert_eq!(decode_header(header, 9, 8192), Err(FormatError::BadChecksum));
         assert_eq!(decode_header(header, 8, 4096), Err(FormatError::BadChecksum));
+    }
+
+    #[test]
+    fn survivors_keep_their_append_times() {
+        let (entries, _) = sample();
+        let survivors: Vec<_> = entries.into_iter().zip([Timestamp(5), Timestamp(6)]).collect();
+        let mut out = Vec::new();
+        let place = FramePlace { kind: FrameKind::Rewritten, ..place(4096) };
+        let length = encode_rewritten(&mut out, &place, &survivors);
+        let estimate: usize = survivors
+            .iter()
+            .map(|(it, _)| rewritten_entry_bytes(it.targets.len(), it.key_hashes.len()))
+            .sum();
+        assert!(length <= FIXED_BYTES + estimate + FRAME_ALIGN as usize);
+        let frame = decode_header(&out, 9, 4096).unwrap();
+        assert_eq!(frame.kind, FrameKind::Rewritten);
+        assert_eq!(frame.entries[0].append_time, Some(Timestamp(5)));
+        assert_eq!(frame.entries[1].append_time, Some(Timestamp(6)));
+        assert_eq!(frame.entries[1].abort_first, Some(Offset(2)));
+        assert_eq!(frame.entries[1].key_hashes, [1, 2, 3]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) mod watermark;
 use crc_fast::{CrcAlgorithm, Digest};
 
 /// Version of all structures in a directory. A directory of a newer one is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of the file header, of an index page, and what the footer is aligned to: one page of the system.
 pub(crate) const BLOCK_BYTES: usize = 4096;
