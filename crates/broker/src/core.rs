@@ -7,6 +7,7 @@
 //! Adding a verb: a `Command`, an arm in [`Core::handle`], and a method in the file of its noun.
 
 mod appends;
+mod attempts;
 mod check;
 mod command;
 mod cursors;

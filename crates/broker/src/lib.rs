@@ -36,7 +36,7 @@ pub use clock::{Clock, Monotonic, Now};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Pending, Session};
 pub use verbs::{
-    Appended, Cursor, CursorMove, Depth, GroupCursors, Isolation, LeaseAsk, LeaseId, Leased, NewRecord,
-    OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
+    Appended, AttemptId, Cursor, CursorMove, Depth, GroupCursors, Isolation, LeaseAsk, LeaseId, Leased,
+    NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
 };
 pub use watch::Readable;

@@ -38,6 +38,14 @@ pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
 pub const LEDGER_RECENT_RECORDS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
+/// Bytes of a receiver's name for an attempt.
+pub const ATTEMPT_ID_BYTES: usize = 128;
+/// How long an attempt may be repeated, milliseconds. Source: SQS API reference, "ReceiveRequestAttemptId".
+pub const ATTEMPT_MS: u64 = 5 * 60 * 1000;
+/// Attempts of one queue that are remembered; the oldest are forgotten first.
+pub const ATTEMPTS_PER_QUEUE: usize = 1_000;
+/// Leases of one queue's attempts that are remembered.
+pub const ATTEMPT_LEASES_PER_QUEUE: usize = 10_000;
 /// Records that one lease call may hand over to the dead-letter queue: bounds one commit.
 pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 /// Parts of one change or snapshot piece of a ledger: bounds one state record to about half a MiB.

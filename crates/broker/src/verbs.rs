@@ -5,6 +5,7 @@ use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 use duolog_storage::StoredBatch;
 
 use crate::QueueId;
+use crate::limits::ATTEMPT_ID_BYTES;
 
 /// What a reader sees of records whose transaction is undecided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,6 +127,28 @@ pub struct LeaseAsk {
     pub visibility_ms: Option<u64>,
     /// How long to wait for the first record, milliseconds; 0 does not wait.
     pub wait_ms: u64,
+    /// The receiver's name for this attempt, if it may have to be repeated: see [`AttemptId`].
+    pub attempt: Option<AttemptId>,
+}
+
+/// A receiver's name for a receive on a queue by key. The same name within five minutes brings the same records again, in
+/// the same leases with their visibility begun anew, as long as nothing has become of any of them: the answer to the first
+/// attempt may have been lost, and the keys would be blocked until the leases are over. Forgotten by a restart.
+/// Source: SQS API reference, ReceiveMessage, "ReceiveRequestAttemptId".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptId {
+    bytes: [u8; ATTEMPT_ID_BYTES],
+    len: u8,
+}
+
+impl AttemptId {
+    /// `None` if it has more than `limits::ATTEMPT_ID_BYTES` bytes.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Self> {
+        let mut bytes = [0; ATTEMPT_ID_BYTES];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self { bytes, len: u8::try_from(name.len()).ok()? })
+    }
 }
 
 /// Names one lease of one record. Opaque to clients; a handle from before a restart, a replay or a redelivery never

@@ -45,6 +45,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         count: u32::try_from(count.unwrap_or(1)).unwrap_or(1),
         visibility_ms: visibility.map(|seconds| seconds * 1000),
         wait_ms: wait.map_or(queue.policy.receive_wait_ms, |seconds| seconds * 1000),
+        attempt: None,
     };
     let bytes_max = call.budget.bytes_max() / BUDGET_SHARE;
     let room = |content: usize| call.reserve(answer_bytes(content, ask.count));

@@ -24,7 +24,16 @@ impl Core {
             visibility_ms: ask.visibility_ms,
             is_hasty: ask.wait_ms == 0,
             deadline: now.monotonic.plus_ms(ask.wait_ms),
+            attempt: ask.attempt.filter(|_| state.ledger.blocks_keys()).map(Box::new),
             reply,
+        };
+        let default_ms = self.catalog.queue_by_id(ask.queue).map_or(0, |it| it.policy.visibility_timeout_ms);
+        let visibility_ms = ask.visibility_ms.unwrap_or(default_ms);
+        let Some(waiter) = self.repeat(now, waiter, ask.queue, visibility_ms) else {
+            return self.settle_down(now, ask.queue);
+        };
+        let Some(state) = self.queues.get_mut(ask.queue) else {
+            return waiter.reply.refuse(LeaseError::NotFound);
         };
         if let Err(waiter) = state.line.push(waiter) {
             return waiter.reply.refuse(LeaseError::Overloaded);
@@ -32,6 +41,24 @@ impl Core {
         state.wake(now);
         state.ledger.expire(now);
         self.settle_down(now, ask.queue);
+    }
+
+    /// Gives a repeated attempt what it was given before; the waiter comes back if there is nothing, or no more.
+    fn repeat(&mut self, now: Now, waiter: Waiter, queue: QueueId, visibility_ms: u64) -> Option<Waiter> {
+        let Some(state) = self.queues.get_mut(queue) else {
+            return Some(waiter);
+        };
+        let Some(attempt) = waiter.attempt.as_deref().copied() else {
+            return Some(waiter);
+        };
+        let Some(grants) = state.attempts.repeat(now, &mut state.ledger, queue, attempt, visibility_ms)
+        else {
+            return Some(waiter);
+        };
+        // If this one has gone as well, the next finds the same.
+        let _ = waiter.reply.grant(queue, grants);
+        self.note_lazy(now, queue);
+        None
     }
 
     /// Leases to those who wait, in their order, as long as there is something.
@@ -51,10 +78,24 @@ impl Core {
         let Some(waiter) = state.line.first() else {
             return false;
         };
+        let visibility_ms = waiter.visibility_ms.unwrap_or(queue.policy.visibility_timeout_ms);
+        if waiter.attempt.as_ref().is_some_and(|attempt| state.attempts.knows(**attempt)) {
+            // The same attempt was in line before and has been served since.
+            let Some(waiter) = state.line.pop_first() else {
+                return false;
+            };
+            let Some(waiter) = self.repeat(now, waiter, queue.id, visibility_ms) else {
+                return true;
+            };
+            let Some(state) = self.queues.get_mut(queue.id) else {
+                return false;
+            };
+            state.line.push_first(waiter);
+            return true;
+        }
         if !state.ledger.has_available() {
             return false;
         }
-        let visibility_ms = waiter.visibility_ms.unwrap_or(queue.policy.visibility_timeout_ms);
         let LeaseResult { granted, dead, expired } =
             state.ledger.lease(now, &queue.policy, waiter.count, visibility_ms, dead_letter_exists);
         if queue.policy.dead_letter.is_some() && !dead_letter_exists {
@@ -70,9 +111,13 @@ impl Core {
         let is_going_on = !granted.is_empty() || !dead.is_empty() || expired > 0;
         if !granted.is_empty()
             && let Some(waiter) = state.line.pop_first()
-            && let Err(unwanted) = waiter.reply.grant(queue.id, granted)
         {
-            self.undo(queue.id, &unwanted);
+            if let Some(attempt) = waiter.attempt.as_deref().copied() {
+                state.attempts.note(now, attempt, &granted, visibility_ms);
+            }
+            if let Err(unwanted) = waiter.reply.grant(queue.id, granted) {
+                self.undo(queue.id, &unwanted);
+            }
         }
         for record in dead {
             self.bury(queue.id, record, Reason::Attempts, None);
@@ -94,7 +139,9 @@ impl Core {
     /// Receivers went away before they got these.
     pub(super) fn give_back(&mut self, now: Now, leases: &[LeaseId]) {
         for &lease in leases {
-            if let Some(state) = self.queues.get_mut(lease.queue) {
+            if let Some(state) = self.queues.get_mut(lease.queue)
+                && state.attempts.may_give_back(lease)
+            {
                 state.ledger.undo_lease(lease);
                 self.note_lazy(now, lease.queue);
             }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::errors::LeaseError;
 use crate::ledger::Grant;
 use crate::limits::WAITERS_PER_QUEUE;
-use crate::{LeaseId, Monotonic, QueueId};
+use crate::{AttemptId, LeaseId, Monotonic, QueueId};
 
 /// Takes back leases that nobody received.
 pub trait GiveBack: Send + Sync {
@@ -114,6 +114,7 @@ pub(super) struct Waiter {
     /// It asked not to wait: at the cap it hears so.
     pub(super) is_hasty: bool,
     pub(super) deadline: Monotonic,
+    pub(super) attempt: Option<Box<AttemptId>>,
     pub(super) reply: LeaseReply,
 }
 
@@ -138,6 +139,13 @@ impl Line {
         self.waiters.insert(self.next, waiter);
         self.next += 1;
         Ok(())
+    }
+
+    /// Puts one back that was taken out as the first.
+    pub(super) fn push_first(&mut self, waiter: Waiter) {
+        let number = self.waiters.first_key_value().map_or(self.next, |(&first, _)| first).saturating_sub(1);
+        self.deadlines.insert((waiter.deadline, number));
+        self.waiters.insert(number, waiter);
     }
 
     /// The first that still waits.

@@ -10,6 +10,7 @@ use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Log, Span};
 
 use super::Core;
+use super::attempts::Attempts;
 use super::dead_letter::{Dead, Moves};
 use super::line::Line;
 use super::verdict::Verdict;
@@ -27,6 +28,7 @@ pub(super) struct QueueState {
     pub(super) topic: TopicId,
     pub(super) ledger: Ledger,
     pub(super) line: Line,
+    pub(super) attempts: Attempts,
     /// Partitions whose window is being read.
     looking: BTreeSet<PartitionId>,
     /// Partitions that could not be read, and when to try again.
@@ -55,6 +57,7 @@ impl QueueState {
             topic,
             ledger,
             line: Line::default(),
+            attempts: Attempts::default(),
             looking: BTreeSet::new(),
             unreadable: BTreeMap::new(),
             dead: Dead::default(),

@@ -1,6 +1,7 @@
 //! Queues through the core: every test drives commands, commits, looks and the clock by hand.
 #![allow(clippy::unwrap_used)]
 
+mod attempts;
 mod dead_letter;
 mod declare;
 mod dedup;
@@ -97,7 +98,7 @@ impl Harness {
     /// Asks for leases and leaves the answer open.
     fn wait(&mut self, queue: QueueId, count: u32, wait_ms: u64) -> Answer {
         let (reply, answer) = LeaseReply::new(None);
-        let ask = LeaseAsk { queue, count, visibility_ms: None, wait_ms };
+        let ask = LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None };
         self.core.handle(self.now, Command::Lease { ask, reply });
         answer
     }

@@ -32,13 +32,13 @@ use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
-use crate::Order;
 use crate::limits::{
     LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_GROUPED_RUNS, LEDGER_RECORDS, LEDGER_RUNS,
     LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_MIN, LEDGER_WINDOW_SPANS, LEDGER_WINDOW_SPANS_MIN,
     LEDGER_WINDOW_SPANS_QUEUE,
 };
-use partition::{Counted, PartitionLedger};
+use crate::{LeaseId, Monotonic, Order};
+use partition::{Counted, Live, PartitionLedger};
 use timers::Timers;
 use window::span_end;
 
@@ -189,6 +189,26 @@ impl Ledger {
     #[must_use]
     pub fn wants_keys(&self) -> bool {
         self.order != Order::Standard
+    }
+
+    /// True if a leased record keeps the others of its key back.
+    #[must_use]
+    pub fn blocks_keys(&self) -> bool {
+        self.order == Order::ByKey
+    }
+
+    /// When a lease ends, if it still runs.
+    #[must_use]
+    pub fn leased_until(&self, id: LeaseId) -> Option<Monotonic> {
+        let entry = self.partitions[self.index(id.partition)? as usize].records.get(&id.offset.0)?;
+        match entry.live {
+            Live::Leased { until, .. }
+                if (entry.state.incarnation, entry.state.attempts) == (id.incarnation, id.attempt) =>
+            {
+                Some(until)
+            }
+            Live::Leased { .. } | Live::Ready | Live::Delayed { .. } | Live::Moving => None,
+        }
     }
 
     /// Records in the window of a queue that looks at keys.

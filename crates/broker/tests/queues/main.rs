@@ -118,7 +118,7 @@ impl Bench {
 }
 
 fn ask(queue: QueueId, count: u32, wait_ms: u64) -> LeaseAsk {
-    LeaseAsk { queue, count, visibility_ms: None, wait_ms }
+    LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None }
 }
 
 fn values(leased: &[Leased]) -> Vec<String> {

@@ -265,6 +265,7 @@ impl Clients {
             count: 1 + u32::try_from(self.random.below(10)).expect("small"),
             visibility_ms: self.random.one_in(3).then(|| self.random.below(3000)),
             wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
+            attempt: None,
         };
         let session = session.clone();
         self.flights.push(Box::pin(async move { Told::Lease { queue, result: session.lease(ask).await } }));
