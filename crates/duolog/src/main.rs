@@ -12,7 +12,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -61,8 +61,15 @@ enum Command {
     },
 }
 
+fn numbers_may_be_negative(command: clap::Command) -> clap::Command {
+    command.allow_negative_numbers(true).mut_subcommands(numbers_may_be_negative)
+}
+
 fn main() -> ExitCode {
-    let done = match Duolog::parse().command {
+    // So that `-1` is called no valid value of its option, and not an option itself.
+    let matches = numbers_may_be_negative(Duolog::command()).get_matches();
+    let duolog = Duolog::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match duolog.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Topic { target, command } => cli::run(target, command),
         Command::Queue { target, command } => cli::run(target, command),

@@ -68,6 +68,19 @@ fn a_listener_that_is_not_the_admin_one_is_told_apart() {
     let kafka = server.address("kafka").to_string();
     let output = run(&["topic", "list", "--admin", &kafka]);
     assert!(stderr(&output).contains("does not answer as the admin listener"), "{}", stderr(&output));
+    let server = Server::start(&directory.path().join("other"), &["--listen", "aws=127.0.0.1:0"]);
+    let output = run(&["topic", "list", "--admin", &server.address("aws").to_string()]);
+    let message = stderr(&output);
+    assert!(message.contains("not as the admin listener of a broker does"), "{message}");
+}
+
+#[test]
+fn a_negative_number_is_called_no_valid_value() {
+    for line in [&["topic", "peek", "orders", "--offset", "-1"][..], &["bench", "kafka", "--records", "-5"]] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("invalid value '-"), "{}", stderr(&output));
+    }
 }
 
 #[test]

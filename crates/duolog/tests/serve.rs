@@ -44,6 +44,8 @@ fn a_wrong_configuration_exits_with_2() {
         &["serve", "--config", "/does/not/exist.toml"],
         &["serve", "--durability", "maybe"],
         &["serve", "--log-level", "a=b=c"],
+        &["serve", "--default-batch-bytes-max", "17MiB"],
+        &["serve", "--default-batch-bytes-max", "0"],
     ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(2), "{line:?}: {}", stderr(&output));
@@ -103,6 +105,31 @@ fn topics_are_made_looked_at_and_deleted_over_http() {
 }
 
 #[test]
+fn every_refusal_over_http_is_json_with_a_word_and_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), &[]);
+    assert_eq!(server.http("POST", "/api/queues", r#"{"name":"jobs"}"#).0, 201);
+    let huge = format!(r#"{{"name":"{}"}}"#, "x".repeat(3 << 20));
+    for (method, path, body, status, word) in [
+        ("POST", "/api/topics", "{", 400, "invalid"),
+        ("POST", "/api/topics", r#"{"name":7}"#, 422, "invalid"),
+        ("POST", "/api/topics", r#"{"name":"a","nmae":"b"}"#, 422, "invalid"),
+        ("POST", "/api/topics", &huge, 413, "too_large"),
+        ("GET", "/api/topics/a/records?partition=-1", "", 400, "invalid"),
+        ("GET", "/api/topics/%ff", "", 400, "invalid"),
+        ("POST", "/api/queues/jobs/replay", r#"{"from":"latest"}"#, 400, "invalid"),
+        ("POST", "/api/queues", r#"{"name":"a","attempts_max":1001,"dead_letter":"jobs"}"#, 400, "invalid"),
+        ("PUT", "/api/queues", "", 405, "method_not_allowed"),
+        ("GET", "/api/nothing", "", 404, "not_found"),
+    ] {
+        let (got, answer) = server.http(method, path, body);
+        let json: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
+        assert_eq!((got, json["error"].as_str()), (status, Some(word)), "{method} {path}: {answer}");
+        assert!(json["message"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+    }
+}
+
+#[test]
 fn a_directory_in_use_is_refused_and_the_holder_named() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
@@ -120,6 +147,11 @@ fn a_directory_that_cannot_be_made_is_named() {
     let output = run(&["serve", "--data-dir", data.to_str().unwrap(), "--listen", "admin=127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(data.to_str().unwrap()), "{}", stderr(&output));
+    for (data, words) in [("/dev/null", "is no directory"), ("/dev/null/data", "no directory")] {
+        let output = run(&["serve", "--data-dir", data, "--listen", "admin=127.0.0.1:0"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
 }
 
 #[test]

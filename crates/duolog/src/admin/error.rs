@@ -1,7 +1,7 @@
 //! What the admin API answers when it refuses: a status, a word for programs and a sentence for people.
 
 use axum::Json;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use duolog_broker::errors::{ChangeError, CursorError, FetchError, LeaseError};
 use serde_json::json;
@@ -30,6 +30,16 @@ impl ApiError {
         Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into() }
     }
 
+    /// The request could not be read.
+    pub fn refused(status: StatusCode, message: String) -> Self {
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+            _ => "invalid",
+        };
+        Self { status, code, message }
+    }
+
     fn denied(message: String) -> Self {
         Self { status: StatusCode::FORBIDDEN, code: "denied", message }
     }
@@ -53,6 +63,15 @@ impl IntoResponse for ApiError {
 /// For everything that is not routed.
 pub async fn no_such_path(uri: Uri) -> ApiError {
     ApiError::not_found(format!("there is nothing at {}; docs/admin-api.md lists what there is", uri.path()))
+}
+
+/// For a path that is there, and a method that it does not take.
+pub async fn no_such_method(method: Method, uri: Uri) -> ApiError {
+    ApiError {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method_not_allowed",
+        message: format!("{} does not take {method}; docs/admin-api.md lists what there is", uri.path()),
+    }
 }
 
 impl From<ChangeError> for ApiError {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::error::ApiError;
+use super::extract::Name;
 
 pub fn routes() -> Router<Admin> {
     Router::new().route("/api/groups", get(list)).route("/api/groups/{name}", get(describe).delete(delete))
@@ -91,7 +92,7 @@ async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Listed>>, ApiError>
     Ok(Json(listed))
 }
 
-async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Described>, ApiError> {
+async fn describe(State(admin): State<Admin>, Name(name): Name) -> Result<Json<Described>, ApiError> {
     let group = admin.groups.describe(&admin.session, &name).await?.ok_or_else(|| no_such_group(&name))?;
     let partitions = admin.positions(admin.session.cursors(&name).await?);
     let lag_records = partitions.iter().map(|it| it.lag_records).sum();
@@ -104,7 +105,7 @@ async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Resul
     Ok(Json(Described { name, state: group.state.name(), lag_records, members, partitions }))
 }
 
-async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn delete(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, ApiError> {
     match admin.groups.delete(&admin.session, &name).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(OffsetsError::Group(GroupError::NotFound)) => Err(no_such_group(&name)),

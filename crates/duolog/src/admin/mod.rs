@@ -4,12 +4,12 @@
 
 mod error;
 mod exposition;
+mod extract;
 mod groups;
 mod health;
 mod metrics;
 mod peek;
 mod queues;
-
 mod topics;
 
 use std::sync::Arc;
@@ -74,6 +74,7 @@ fn router() -> Router<Admin> {
         .merge(queues::routes())
         .merge(groups::routes())
         .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
 }
 
 impl Frontend for AdminFrontend {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::error::ApiError;
+use super::extract::{Body, Name};
 use super::topics::check_name;
 use duolog_broker::when;
 
@@ -20,6 +21,8 @@ use duolog_broker::when;
 const VISIBILITY_TIMEOUT_MS: u64 = 30_000;
 /// Leases at a time. Source: the limit of SQS for standard queues.
 const IN_FLIGHT: u32 = 120_000;
+/// Most receives before a message is dead-lettered. Source: the limit of SQS for `maxReceiveCount`.
+const ATTEMPTS_MAX: u32 = 1000;
 /// Largest message. Source: the limit of SQS.
 const MESSAGE_BYTES: u32 = 1 << 20;
 
@@ -179,18 +182,18 @@ async fn list(State(admin): State<Admin>) -> Result<Json<Vec<Described>>, ApiErr
     Ok(Json(listed))
 }
 
-async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Described>, ApiError> {
+async fn describe(State(admin): State<Admin>, Name(name): Name) -> Result<Json<Described>, ApiError> {
     let queue = admin.queue(&name)?;
     admin.described(&queue).await.map(Json)
 }
 
 async fn create(
     State(admin): State<Admin>,
-    Json(create): Json<Create>,
+    Body(create): Body<Create>,
 ) -> Result<(StatusCode, Json<Described>), ApiError> {
     check_name(&create.name)?;
-    if create.attempts_max == Some(0) {
-        return Err(ApiError::invalid("attempts_max must be at least 1"));
+    if create.attempts_max.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
+        return Err(ApiError::invalid(format!("attempts_max must be from 1 to {ATTEMPTS_MAX}")));
     }
     if let Some(target) = &create.dead_letter {
         // A mistyped name would mean that messages are delivered again without end.
@@ -227,13 +230,13 @@ async fn create(
     Ok((StatusCode::CREATED, Json(admin.described(&queue).await?)))
 }
 
-async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn delete(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, ApiError> {
     let queue = admin.queue(&name)?;
     admin.session.delete_queue(queue.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn purge(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Purged>, ApiError> {
+async fn purge(State(admin): State<Admin>, Name(name): Name) -> Result<Json<Purged>, ApiError> {
     let queue = admin.queue(&name)?;
     let settled = admin.session.purge_queue(queue.id).await?;
     Ok(Json(Purged { settled }))
@@ -241,11 +244,16 @@ async fn purge(State(admin): State<Admin>, Path(name): Path<String>) -> Result<J
 
 async fn replay(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Json(replay): Json<Replay>,
+    Name(name): Name,
+    Body(replay): Body<Replay>,
 ) -> Result<Json<Replayed>, ApiError> {
     let queue = admin.queue(&name)?;
     let start = admin.start(&replay.from)?;
+    if start == Start::Latest {
+        return Err(ApiError::invalid(
+            "from: nothing lies behind latest: name a point from which to deliver again",
+        ));
+    }
     let available = admin.session.replay_queue(queue.id, start).await?;
     Ok(Json(Replayed { available }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Admin;
 use super::error::ApiError;
+use super::extract::{Body, Name, Options};
 use super::peek::{self, Peeked};
 use duolog_broker::when;
 
@@ -142,7 +143,7 @@ async fn list(State(admin): State<Admin>) -> Json<Vec<Listed>> {
     Json(listed.collect())
 }
 
-async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Described>, ApiError> {
+async fn describe(State(admin): State<Admin>, Name(name): Name) -> Result<Json<Described>, ApiError> {
     Ok(Json(described(&admin, &*admin.topic(&name)?)))
 }
 
@@ -176,7 +177,7 @@ fn described(admin: &Admin, topic: &Topic) -> Described {
 
 async fn create(
     State(admin): State<Admin>,
-    Json(create): Json<Create>,
+    Body(create): Body<Create>,
 ) -> Result<(StatusCode, Json<Described>), ApiError> {
     check_name(&create.name)?;
     let durability = match create.durability.as_deref() {
@@ -216,7 +217,7 @@ pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
+async fn delete(State(admin): State<Admin>, Name(name): Name) -> Result<StatusCode, ApiError> {
     let topic = admin.topic(&name)?;
     admin.session.delete_topic(topic.id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -232,8 +233,8 @@ fn partition(topic: &Topic, index: usize) -> Result<PartitionId, ApiError> {
 
 async fn records(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Query(which): Query<Which>,
+    Name(name): Name,
+    Options(which): Options<Which>,
 ) -> Result<Json<Vec<Peeked>>, ApiError> {
     let partition = partition(&*admin.topic(&name)?, which.partition)?;
     let from = which.offset.map(Offset);
@@ -246,8 +247,8 @@ async fn records(
 
 async fn trim(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Json(trim): Json<Trim>,
+    Name(name): Name,
+    Body(trim): Body<Trim>,
 ) -> Result<Json<Vec<Partition>>, ApiError> {
     let topic = admin.topic(&name)?;
     let before = when::parse(&trim.before, admin.session.now())

@@ -53,14 +53,14 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        match value.get("message").and_then(Value::as_str) {
-            Some(message) => Err(anyhow!("{message}")),
-            None if !answer.is_empty() && value.is_null() => {
-                Err(anyhow!("{}", String::from_utf8_lossy(&answer).trim()))
-            }
-            None => {
-                Err(anyhow!("{} answered {status}; is that the admin listener of a broker?", self.address))
-            }
+        let word = |name: &str| value.get(name).and_then(Value::as_str);
+        // Other servers say "message" too.
+        match (word("error"), word("message")) {
+            (Some(_), Some(message)) => Err(anyhow!("{message}")),
+            _ => Err(anyhow!(
+                "{} answered {status} and not as the admin listener of a broker does: name that with --admin ADDR",
+                self.address
+            )),
         }
     }
 

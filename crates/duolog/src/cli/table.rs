@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use duolog_broker::when;
 
+/// Longest cell: a name may have 249 characters, and `--json` has all of them.
+const CELL_CHARS: usize = 80;
+
 /// Columns under their headings; numbers to the right.
 pub struct Table {
     headings: &'static [&'static str],
@@ -16,8 +19,14 @@ impl Table {
     }
 
     /// One row, a cell per heading.
-    pub fn row(&mut self, cells: Vec<String>) {
+    pub fn row(&mut self, mut cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.headings.len());
+        for cell in &mut cells {
+            if let Some((end, _)) = cell.char_indices().nth(CELL_CHARS) {
+                cell.truncate(end);
+                cell.push('…');
+            }
+        }
         self.rows.push(cells);
     }
 
@@ -122,6 +131,9 @@ mod tests {
         table.row(vec!["orders".to_owned(), "12".to_owned()]);
         table.row(vec!["a".to_owned(), "1234567".to_owned()]);
         assert_eq!(table.show("none"), "NAME    RECORDS\norders       12\na       1234567\n");
+        let mut table = Table::new(&["NAME"]);
+        table.row(vec!["ü".repeat(249)]);
+        assert_eq!(table.show("none"), format!("NAME\n{}…\n", "ü".repeat(80)));
         assert_eq!(Table::new(&["NAME"]).show("none"), "none\n");
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use duolog_broker::limits::PARTITIONS_PER_TOPIC;
+use duolog_broker::limits::{GROUP_BYTES, PARTITIONS_PER_TOPIC};
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -140,8 +140,7 @@ impl Config {
                 partitions: take!(default_partitions),
                 retention_ms: take!(default_retention).0.map(Span::ms),
                 retention_bytes: take!(default_retention_bytes).0.map(|size| size.0),
-                batch_bytes_max: u32::try_from(take!(default_batch_bytes_max).0)
-                    .map_err(|_| ConfigError("default_batch_bytes_max must be below 4GiB".to_owned()))?,
+                batch_bytes_max: batch_bytes(take!(default_batch_bytes_max))?,
             },
             kafka: KafkaSettings {
                 advertised: take!(kafka_advertised).0,
@@ -201,4 +200,14 @@ impl Config {
 
 fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
+}
+
+/// A batch is written by one commit.
+fn batch_bytes(size: Size) -> Result<u32, ConfigError> {
+    match u32::try_from(size.0) {
+        Ok(bytes @ 1..) if bytes as usize <= GROUP_BYTES => Ok(bytes),
+        Ok(_) | Err(_) => Err(ConfigError(
+            "default_batch_bytes_max must be from 1 byte to 16MiB, what one commit takes".to_owned(),
+        )),
+    }
 }

@@ -1,6 +1,7 @@
 //! The log under the broker: opened on the data directory, every refusal with what to do about it.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -39,6 +40,14 @@ fn refusal(error: OpenError, disk: &FsDisk) -> anyhow::Error {
                 "{directory} cannot be written ({error}): let this user write there, or name another directory with \
                      --data-dir"
             )
+        }
+        OpenError::Io { directory, .. }
+            if Path::new(&directory).exists() && !Path::new(&directory).is_dir() =>
+        {
+            anyhow!("{directory} is no directory: name one with --data-dir; it is made if it is not there")
+        }
+        OpenError::Io { error, directory, .. } if error.kind() == ErrorKind::NotADirectory => {
+            anyhow!("{directory} lies below something that is no directory: name another with --data-dir")
         }
         error => error.into(),
     }
