@@ -153,7 +153,9 @@ impl Core {
             Command::SetTopic { topic, policy, labels, reply } => {
                 self.set_topic(topic, policy, labels, reply)
             }
-            Command::Trim { partition, start, reply } => self.trim(partition, start, reply),
+            Command::Trim { partition, start, over_queues, reply } => {
+                self.trim(partition, start, over_queues, reply);
+            }
             Command::Lease { ask, reply } => self.lease(now, ask, reply),
             Command::GiveBack { leases } => self.give_back(now, &leases),
             Command::Unreceivable { queue, malformed, gone } => {

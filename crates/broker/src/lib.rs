@@ -4,6 +4,7 @@
 //! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
 
 mod broker;
+mod by_epoch;
 mod by_time;
 pub mod catalog;
 pub mod clock;
@@ -36,7 +37,7 @@ pub use clock::{Clock, Monotonic, Now};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Pending, Session};
 pub use verbs::{
-    Appended, AttemptId, Cursor, CursorMove, Depth, GroupCursors, Isolation, LeaseAsk, LeaseId, Leased,
-    NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
+    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, LeaseAsk, LeaseId,
+    Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
 };
 pub use watch::Readable;

@@ -16,7 +16,6 @@ use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::broker::Inner;
-use crate::by_time;
 use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
 use crate::idempotency::{self, BatchKeys};
@@ -24,10 +23,11 @@ use crate::limits::LEASE_ANSWER_BYTES;
 use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
-    Action, Appended, Catalog, Clock, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, Leased,
-    NewRecord, OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec, ReadAsk,
-    ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
+    Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, Labels, LeaseAsk, LeaseId,
+    Leased, NewRecord, OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec,
+    ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
 };
+use crate::{by_epoch, by_time};
 
 /// An answer on its way. Dropping it does not undo what was asked, but a waiting receive is given up.
 #[must_use = "the answer says whether it worked"]
@@ -162,6 +162,24 @@ impl Session {
         }
         look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
         by_time::offset_of_max_timestamp(&*self.inner.log, Some(&self.inner.shared.room), partition)
+    }
+
+    /// Where the records of an epoch end. May touch the disk: see `by_epoch`.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub fn end_of_epoch(&self, partition: PartitionId, epoch: i32) -> Result<Option<EpochEnd>, FetchError> {
+        if !self.may_on_partition(Action::Describe, partition) {
+            return Err(FetchError::Denied);
+        }
+        let bounds = look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
+        by_epoch::end_of(&*self.inner.log, partition, bounds, self.leader_epoch(partition), epoch)
+    }
+
+    /// Stored bytes of a partition; 0 if there is none.
+    #[must_use]
+    pub fn partition_bytes(&self, partition: PartitionId) -> u64 {
+        self.inner.log.partition_bytes(partition)
     }
 
     /// Leases records, oldest first within a partition, round robin across; waits in line with other receivers.
@@ -300,12 +318,24 @@ impl Session {
         self.ask(|reply| Command::SetTopic { topic, policy, labels, reply })
     }
 
-    /// Moves a partition's start up to `start`; answers the start that then holds.
+    /// Moves a partition's start up to `start`, over what queues still hold; answers the start that then holds.
     pub fn trim(&self, partition: PartitionId, start: Offset) -> Pending<Result<Offset, ChangeError>> {
         if !self.may_on_partition(Action::Manage, partition) {
             return refused(ChangeError::Denied);
         }
-        self.ask(|reply| Command::Trim { partition, start, reply })
+        self.ask(|reply| Command::Trim { partition, start, over_queues: true, reply })
+    }
+
+    /// The same, but `Invalid` and nothing done if a queue has not settled everything below.
+    pub fn trim_unneeded(
+        &self,
+        partition: PartitionId,
+        start: Offset,
+    ) -> Pending<Result<Offset, ChangeError>> {
+        if !self.may_on_partition(Action::Manage, partition) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::Trim { partition, start, over_queues: false, reply })
     }
 
     /// Declares a queue. `Exists` if the name is taken, whatever its settings: the frontend compares.

@@ -116,6 +116,15 @@ pub struct OffsetAt {
     pub leader_epoch: i32,
 }
 
+/// Where an epoch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The epoch.
+    pub epoch: i32,
+    /// The first offset that is not of this epoch or an earlier one.
+    pub end: Offset,
+}
+
 /// A request for leases.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseAsk {

@@ -33,6 +33,8 @@ pub const OFFSET_OVERHEAD_BYTES: usize = 150;
 pub const COMMIT_METADATA_BYTES: usize = 4 << 20;
 /// Bytes of members in one answer to DescribeGroups: as many as all groups may occupy, for the same reason.
 pub const DESCRIBED_BYTES: usize = crate::group::limits::BYTES_TOTAL;
+/// Partitions in one answer to DescribeTopicPartitions. Source: Kafka `max.request.partition.size.limit`.
+pub const DESCRIBED_PARTITIONS: usize = 2_000;
 /// One fetch takes at most this part of all memory for buffers, whatever it asks for: so many clients that do not read
 /// their answers can be served before others wait for them.
 pub const FETCH_BUDGET_PART: usize = 8;

@@ -12,6 +12,8 @@ pub struct KafkaOptions {
     pub cluster_id: String,
     /// This broker's id.
     pub node_id: i32,
+    /// Where the log lies, as operators are shown it.
+    pub data_dir: String,
     /// Create a topic when a client names one that does not exist and allows it. Kafka: `auto.create.topics.enable`.
     pub auto_create: bool,
     /// Partitions of a topic whose creator does not say. Kafka: `num.partitions`.
@@ -40,6 +42,7 @@ impl Default for KafkaOptions {
             advertised: None,
             cluster_id: "duolog-local-cluster-0".to_owned(),
             node_id: 1,
+            data_dir: "data".to_owned(),
             auto_create: true,
             default_partitions: 1,
             retention_ms: Some(7 * 24 * 60 * 60 * 1000),

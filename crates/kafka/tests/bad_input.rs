@@ -179,7 +179,60 @@ fn admin_table() -> Vec<(&'static str, Vec<u8>, bool)> {
         config_operation: i8::MIN,
         value: Some("\u{0}".repeat(30_000)),
     };
+    let numbers = |key: i16, version: i16| raw(key, version, &[0xff; 64]);
     vec![
+        ("records of two billion topics to delete", raw(21, 0, &HUGE), closes),
+        (
+            "records to delete below every number",
+            {
+                let partitions = [i64::MIN, -2, i64::MAX]
+                    .map(|offset| DeleteRecordsPartition { partition_index: i32::MIN, offset });
+                let topic =
+                    DeleteRecordsTopic { name: "healthy".to_owned(), partitions: partitions.to_vec() };
+                let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: i32::MIN };
+                encode_request(2, 7, None, &request).to_bytes().to_vec()
+            },
+            answers,
+        ),
+        (
+            "epochs of the end of time",
+            {
+                let partition = OffsetForLeaderPartition {
+                    partition: 0,
+                    current_leader_epoch: i32::MIN,
+                    leader_epoch: i32::MAX,
+                };
+                let topic =
+                    OffsetForLeaderTopic { topic: "healthy".to_owned(), partitions: vec![partition; 1_000] };
+                let request = OffsetForLeaderEpochRequest { topics: vec![topic; 10], replica_id: i32::MIN };
+                encode_request(4, 7, None, &request).to_bytes().to_vec()
+            },
+            answers,
+        ),
+        (
+            "offsets of less than no topics to delete",
+            raw(47, 0, &[&[0, 1, b'g'][..], &NEGATIVE].concat()),
+            closes,
+        ),
+        ("offsets of a group without a name to delete", raw(47, 0, &[0, 0, 0, 0, 0, 0]), answers),
+        ("directories of two billion topics", raw(35, 1, &HUGE), closes),
+        ("more partitions for topics of negative number", raw(37, 0, &NEGATIVE), closes),
+        (
+            "a page of topics from a place that is not there",
+            {
+                let cursor =
+                    TopicPartitionCursor { topic_name: "\u{ffff}".to_owned(), partition_index: i32::MAX };
+                let request = DescribeTopicPartitionsRequest {
+                    response_partition_limit: i32::MAX,
+                    cursor: duolog_kafka::codec::Nullable(Some(cursor)),
+                    ..Default::default()
+                };
+                encode_request(0, 7, None, &request).to_bytes().to_vec()
+            },
+            answers,
+        ),
+        ("quotas of only ones", numbers(49, 0), closes),
+        ("reassignments of only ones", numbers(46, 0), closes),
         ("settings of two billion resources", raw(33, 0, &HUGE), closes),
         ("settings of less than no resources", raw(44, 0, &NEGATIVE), closes),
         (

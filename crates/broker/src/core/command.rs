@@ -114,6 +114,8 @@ pub enum Command {
         partition: PartitionId,
         /// To where.
         start: Offset,
+        /// Even if that takes from a queue what it has not settled.
+        over_queues: bool,
         /// Answered when durable: the start that then holds.
         reply: Reply<Offset, ChangeError>,
     },

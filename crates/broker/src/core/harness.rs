@@ -221,7 +221,15 @@ impl Harness {
     }
 
     pub(super) fn trim(&mut self, partition: PartitionId, start: u64) -> Result<Offset, ChangeError> {
-        self.done(|reply| Command::Trim { partition, start: Offset(start), reply })
+        self.done(|reply| Command::Trim { partition, start: Offset(start), over_queues: true, reply })
+    }
+
+    pub(super) fn trim_unneeded(
+        &mut self,
+        partition: PartitionId,
+        start: u64,
+    ) -> Result<Offset, ChangeError> {
+        self.done(|reply| Command::Trim { partition, start: Offset(start), over_queues: false, reply })
     }
 
     /// What a start finds whose state partition begins at `start`.

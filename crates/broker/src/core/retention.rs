@@ -276,7 +276,7 @@ impl Core {
     }
 
     /// Up to where each queue on a partition needs nothing of it.
-    fn pins(
+    pub(super) fn pins(
         &self,
         partition: PartitionId,
         outlived: &[(QueueId, Timestamp, Offset)],

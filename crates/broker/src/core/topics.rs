@@ -242,8 +242,15 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn trim(&mut self, partition: PartitionId, start: Offset, reply: Reply<Offset, ChangeError>) {
-        if let Err(error) = self.check_room(1) {
+    pub(super) fn trim(
+        &mut self,
+        partition: PartitionId,
+        start: Offset,
+        over_queues: bool,
+        reply: Reply<Offset, ChangeError>,
+    ) {
+        let allowed = if over_queues { Ok(()) } else { self.check_unneeded(partition, start) };
+        if let Err(error) = allowed.and_then(|()| self.check_room(1)) {
             drop(reply.send(Err(error)));
             return;
         }
@@ -251,6 +258,20 @@ impl Core {
             Some(start) => self.answer_when_durable(when_durable(reply, start)),
             None => drop(reply.send(Err(ChangeError::NotFound("the partition".to_owned())))),
         }
+    }
+
+    /// # Errors
+    /// `Invalid` if a queue has not settled everything below `start`.
+    fn check_unneeded(&self, partition: PartitionId, start: Offset) -> Result<(), ChangeError> {
+        let end = self.partitions.get(&partition).map_or(start, |sequencer| sequencer.durable);
+        let start = start.min(end);
+        let Some((queue, from)) = self.pins(partition, &[]).into_iter().find(|&(_, from)| from < start)
+        else {
+            return Ok(());
+        };
+        let name = self.catalog.queue_by_id(queue).map_or("", |queue| &queue.name);
+        let why = format!("queue {name} has not settled what lies from offset {from} on: purge it first");
+        Err(invalid("start", &why))
     }
 
     /// Moves a partition's start up, at most to what is durable; gives the start that then holds.

@@ -115,6 +115,7 @@ fn start_broker(config: &Config, log: Arc<dyn duolog_storage::Log>) -> anyhow::R
 fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
     Ok(KafkaOptions {
         advertised: config.kafka.advertised.clone().map(|it| (it.host, it.port)),
+        data_dir: config.data_dir.display().to_string(),
         auto_create: config.kafka.auto_create,
         default_partitions: config.topics.partitions,
         retention_ms: config.topics.retention_ms,

@@ -4,16 +4,23 @@
 //! an api: its messages in `codec/messages`, its row in `codec/api.rs`, a module here, a line in `begin`.
 
 mod alter;
+mod alter_client_quotas;
 mod alter_configs;
 mod api_versions;
 mod broker_configs;
 mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -21,12 +28,16 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod lookup;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod refused;
@@ -177,12 +188,23 @@ handlers! {
     ApiVersions => api_versions;
     CreateTopics => create_topics;
     DeleteTopics => delete_topics;
+    DeleteRecords => delete_records;
     InitProducerId => init_producer_id;
+    OffsetForLeaderEpoch => offset_for_leader_epoch;
     DescribeConfigs => describe_configs;
     AlterConfigs => alter_configs;
+    DescribeLogDirs => describe_log_dirs;
+    CreatePartitions => create_partitions;
     DeleteGroups => delete_groups;
+    ElectLeaders => elect_leaders;
     IncrementalAlterConfigs => incremental_alter_configs;
+    ListPartitionReassignments => list_partition_reassignments;
+    OffsetDelete => offset_delete;
+    DescribeClientQuotas => describe_client_quotas;
+    AlterClientQuotas => alter_client_quotas;
     DescribeCluster => describe_cluster;
+    ListConfigResources => list_config_resources;
+    DescribeTopicPartitions => describe_topic_partitions;
 }
 
 /// What a handler gives: a response, mostly.

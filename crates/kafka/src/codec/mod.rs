@@ -23,4 +23,4 @@ pub use api::{Api, ApiKey};
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{Encoder, Frame};
 pub use header::{RequestHeader, decode_body, decode_response, encode_request, encode_response};
-pub use wire::{RecordParts, StampedBody, Wire};
+pub use wire::{Nullable, RecordParts, StampedBody, Wire};

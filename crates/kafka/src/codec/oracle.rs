@@ -10,7 +10,7 @@ use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, VersionRange};
 
 use super::messages as ours;
-use super::{Api, ApiKey, Decoder, Encoder, RecordParts, RequestHeader, StampedBody, Wire};
+use super::{Api, ApiKey, Decoder, Encoder, Nullable, RecordParts, RequestHeader, StampedBody, Wire};
 
 /// Well-mixed numbers, the same each time.
 pub(crate) struct Source(u64);
@@ -82,6 +82,18 @@ impl Sample for Bytes {
     fn sample(from: &mut Source, _: i16) -> Self {
         let length = [0, 1, 16, 200, 5000][from.below(5) as usize];
         (0..length).map(|_| from.next() as u8).collect()
+    }
+}
+
+impl Sample for f64 {
+    fn sample(from: &mut Source, _: i16) -> Self {
+        from.next() as Self / 8.0
+    }
+}
+
+impl<T: Sample> Sample for Nullable<T> {
+    fn sample(from: &mut Source, version: i16) -> Self {
+        Self((from.below(3) > 0).then(|| T::sample(from, version)))
     }
 }
 
@@ -207,12 +219,23 @@ compare_all! {
     ApiVersions ApiVersionsRequest ApiVersionsResponse NONE;
     CreateTopics CreateTopicsRequest CreateTopicsResponse NONE;
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse NONE;
+    DeleteRecords DeleteRecordsRequest DeleteRecordsResponse NONE;
     InitProducerId InitProducerIdRequest InitProducerIdResponse NONE;
+    OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse NONE;
     DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse NONE;
     AlterConfigs AlterConfigsRequest AlterConfigsResponse NONE;
+    DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse NONE;
+    CreatePartitions CreatePartitionsRequest CreatePartitionsResponse NONE;
     DeleteGroups DeleteGroupsRequest DeleteGroupsResponse NONE;
+    ElectLeaders ElectLeadersRequest ElectLeadersResponse NONE;
     IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse NONE;
+    ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse NONE;
+    OffsetDelete OffsetDeleteRequest OffsetDeleteResponse NONE;
+    DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse NONE;
+    AlterClientQuotas AlterClientQuotasRequest AlterClientQuotasResponse NONE;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse NONE;
+    ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse NONE;
+    DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse NONE;
 }
 
 /// The headers around a default request and its default response.

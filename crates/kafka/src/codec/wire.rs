@@ -38,6 +38,45 @@ macro_rules! integers {
 // A `u128` is a UUID: sixteen bytes, big end first.
 integers! { i8 i16 i32 i64 u128 }
 
+impl Wire for f64 {
+    fn encode(&self, to: &mut Encoder) {
+        to.put(&self.to_be_bytes());
+    }
+
+    fn decode(from: &mut Decoder) -> Result<Self, DecodeError> {
+        from.array().map(Self::from_be_bytes)
+    }
+}
+
+/// A structure that may be null: a byte that says so stands before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<T> Default for Nullable<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Wire> Wire for Nullable<T> {
+    fn encode(&self, to: &mut Encoder) {
+        match &self.0 {
+            Some(value) => {
+                to.put(&1_i8.to_be_bytes());
+                value.encode(to);
+            }
+            None => to.put(&(-1_i8).to_be_bytes()),
+        }
+    }
+
+    fn decode(from: &mut Decoder) -> Result<Self, DecodeError> {
+        match i8::decode(from)? {
+            ..0 => Ok(Self(None)),
+            _ => T::decode(from).map(|value| Self(Some(value))),
+        }
+    }
+}
+
 impl Wire for bool {
     fn encode(&self, to: &mut Encoder) {
         to.put(&[u8::from(*self)]);

@@ -10,6 +10,7 @@ mod config;
 mod coordinator;
 mod error;
 mod expiry;
+mod forget;
 mod groups;
 mod ids;
 mod join;

@@ -58,8 +58,8 @@ pub(super) fn wants_other_topics(protocol_type: &str, old: &Bytes, new: &Bytes) 
     }
 }
 
-/// The topics of a consumer's subscription: `version: i16, topics: [string], ...`.
-fn subscribed_topics(metadata: &Bytes) -> Option<BTreeSet<Bytes>> {
+/// The topics of a consumer's subscription: `version: i16, topics: [string], ...`; `None` if it cannot be read.
+pub(super) fn subscribed_topics(metadata: &Bytes) -> Option<BTreeSet<Bytes>> {
     let mut bytes = metadata.clone();
     let _version = bytes.try_get_i16().ok()?;
     let count = usize::try_from(bytes.try_get_i32().ok()?).ok()?;

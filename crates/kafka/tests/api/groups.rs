@@ -5,7 +5,7 @@ use duolog_kafka::codec::messages::*;
 
 use crate::common::{Client, Server, batch, within};
 
-fn join(group: &str, member_id: &str) -> JoinGroupRequest {
+pub(crate) fn join(group: &str, member_id: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: group.to_owned(),
         session_timeout_ms: 60_000,
@@ -17,7 +17,12 @@ fn join(group: &str, member_id: &str) -> JoinGroupRequest {
     }
 }
 
-fn sync(group: &str, member_id: &str, generation_id: i32, shares: &[(&str, &str)]) -> SyncGroupRequest {
+pub(crate) fn sync(
+    group: &str,
+    member_id: &str,
+    generation_id: i32,
+    shares: &[(&str, &str)],
+) -> SyncGroupRequest {
     let share = |(member_id, share): &(&str, &str)| SyncGroupRequestAssignment {
         member_id: (*member_id).to_owned(),
         assignment: share.as_bytes().to_vec().into(),
@@ -42,7 +47,13 @@ fn heartbeat(group: &str, member_id: &str, generation_id: i32) -> HeartbeatReque
     }
 }
 
-fn commit(group: &str, member: &str, generation: i32, topic: &str, offset: i64) -> OffsetCommitRequest {
+pub(crate) fn commit(
+    group: &str,
+    member: &str,
+    generation: i32,
+    topic: &str,
+    offset: i64,
+) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,
@@ -63,7 +74,7 @@ fn commit(group: &str, member: &str, generation: i32, topic: &str, offset: i64) 
 }
 
 /// An id for a newcomer.
-async fn id_of(client: &mut Client, group: &str) -> String {
+pub(crate) async fn id_of(client: &mut Client, group: &str) -> String {
     let told = client.ask(9, &join(group, "")).await;
     assert_eq!(told.error_code, ErrorCode::MemberIdRequired.code());
     told.member_id

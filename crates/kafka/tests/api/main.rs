@@ -4,10 +4,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cluster;
 mod configs;
 mod connection;
 mod fetch;
+mod group_offsets;
 mod groups;
 mod offsets;
 mod produce;
+mod records;
 mod topics;

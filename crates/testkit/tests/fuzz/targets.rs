@@ -191,12 +191,23 @@ fn kafka_request(bytes: &[u8]) {
         ApiKey::ApiVersions => body::<ApiVersionsRequest>(&mut from),
         ApiKey::CreateTopics => body::<CreateTopicsRequest>(&mut from),
         ApiKey::DeleteTopics => body::<DeleteTopicsRequest>(&mut from),
+        ApiKey::DeleteRecords => body::<DeleteRecordsRequest>(&mut from),
         ApiKey::InitProducerId => body::<InitProducerIdRequest>(&mut from),
+        ApiKey::OffsetForLeaderEpoch => body::<OffsetForLeaderEpochRequest>(&mut from),
         ApiKey::DescribeConfigs => body::<DescribeConfigsRequest>(&mut from),
         ApiKey::AlterConfigs => body::<AlterConfigsRequest>(&mut from),
+        ApiKey::DescribeLogDirs => body::<DescribeLogDirsRequest>(&mut from),
+        ApiKey::CreatePartitions => body::<CreatePartitionsRequest>(&mut from),
         ApiKey::DeleteGroups => body::<DeleteGroupsRequest>(&mut from),
+        ApiKey::ElectLeaders => body::<ElectLeadersRequest>(&mut from),
         ApiKey::IncrementalAlterConfigs => body::<IncrementalAlterConfigsRequest>(&mut from),
+        ApiKey::ListPartitionReassignments => body::<ListPartitionReassignmentsRequest>(&mut from),
+        ApiKey::OffsetDelete => body::<OffsetDeleteRequest>(&mut from),
+        ApiKey::DescribeClientQuotas => body::<DescribeClientQuotasRequest>(&mut from),
+        ApiKey::AlterClientQuotas => body::<AlterClientQuotasRequest>(&mut from),
         ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&mut from),
+        ApiKey::ListConfigResources => body::<ListConfigResourcesRequest>(&mut from),
+        ApiKey::DescribeTopicPartitions => body::<DescribeTopicPartitionsRequest>(&mut from),
     }
 }
 

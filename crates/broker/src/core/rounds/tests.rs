@@ -100,7 +100,12 @@ fn take(it: &mut Harness, step: Step, sequences: &mut std::collections::BTreeMap
         Step::NewProducer => drop(it.ask(|reply| Command::NewProducerId { reply })),
         Step::Trim { partition, start } => {
             if let Some(partition) = pick(&partitions, partition) {
-                drop(it.ask(|reply| Command::Trim { partition, start: Offset(start.into()), reply }));
+                drop(it.ask(|reply| Command::Trim {
+                    partition,
+                    start: Offset(start.into()),
+                    over_queues: true,
+                    reply,
+                }));
             }
         }
         Step::Seal => it.seal(),

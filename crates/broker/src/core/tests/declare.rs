@@ -119,3 +119,21 @@ fn a_changed_policy_holds_for_later_leases_and_survives() {
     assert_eq!(h.queue_of(q).policy.visibility_timeout_ms, 1_000);
     assert_eq!(h.queue_of(q).labels["colour"], "red");
 }
+
+#[test]
+fn a_trim_that_would_take_from_a_queue_is_refused_unless_it_may() {
+    let mut h = harness();
+    let topic = h.topic("t", 1, policy());
+    for _ in 0..4 {
+        let records = vec![NewRecord::default()];
+        h.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+    }
+    let partition = h.partition(topic, 0);
+    let q = h.declare(QueueSpec { topic: Some("t".to_owned()), ..queue_spec("q") }).unwrap();
+    let refused = h.trim_unneeded(partition, 2).unwrap_err().to_string();
+    assert!(refused.contains("queue q") && refused.contains("offset 0"), "{refused}");
+    assert_eq!(h.trim_unneeded(partition, 0), Ok(Offset(0)), "nothing is taken");
+    assert_eq!(h.trim(partition, 2), Ok(Offset(2)));
+    h.done(|reply| Command::PurgeQueue { queue: q, reply }).unwrap();
+    assert_eq!(h.trim_unneeded(partition, 99), Ok(Offset(4)), "at most to the end");
+}
