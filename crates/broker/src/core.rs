@@ -24,6 +24,7 @@ mod line;
 mod producers;
 mod queues;
 mod recover;
+mod redrive;
 mod retention;
 mod rewind;
 mod rounds;
@@ -50,6 +51,7 @@ use self::delay::Delays;
 use self::group::{Changes, Group};
 use self::producers::Producers;
 use self::queues::Queues;
+use self::redrive::Tasks;
 use self::retention::Retention;
 use self::rounds::Rounds;
 use self::sequencer::Sequencer;
@@ -105,6 +107,7 @@ pub struct Core {
     cursors: Cursors,
     dedup: Dedup,
     delays: Delays,
+    tasks: Tasks,
     queues: Queues,
     /// How many times the log was opened.
     incarnation: u32,
@@ -169,6 +172,9 @@ impl Core {
             }
             Command::PurgeQueue { queue, reply } => self.purge_queue(now, queue, reply),
             Command::ReplayQueue { queue, from, reply } => self.replay_queue(now, queue, from, reply),
+            Command::StartMove { spec, reply } => self.start_move(now, *spec, reply),
+            Command::ListMoves { source, reply } => self.list_moves(source, reply),
+            Command::CancelMove { id, reply } => self.cancel_move(now, id, reply),
             Command::Depth { queue, reply } => self.depth(now, queue, reply),
             Command::Overview { reply } => self.overview(now, reply),
             Command::Found(finding) => self.found(now, finding),
@@ -185,7 +191,8 @@ impl Core {
         let lazy_since = if self.in_flight.is_empty() { self.lazy_since } else { None };
         let lazy = lazy_since.map(|since| since.plus_ms(LAZY_MS));
         let (queues, retention) = (self.queues.next_deadline(), self.retention.next_deadline());
-        [lazy, self.retry_at, queues, retention, self.delays.next_deadline()].into_iter().flatten().min()
+        let others = [self.delays.next_deadline(), self.tasks.next_deadline()];
+        [lazy, self.retry_at, queues, retention].into_iter().chain(others).flatten().min()
     }
 
     /// Why the shard takes no more commands, if so.

@@ -16,6 +16,7 @@ mod idempotency;
 mod inbox;
 pub mod ledger;
 pub mod limits;
+mod moves;
 mod principal;
 mod reader;
 mod room;
@@ -34,6 +35,7 @@ pub use catalog::{
     TopicId, TopicPolicy, TopicSpec,
 };
 pub use clock::{Clock, Monotonic, Now};
+pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Pending, Session};
 pub use verbs::{

@@ -134,6 +134,18 @@ pub const DELAY_TRIM_RECORDS: u64 = 1_000;
 pub const DELAY_GAPS: usize = 65_536;
 /// How long a shard sleeps at most while something is delayed, milliseconds: the wall clock may be set.
 pub const DELAY_WAKE_MS: u64 = 60_000;
+/// Move tasks that run at a time. Source: SQS quotas, 100 an account.
+pub const MOVE_TASKS: usize = 100;
+/// Move tasks of one queue that are remembered when they are over. Source: SQS ListMessageMoveTasks gives 10 at most.
+pub const MOVE_TASKS_KEPT: usize = 10;
+/// Records that a move task takes at a time.
+pub const MOVE_RECORDS: u32 = 256;
+/// Records that a move task keeps from receivers because they are not to be moved.
+pub const MOVE_HELD: usize = 100_000;
+/// Bytes of a move task's filter: they are written with each of its steps.
+pub const MOVE_FILTER_BYTES: usize = 64 << 10;
+/// How long a move task waits for a look ahead, milliseconds.
+pub const MOVE_POLL_MS: u64 = 20;
 /// Bytes of state behind the last round of snapshots before the next begins: a tail that is read in a millisecond.
 pub const STATE_ROUND_BYTES: u64 = 256 << 10;
 /// A snapshot's share of what changed: one byte for so many.

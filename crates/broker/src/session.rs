@@ -24,8 +24,8 @@ use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, Labels, LeaseAsk, LeaseId,
-    Leased, NewRecord, OffsetAt, Outcome, Overview, Principal, Published, QueueId, QueuePolicy, QueueSpec,
-    ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
+    Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal, Published,
+    QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
 };
 use crate::{by_epoch, by_time};
 
@@ -382,6 +382,38 @@ impl Session {
             return refused(ChangeError::Denied);
         }
         self.ask(|reply| Command::ReplayQueue { queue, from, reply })
+    }
+
+    /// Starts moving records of a queue back to where they were dead-lettered from, or to another queue's topic. Each
+    /// is in one place or the other, never in both; attempts begin at 0 there, and the origin is kept. The task goes on
+    /// after a restart. It takes as many records as the queue has now, those that nobody else has leased.
+    /// `Exists` if one is running from this queue; `OverLimit` with `limits::MOVE_TASKS` of them.
+    pub fn start_move(&self, spec: MoveSpec) -> Pending<Result<MoveId, ChangeError>> {
+        let destination = spec.destination.into_iter().all(|queue| self.may_on_queue(Action::Produce, queue));
+        if !self.may_on_queue(Action::Manage, spec.source) || !destination {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::StartMove { spec: Box::new(spec), reply })
+    }
+
+    /// Move tasks from one queue, or all, latest first: the running, and the last `limits::MOVE_TASKS_KEPT` of each queue
+    /// that are over.
+    pub fn list_moves(&self, source: Option<QueueId>) -> Pending<Result<Vec<MoveTask>, ChangeError>> {
+        if !source.map_or_else(
+            || self.may(Action::Describe, "*"),
+            |source| self.may_on_queue(Action::Describe, source),
+        ) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::ListMoves { source, reply })
+    }
+
+    /// Ends a move task; answers how it then stands. What it has moved stays moved. `Invalid` if it is over.
+    pub fn cancel_move(&self, id: MoveId) -> Pending<Result<MoveTask, ChangeError>> {
+        if !self.may(Action::Manage, "*") {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::CancelMove { id, reply })
     }
 
     /// A look at everything, for metrics and the admin API.

@@ -12,8 +12,8 @@ mod value;
 
 pub(crate) use owner::Owner;
 pub(crate) use value::{
-    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, OrderValue, ProducerValue, QueueValue,
-    TopicValue, Value,
+    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, MoveFilterValue, MoveStatusValue,
+    MoveValue, OrderValue, ProducerValue, QueueValue, TopicValue, Value,
 };
 
 use duolog_record::PartitionId;

@@ -10,8 +10,9 @@ use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::idempotency::BatchKeys;
 use crate::{
-    Appended, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, NewRecord, Outcome, Overview,
-    Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
+    Appended, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec, MoveTask,
+    NewRecord, Outcome, Overview, Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
+    TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -190,6 +191,27 @@ pub enum Command {
         /// Answered when durable: how many.
         reply: Reply<u64, ChangeError>,
     },
+    /// Starts a move task.
+    StartMove {
+        /// What.
+        spec: Box<MoveSpec>,
+        /// Answered when durable.
+        reply: Reply<MoveId, ChangeError>,
+    },
+    /// Looks at move tasks.
+    ListMoves {
+        /// From which queue; `None` is all.
+        source: Option<QueueId>,
+        /// Answered when what it shows is durable: latest first.
+        reply: Reply<Vec<MoveTask>, ChangeError>,
+    },
+    /// Ends a move task.
+    CancelMove {
+        /// Which.
+        id: MoveId,
+        /// Answered when durable: as it then stands.
+        reply: Reply<MoveTask, ChangeError>,
+    },
     /// How full a queue is.
     Depth {
         /// Which.
@@ -232,6 +254,9 @@ impl Command {
             Self::CreateQueue { reply, .. } => tell(reply, stopped),
             Self::DeleteQueue { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
             Self::PurgeQueue { reply, .. } | Self::ReplayQueue { reply, .. } => tell(reply, stopped),
+            Self::StartMove { reply, .. } => tell(reply, stopped),
+            Self::ListMoves { reply, .. } => tell(reply, stopped),
+            Self::CancelMove { reply, .. } => tell(reply, stopped),
             Self::Depth { reply, .. } => tell(reply, stopped),
             Self::Overview { reply } => tell(reply, stopped),
             Self::Found(finding) => finding.refuse(stopped),

@@ -23,7 +23,7 @@ use crate::headers;
 use crate::ledger::DeadRecord;
 use crate::limits::{DEAD_LOOK_RECORDS, LOOK_RETRY_MS, MOVE_BYTES};
 use crate::state::Owner;
-use crate::{Monotonic, NewRecord, Now, Queue, QueueId, TopicId};
+use crate::{Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
 
 /// A record's place.
 pub(super) type Place = (PartitionId, Offset);
@@ -115,6 +115,22 @@ impl Dead {
         self.is_looking.then_some(places)
     }
 
+    /// A move task has this record now.
+    pub(super) fn take(&mut self, record: DeadRecord) {
+        let place = (record.partition, record.offset);
+        self.dying.insert(place, Dying { record, reason: Reason::Rejected, waiting: None });
+    }
+
+    /// The record is on its way.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.dying.contains_key(&place)
+    }
+
+    /// The record is not on its way any more.
+    pub(super) fn forget(&mut self, place: Place) {
+        self.dying.remove(&place);
+    }
+
     /// None is to be moved any more; gives those who wait.
     fn abandon(&mut self) -> Vec<Slot> {
         self.unread.clear();
@@ -141,6 +157,8 @@ struct Move {
     queue: QueueId,
     source: Place,
     copy: Copy,
+    /// The move task that it is part of, if it is no dead letter.
+    task: Option<MoveId>,
 }
 
 /// All moves of a shard.
@@ -183,6 +201,10 @@ impl Moves {
         let wait = self.waits.remove(&number)?;
         Some(when_durable(wait.reply, wait.results))
     }
+}
+
+fn header(key: &'static str, value: String) -> Header {
+    Header { key: Bytes::from_static(key.as_bytes()), value: Some(Bytes::from(value)) }
 }
 
 impl Core {
@@ -275,10 +297,21 @@ impl Core {
         };
         let index = self.appends.place(target, record.key.as_deref());
         let copy = Copy { topic, partition: target.partitions[index as usize], record };
-        self.queues.moves.line.push_back(Move { queue: queue.id, source: place, copy });
-        if let Some(state) = self.queues.get_mut(queue.id) {
+        self.queue_move(queue.id, place, copy, None);
+    }
+
+    /// Puts a copy into the line for the next commit.
+    pub(super) fn queue_move(&mut self, queue: QueueId, source: Place, copy: Copy, task: Option<MoveId>) {
+        self.queues.moves.line.push_back(Move { queue, source, copy, task });
+        if let Some(state) = self.queues.get_mut(queue) {
             state.dead.moving += 1;
         }
+    }
+
+    /// The header that tells where a record was first appended.
+    pub(super) fn origin(&self, topic: TopicId, (partition, offset): Place) -> Header {
+        let index = self.partitions.get(&partition).map_or(0, |it| it.index);
+        header(headers::ORIGIN, format!("{:032x}/{index}/{offset}", topic.0))
     }
 
     /// A dead record with its story in the headers.
@@ -292,15 +325,10 @@ impl Core {
     ) -> NewRecord {
         let topic = self.catalog.topic_by_id(queue.topic).map_or("", |topic| &topic.name);
         let index = self.partitions.get(&dead.partition).map_or(0, |it| it.index);
-        let header = |key: &'static str, value: String| Header {
-            key: Bytes::from_static(key.as_bytes()),
-            value: Some(Bytes::from(value)),
-        };
         let Record { timestamp, key, value, mut headers, .. } = source;
         headers.retain(|header| !header.key.starts_with(headers::DEAD_PREFIX));
         if !headers.iter().any(|header| header.key == headers::ORIGIN) {
-            let origin = format!("{:032x}/{index}/{}", queue.topic.0, dead.offset);
-            headers.push(header(headers::ORIGIN, origin));
+            headers.push(self.origin(queue.topic, (dead.partition, dead.offset)));
         }
         headers.extend([
             header(headers::DEAD_REASON, reason.as_str().to_owned()),
@@ -373,14 +401,14 @@ impl Core {
     pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
         let bytes_max = frame.bytes() + MOVE_BYTES;
         let mut touched = BTreeSet::new();
-        while let Some(Move { queue, source, copy }) = self.queues.moves.line.pop_front() {
+        while let Some(Move { queue, source, copy, task }) = self.queues.moves.line.pop_front() {
             let bytes = record_bytes(&copy.record);
             if !touched.is_empty() && frame.bytes() + bytes > bytes_max {
-                self.queues.moves.line.push_front(Move { queue, source, copy });
+                self.queues.moves.line.push_front(Move { queue, source, copy, task });
                 break;
             }
             touched.insert(queue);
-            self.seal_move(now, frame, group, queue, source, copy);
+            self.seal_move(now, frame, group, Move { queue, source, copy, task });
         }
         for queue in touched {
             self.settle_down(now, queue);
@@ -392,9 +420,7 @@ impl Core {
         now: Now,
         frame: &mut Frame,
         group: &mut Group,
-        id: QueueId,
-        source: Place,
-        copy: Copy,
+        Move { queue: id, source, copy, task }: Move,
     ) {
         let Some(state) = self.queues.get_mut(id) else {
             return;
@@ -404,15 +430,19 @@ impl Core {
             return;
         }
         if !self.seal_copy(frame, group, copy) {
-            return self.fail_move(now, id, source);
+            self.fail_move(now, id, source);
+            return task.into_iter().for_each(|task| self.move_unsealed(now, task));
         }
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
         let dying = state.dead.dying.remove(&source);
         state.ledger.moved(source.0, source.1);
-        state.dead.moved += 1;
+        state.dead.moved += u64::from(task.is_none());
         self.dirty.insert(Owner::Ledger(id.0));
+        if let Some(task) = task {
+            self.move_sealed(now, task);
+        }
         let waiting = dying.and_then(|it| it.waiting);
         if let Some(answer) = self.queues.moves.resolve(waiting, Ok(())) {
             group.changes.answers.push(answer);

@@ -171,6 +171,7 @@ impl Core {
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
         self.abandon_dead(id, &Err(SettleError::NotFound));
+        self.forget_moves(id);
         if let Some(mut state) = self.queues.remove(id) {
             for waiter in state.line.take_all() {
                 self.answer_when_durable(Box::new(move |verdict| {

@@ -292,6 +292,7 @@ impl Core {
             self.settle_down(now, id);
         }
         self.tick_delays(now);
+        self.tick_moves(now);
         self.retain(now);
     }
 

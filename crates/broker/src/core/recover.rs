@@ -17,6 +17,7 @@ use super::dedup::{Chunk, Dedup};
 use super::delay::Delays;
 use super::producers::{ProducerState, Producers};
 use super::queues::Queues;
+use super::redrive::Tasks;
 use super::retention::Retention;
 use super::rounds::Rounds;
 use super::sequencer::Sequencer;
@@ -29,8 +30,8 @@ use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
 use crate::seed::Seed;
 use crate::shared::Shared;
 use crate::state::{
-    BrokerValue, DedupValue, DelayValue, FIRST_PARTITION, Owner, QueueValue, STATE_PARTITION, StateRecord,
-    TopicValue, Value,
+    BrokerValue, DedupValue, DelayValue, FIRST_PARTITION, MoveValue, Owner, QueueValue, STATE_PARTITION,
+    StateRecord, TopicValue, Value,
 };
 use crate::{Catalog, Now, QueueId, TopicId};
 
@@ -47,6 +48,7 @@ pub(super) struct Fold {
     ledgers: BTreeMap<u64, LedgerState>,
     dedup: BTreeMap<(u128, u64), DedupValue>,
     pub(super) delays: BTreeMap<u128, DelayValue>,
+    moves: BTreeMap<u64, MoveValue>,
 }
 
 impl Fold {
@@ -98,6 +100,8 @@ impl Fold {
             (Owner::Dedup(topic, chunk), None) => drop(self.dedup.remove(&(*topic, *chunk))),
             (Owner::Delay(topic), Some(Value::Delay(value))) => drop(self.delays.insert(*topic, value)),
             (Owner::Delay(topic), None) => drop(self.delays.remove(topic)),
+            (Owner::Move(id), Some(Value::Move(value))) => drop(self.moves.insert(*id, value)),
+            (Owner::Move(id), None) => drop(self.moves.remove(id)),
             (owner, _) => return Err(format!("the state of {owner:?} is of another kind")),
         }
         Ok(())
@@ -189,6 +193,7 @@ impl Core {
         let ledgers = std::mem::take(&mut fold.ledgers);
         let dedup = std::mem::take(&mut fold.dedup);
         let delays = std::mem::take(&mut fold.delays);
+        let moves = std::mem::take(&mut fold.moves);
         core.take_fold(fold);
         core.take_bounds(log);
         let chunks = dedup.into_iter().map(|((topic, id), value)| (topic, id, Chunk::from_value(value)));
@@ -196,6 +201,7 @@ impl Core {
         core.recover_delays(now, log, delays.into_iter());
         core.forget_lost();
         core.recover_queues(now, log, ledgers);
+        core.recover_moves(now, moves.into_iter());
         if let Some(broker) = broker
             && !(broker.clean && broker.incarnation.checked_add(1) == Some(log.incarnation()))
         {
@@ -221,6 +227,7 @@ impl Core {
             cursors: Cursors::default(),
             dedup: Dedup::default(),
             delays: Delays::default(),
+            tasks: Tasks::default(),
             queues: Queues::default(),
             incarnation,
             appends: super::appends::Appends::default(),

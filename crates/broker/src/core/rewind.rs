@@ -57,6 +57,7 @@ impl Core {
         }
         self.dirty.insert(Owner::Ledger(id.0));
         self.abandon_dead(id, &Ok(()));
+        self.abandon_move(now, id);
         self.answer_when_durable(when_durable(reply, settled));
         self.settle_down(now, id);
     }

@@ -20,7 +20,7 @@ use super::group::Group;
 use crate::ledger::SnapshotAt;
 use crate::limits::{STATE_ROUND_BYTES, STATE_SNAPSHOT_BYTES_MIN, STATE_SNAPSHOT_SHARE};
 use crate::state::{Owner, STATE_PARTITION, StateRecord};
-use crate::{QueueId, TopicId};
+use crate::{MoveId, QueueId, TopicId};
 
 /// How fast rounds follow each other; tests make them short.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +158,9 @@ impl Core {
         };
         let dedup = |after| self.dedup.next_after(after).map(|(topic, id)| Owner::Dedup(topic.0, id));
         let delay = |from| self.delays.next_after(from).map(|topic| Owner::Delay(topic.0));
-        let dedups = || dedup(None).or_else(|| delay(Unbounded));
+        let task = |from| self.tasks.next_after(from).map(|id| Owner::Move(id.0));
+        let delays = || delay(Unbounded).or_else(|| task(Unbounded));
+        let dedups = || dedup(None).or_else(delays);
         let producers = || producer(None).or_else(dedups);
         let cursors = || cursor(None).or_else(producers);
         let ledger = |from: Bound<QueueId>| {
@@ -178,8 +180,9 @@ impl Core {
             Some(Owner::Producer(partition, id)) => {
                 producer(Some((PartitionId(*partition), *id))).or_else(dedups)
             }
-            Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))).or_else(|| delay(Unbounded)),
-            Some(Owner::Delay(topic)) => delay(Excluded(TopicId(*topic))),
+            Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))).or_else(delays),
+            Some(Owner::Delay(topic)) => delay(Excluded(TopicId(*topic))).or_else(|| task(Unbounded)),
+            Some(Owner::Move(id)) => task(Excluded(MoveId(*id))),
         }
     }
 }

@@ -11,6 +11,7 @@ mod lease;
 mod order;
 mod partitions;
 mod random;
+mod redrive;
 mod retention;
 mod rewind;
 mod waiting;

@@ -2,7 +2,7 @@
 //!
 //! Pure but for the log. Adding a look: a `Work`, a `Finding`, an arm in `perform` and one in `Core::found`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
 use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES};
-use crate::{Now, QueueId, TopicId};
+use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
 
 /// A look that is to be made.
 pub enum Work {
@@ -60,6 +60,13 @@ pub enum Work {
         queue: QueueId,
         /// Which, in rising order.
         places: Vec<(PartitionId, Offset)>,
+    },
+    /// Records of a move task, in no order.
+    Redrive {
+        /// Whose.
+        task: MoveId,
+        /// Which.
+        leases: Vec<LeaseId>,
     },
     /// Delayed records that are due.
     Delayed {
@@ -119,6 +126,15 @@ pub enum Finding {
         /// What would have been too much for one look.
         rest: Vec<(PartitionId, Offset)>,
     },
+    /// See [`Work::Redrive`].
+    Redrive {
+        /// Whose.
+        task: MoveId,
+        /// What was read, in rising order.
+        found: Vec<(LeaseId, DeadFound)>,
+        /// What would have been too much for one look.
+        rest: Vec<LeaseId>,
+    },
     /// See [`Work::Delayed`].
     Delayed {
         /// Of which topic.
@@ -170,6 +186,14 @@ impl Work {
                 let (found, rest) = dead(log, places);
                 Some(Finding::Dead { queue, found, rest })
             }
+            Self::Redrive { task, leases } => {
+                let by_place: BTreeMap<Place, LeaseId> =
+                    leases.into_iter().map(|lease| ((lease.partition, lease.offset), lease)).collect();
+                let (found, rest) = dead(log, by_place.keys().copied().collect());
+                let found = found.into_iter().filter_map(|(place, it)| Some((*by_place.get(&place)?, it)));
+                let rest = rest.iter().filter_map(|place| by_place.get(place).copied()).collect();
+                Some(Finding::Redrive { task, found: found.collect(), rest })
+            }
             Self::Delayed { topic, generation, partition, keys } => {
                 let (found, rest) = delayed(log, partition, keys);
                 Some(Finding::Delayed { topic, generation, found, rest })
@@ -199,6 +223,7 @@ impl Finding {
         match self {
             Self::Spans { .. }
             | Self::Dead { .. }
+            | Self::Redrive { .. }
             | Self::Delayed { .. }
             | Self::DelayPass(_)
             | Self::Retention(_) => {}
@@ -215,6 +240,7 @@ impl Core {
                 self.found_spans(now, queue, partition, from, found);
             }
             Finding::Dead { queue, found, rest } => self.found_dead(now, queue, found, rest),
+            Finding::Redrive { task, found, rest } => self.found_redrive(now, task, found, rest),
             Finding::Delayed { topic, generation, found, rest } => {
                 self.found_delayed(now, topic, generation, found, rest);
             }

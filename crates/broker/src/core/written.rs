@@ -7,7 +7,9 @@ use super::{Core, cursors};
 use crate::state::{
     BackoffValue, BrokerValue, OrderValue, Owner, QueueValue, StateRecord, TopicValue, Value,
 };
-use crate::{Backoff, DedupPolicy, Keep, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
+use crate::{
+    Backoff, DedupPolicy, Keep, MoveId, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy,
+};
 
 impl Core {
     /// What an owner's state is now; `None` for one that is gone.
@@ -30,6 +32,7 @@ impl Core {
                 let producer = self.producers.get((PartitionId(*partition), *id));
                 producer.map(|it| Value::Producer(it.to_value()))
             }
+            Owner::Move(id) => self.tasks.get(MoveId(*id)).map(|it| Value::Move(it.to_value())),
             Owner::Delay(topic) => self.delays.get(TopicId(*topic)).map(|it| Value::Delay(it.to_value())),
             Owner::Dedup(topic, chunk) => self.dedup.value(TopicId(*topic), *chunk).map(Value::Dedup),
         };

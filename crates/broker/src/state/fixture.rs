@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, OrderValue, Owner, ProducerValue,
-    QueueValue, TopicValue, Value,
+    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, MoveFilterValue, MoveStatusValue,
+    MoveValue, OrderValue, Owner, ProducerValue, QueueValue, TopicValue, Value,
 };
 use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
 
@@ -85,6 +85,21 @@ fn queue() -> QueueValue {
     }
 }
 
+fn moving(filter: Option<MoveFilterValue>, status: MoveStatusValue) -> MoveValue {
+    MoveValue {
+        source: 3,
+        destination: filter.as_ref().map(|_| 2),
+        rate_per_s: filter.as_ref().map(|_| 500),
+        filter,
+        dry_run: false,
+        ended_at: (status != MoveStatusValue::Running).then_some(1_764_000_000_009),
+        status,
+        moved: 17,
+        to_move: 100,
+        started_at: 1_764_000_000_000,
+    }
+}
+
 /// One of each, in the order of the file; `None` forgets the owner.
 fn records() -> Vec<(Owner, Option<Value>)> {
     let broker = BrokerValue {
@@ -109,6 +124,7 @@ fn records() -> Vec<(Owner, Option<Value>)> {
     };
     let dedup = DedupValue { expires_at: 1_764_000_300_000, keys: vec![(b"\0order-7".to_vec(), 16, 300)] };
     let delay = DelayValue { partition: 19, moved_due: i64::MIN, moved_offset: 0, count: 2 };
+    let failed = MoveStatusValue::Failed("the destination queue was deleted".to_owned());
     let group = || "billing".to_owned();
     vec![
         (Owner::Broker, Some(Value::Broker(broker))),
@@ -127,6 +143,9 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         (Owner::Dedup(7, 3), None),
         (Owner::Delay(7), Some(Value::Delay(delay))),
         (Owner::Delay(8), None),
+        (Owner::Move(1), Some(Value::Move(moving(None, MoveStatusValue::Running)))),
+        (Owner::Move(2), Some(Value::Move(moving(Some(MoveFilterValue::Key(b"k".to_vec())), failed)))),
+        (Owner::Move(3), None),
     ]
 }
 

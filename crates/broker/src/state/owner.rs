@@ -22,6 +22,8 @@ pub(crate) enum Owner {
     Dedup(u128, u64),
     /// What is delayed in a topic, by the topic's id.
     Delay(u128),
+    /// A move task, by id.
+    Move(u64),
 }
 
 impl Owner {

@@ -23,6 +23,7 @@ pub(crate) enum Value {
     Ledger(LedgerChanges),
     Dedup(DedupValue),
     Delay(DelayValue),
+    Move(MoveValue),
 }
 
 /// Counters of identities, and how the last run ended.
@@ -136,6 +137,40 @@ pub(crate) struct DelayValue {
     pub(crate) moved_offset: u64,
     /// Still to come.
     pub(crate) count: u64,
+}
+
+/// A move task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MoveValue {
+    pub(crate) source: u64,
+    pub(crate) destination: Option<u64>,
+    pub(crate) rate_per_s: Option<u32>,
+    pub(crate) filter: Option<MoveFilterValue>,
+    pub(crate) dry_run: bool,
+    pub(crate) status: MoveStatusValue,
+    pub(crate) moved: u64,
+    pub(crate) to_move: u64,
+    pub(crate) started_at: i64,
+    pub(crate) ended_at: Option<i64>,
+}
+
+/// Which records a move task takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MoveFilterValue {
+    Key(Vec<u8>),
+    /// Name and value.
+    Header(Vec<u8>, Vec<u8>),
+}
+
+/// How a move task stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MoveStatusValue {
+    Running,
+    Cancelling,
+    Cancelled,
+    Completed,
+    /// With the reason.
+    Failed(String),
 }
 
 /// Why a value could not be read.
