@@ -115,7 +115,8 @@ pub enum Order {
     Fair,
 }
 
-/// How long a record waits whose lease ran out, or that was released without saying for how long.
+/// How long a record waits whose lease ran out, or that was released with 0 ms: `Outcome::Extend` by 0 ms makes it
+/// available at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backoff {
     /// Not at all.
@@ -135,6 +136,21 @@ pub enum Backoff {
     },
 }
 
+impl Backoff {
+    /// How long a record waits after so many attempts, milliseconds.
+    #[must_use]
+    pub fn after_ms(self, attempts: u32) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Fixed { ms } => ms,
+            Self::Exponential { base_ms, max_ms } => {
+                let doublings = attempts.saturating_sub(1).min(63);
+                base_ms.saturating_mul(1 << doublings).min(max_ms)
+            }
+        }
+    }
+}
+
 /// How a queue hands out its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
@@ -150,7 +166,7 @@ pub struct QueuePolicy {
     pub message_ttl_ms: Option<u64>,
     /// Most records leased at a time.
     pub in_flight_max: u32,
-    /// How long a record waits before its first lease, milliseconds (a later issue; 0 now).
+    /// How long after its append a record may be leased, milliseconds. A change holds also for records that wait.
     pub delay_ms: u64,
     /// Largest record in bytes (key, value and headers) that `publish` through this queue accepts.
     pub message_bytes_max: u32,

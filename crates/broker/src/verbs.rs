@@ -234,12 +234,12 @@ pub enum Outcome {
     Ack,
     /// Available again after so many milliseconds, at its old place.
     Release {
-        /// Milliseconds from now; 0 is at once.
+        /// Milliseconds from now; 0 is as the queue's back-off says, at once if it has none.
         after_ms: u64,
     },
     /// The lease ends so many milliseconds from now instead.
     Extend {
-        /// Milliseconds from now.
+        /// Milliseconds from now; 0 makes it available at once.
         for_ms: u64,
     },
     /// Moved to the dead-letter queue now, whatever its attempts.

@@ -17,7 +17,7 @@ impl Action for ChangeVisibility {
     fn outcome(entry: &Settle<'_>) -> Result<Outcome, SqsError> {
         let seconds = entry.visibility_timeout.ok_or_else(|| SqsError::missing("VisibilityTimeout"))?;
         match seconds {
-            0 => Ok(Outcome::Release { after_ms: 0 }),
+            0 => Ok(Outcome::Extend { for_ms: 0 }),
             seconds if (1..=VISIBILITY_S).contains(&seconds) => {
                 Ok(Outcome::Extend { for_ms: seconds.unsigned_abs() * 1000 })
             }

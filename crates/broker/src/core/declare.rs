@@ -34,13 +34,15 @@ fn check_policy(name: &str, policy: &QueuePolicy) -> Result<(), ChangeError> {
     if policy.in_flight_max == 0 {
         return Err(invalid("in_flight_max", "it is 0"));
     }
-    if policy.delay_ms != 0 {
-        return Err(invalid("delay_ms", "delayed messages are not supported yet"));
-    }
     match policy.backoff {
         Backoff::None => {}
+        Backoff::Fixed { ms } if ms <= VISIBILITY_MS => {}
+        Backoff::Exponential { base_ms, max_ms } if base_ms <= max_ms && max_ms <= VISIBILITY_MS => {}
+        Backoff::Exponential { base_ms, max_ms } if base_ms > max_ms => {
+            return Err(invalid("backoff", "it begins with more than its maximum"));
+        }
         Backoff::Fixed { .. } | Backoff::Exponential { .. } => {
-            return Err(invalid("backoff", "it is not supported yet"));
+            return Err(invalid("backoff", "it is more than 12 hours"));
         }
     }
     if policy.message_bytes_max as usize > GROUP_BYTES {
@@ -144,6 +146,7 @@ impl Core {
                 ledger.set_end(partition, sequencer.durable);
             }
         }
+        ledger.set_policy(&spec.policy);
         self.queues.insert(id, topic, ledger);
         let QueueSpec { namespace, name, policy, labels, .. } = spec;
         let (created_at, modified_at) = (now.wall, now.wall);
@@ -215,6 +218,9 @@ impl Core {
         check_labels(&labels)?;
         if policy.order != known.policy.order {
             return Err(invalid("order", "it cannot be changed: delete the queue and declare it again"));
+        }
+        if let Some(state) = self.queues.get_mut(id) {
+            state.ledger.set_policy(&policy);
         }
         let queue = Queue { policy, labels, modified_at: now.wall, ..Queue::clone(known) };
         self.catalog.put_queue(queue);

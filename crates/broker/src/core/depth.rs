@@ -1,5 +1,7 @@
 //! How full queues are. The counts are the ledger's; bytes and ages are looked up in the log by the reader's thread.
 
+use std::collections::BTreeMap;
+
 use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::Log;
 
@@ -14,6 +16,8 @@ struct Counted {
     depth: Depth,
     /// The oldest unsettled record of each partition that has one.
     oldest: Vec<(PartitionId, Offset)>,
+    /// Up to where the queue counted, and how long its records are delayed, if they are.
+    delay: Option<(BTreeMap<PartitionId, Offset>, u64)>,
 }
 
 /// Who asked.
@@ -45,6 +49,7 @@ impl Depths {
 
 impl Counted {
     fn complete(mut self, now: Timestamp, log: &dyn Log) -> Depth {
+        self.count_delayed(now, log);
         let mut oldest_at: Option<Timestamp> = None;
         for (partition, oldest) in self.oldest {
             self.depth.backlog_bytes += bytes_from(log, partition, oldest);
@@ -57,6 +62,22 @@ impl Counted {
         self.depth.oldest_age_ms =
             oldest_at.map(|at| u64::try_from(now.0.saturating_sub(at.0)).unwrap_or_default());
         self.depth
+    }
+}
+
+impl Counted {
+    /// What was appended lately waits for the queue's delay. It stands at the end, and has no history.
+    fn count_delayed(&mut self, now: Timestamp, log: &dyn Log) {
+        let Some((ends, delay_ms)) = &self.delay else { return };
+        let undue = Timestamp(now.0.saturating_sub_unsigned(*delay_ms).saturating_add(1));
+        for (partition, oldest) in &self.oldest {
+            let end = ends.get(partition).copied().unwrap_or(*oldest);
+            if let Ok(Some(span)) = log.first_appended_at_or_after(*partition, undue) {
+                let delayed = end.0.saturating_sub(span.base.max(*oldest).0).min(self.depth.available);
+                self.depth.available -= delayed;
+                self.depth.delayed += delayed;
+            }
+        }
     }
 }
 
@@ -96,7 +117,12 @@ impl Core {
             waiting: state.line.len() as u64,
         };
         self.settle_down(now, id);
-        Some(Counted { depth, oldest: counts.oldest })
+        let delay_ms = self.catalog.queue_by_id(id).map_or(0, |queue| queue.policy.delay_ms);
+        let end = |&(partition, _): &(PartitionId, Offset)| {
+            Some((partition, self.partitions.get(&partition)?.durable))
+        };
+        let delay = (delay_ms > 0).then(|| (counts.oldest.iter().filter_map(end).collect(), delay_ms));
+        Some(Counted { depth, oldest: counts.oldest, delay })
     }
 
     pub(super) fn depth(&mut self, now: Now, id: QueueId, reply: Reply<Depth, LeaseError>) {

@@ -472,7 +472,7 @@ impl Core {
                 .filter_map(|partition| Some((*partition, self.partitions.get(partition)?)))
                 .map(|(partition, it)| (partition, it.start..it.durable))
                 .collect();
-            let ledger = Ledger::recover(queue.policy.order, state, &bounds, now, log.incarnation());
+            let ledger = Ledger::recover(&queue.policy, state, &bounds, now, log.incarnation());
             let forgot_some = ledger.is_changed();
             self.queues.insert(queue.id, queue.topic, ledger);
             if forgot_some {

@@ -15,6 +15,7 @@ mod redrive;
 mod retention;
 mod rewind;
 mod waiting;
+mod waits;
 
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Record};

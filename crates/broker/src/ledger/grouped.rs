@@ -41,6 +41,12 @@ impl Recent {
         self.pop()
     }
 
+    /// Puts back the first.
+    fn put_back(&mut self, span: KeyedSpan) {
+        self.records += span.keys.len();
+        self.spans.push_front(span);
+    }
+
     fn pop(&mut self) -> Option<KeyedSpan> {
         let span = self.spans.pop_front()?;
         self.records -= span.keys.len();
@@ -96,6 +102,7 @@ impl PartitionLedger {
             }
         }
         self.recent.clear();
+        self.undue = None;
         self.window.restart(self.settled.floor());
         self.advance_groups();
     }
@@ -116,11 +123,23 @@ impl PartitionLedger {
 
     /// A live append, its keys known: taken into the window, or kept for when that has come so far.
     pub(super) fn appended_keys(&mut self, span: KeyedSpan, full: usize) {
-        if self.window.end() == span.span.base.0 {
-            self.take_span(&span, full);
+        if self.window.end() == span.span.base.0 && self.undue.is_none() && self.take_span(&span, full) {
             self.advance_groups();
         } else {
             self.recent.push(span);
+        }
+    }
+
+    /// Takes in the live appends that the window has come to.
+    pub(super) fn catch_up(&mut self, full: usize) {
+        while self.undue.is_none()
+            && let Some(span) = self.recent.pop_at(self.window.end())
+        {
+            if !self.take_span(&span, full) {
+                self.recent.put_back(span);
+                return;
+            }
+            self.advance_groups();
         }
     }
 
@@ -142,10 +161,7 @@ impl PartitionLedger {
         }
         self.settle_hole(to);
         self.advance_groups();
-        while let Some(span) = self.recent.pop_at(self.window.end()) {
-            self.take_span(&span, full);
-            self.advance_groups();
-        }
+        self.catch_up(full);
     }
 
     /// Takes a batch into the window; false if there is no room for all of it.
@@ -161,6 +177,10 @@ impl PartitionLedger {
         if span.span.skip {
             self.settle_hole(end);
             return true;
+        }
+        if span.span.append_time.0 > self.due_before {
+            self.undue = Some(span.span.append_time.0);
+            return false;
         }
         let skip = (self.window.end() - span.span.base.0) as usize;
         for (offset, &key) in (self.window.end()..end).zip(span.keys.iter().skip(skip)) {
@@ -243,7 +263,7 @@ impl PartitionLedger {
 
     /// Makes room in the window, if all of it is taken up by groups that have to wait while there may be others behind.
     pub(super) fn shed(&mut self, full: usize) {
-        let more = self.window.end() < self.end;
+        let more = self.window.end() < self.end && self.undue.is_none();
         let Some(groups) = &mut self.groups else { return };
         if !more || groups.waiting() < full {
             return;
@@ -260,7 +280,7 @@ impl PartitionLedger {
     /// Whether the window is to be read on: soon, and before anything else.
     pub(super) fn groups_lack(&self, full: usize) -> (bool, bool) {
         let Some(groups) = &self.groups else { return (false, false) };
-        let more = self.window.end() < self.end;
+        let more = self.window.end() < self.end && self.undue.is_none();
         let is_hungry = groups.refill_from().is_some();
         let is_low = more && groups.free() < low(full);
         let wants = match groups.order() {
@@ -275,7 +295,8 @@ impl PartitionLedger {
     pub(super) fn lacks_from(&self, full: usize) -> u64 {
         let end = self.window.end();
         // Neither those that were passed over nor those that are not known yet are to wait for the others to the end.
-        let front_first = self.front_next && end < self.end && self.window_len() < full;
+        let front_first =
+            self.front_next && end < self.end && self.undue.is_none() && self.window_len() < full;
         let refill = self.groups.as_ref().and_then(Groups::refill_from);
         refill.filter(|_| !front_first).unwrap_or(end)
     }

@@ -33,11 +33,11 @@ use std::ops::Range;
 use duolog_record::{Offset, PartitionId, Timestamp};
 
 use crate::limits::{
-    LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_GROUPED_RUNS, LEDGER_RECORDS, LEDGER_RUNS,
-    LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_MIN, LEDGER_WINDOW_SPANS, LEDGER_WINDOW_SPANS_MIN,
-    LEDGER_WINDOW_SPANS_QUEUE,
+    DELAY_WAKE_MS, LEDGER_CHANGE_PARTS, LEDGER_DEAD_PER_LEASE, LEDGER_GROUPED_RUNS, LEDGER_RECORDS,
+    LEDGER_RUNS, LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_MIN, LEDGER_WINDOW_SPANS,
+    LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
 };
-use crate::{LeaseId, Monotonic, Order};
+use crate::{Backoff, LeaseId, Monotonic, Now, Order, QueuePolicy};
 use partition::{Counted, Live, PartitionLedger};
 use timers::Timers;
 use window::span_end;
@@ -89,6 +89,12 @@ impl Caps {
 pub struct Ledger {
     caps: Caps,
     order: Order,
+    /// How long after its append a record may be leased, milliseconds.
+    delay_ms: u64,
+    /// How long a record waits after a failed attempt.
+    backoff: Backoff,
+    /// The time that was last told.
+    last: Now,
     partitions: Vec<PartitionLedger>,
     by_id: HashMap<PartitionId, u32>,
     timers: Timers,
@@ -106,6 +112,8 @@ pub struct Ledger {
     /// Partitions whose window is below half of what it may be, and those whose window is about to run out.
     window_low: BTreeSet<u32>,
     window_empty: BTreeSet<u32>,
+    /// Partitions whose next record is not due yet, by when that was appended.
+    undue: BTreeSet<(i64, u32)>,
     /// Partitions with changes that were not taken.
     dirty: BTreeSet<u32>,
 }
@@ -126,6 +134,9 @@ impl Ledger {
         Self {
             caps: Caps::of(order),
             order,
+            delay_ms: 0,
+            backoff: Backoff::None,
+            last: Now { monotonic: Monotonic(0), wall: Timestamp(0) },
             partitions: Vec::new(),
             by_id: HashMap::new(),
             timers: Timers::default(),
@@ -137,6 +148,7 @@ impl Ledger {
             leasable: BTreeSet::new(),
             window_low: BTreeSet::new(),
             window_empty: BTreeSet::new(),
+            undue: BTreeSet::new(),
             dirty: BTreeSet::new(),
         }
     }
@@ -146,9 +158,54 @@ impl Ledger {
         let index = self.partitions.len() as u32;
         let mut added = PartitionLedger::new(partition, index, floor.0, self.order);
         added.touched = true;
+        if self.delay_ms > 0 {
+            // Until the time is told.
+            added.due_before = i64::MIN;
+        }
         self.partitions.push(added);
         self.by_id.insert(partition, index);
         self.refresh(index);
+    }
+
+    /// What of the policy holds from now on also for records that wait: delay and back-off.
+    pub fn set_policy(&mut self, policy: &QueuePolicy) {
+        self.backoff = policy.backoff;
+        if self.delay_ms == policy.delay_ms {
+            return;
+        }
+        self.delay_ms = policy.delay_ms;
+        let due_before = match self.delay_ms {
+            0 => i64::MAX,
+            ms => self.last.wall.0.saturating_sub_unsigned(ms),
+        };
+        for it in &mut self.partitions {
+            it.due_before = due_before;
+        }
+        self.drop_window();
+    }
+
+    /// Lets in what has become due; true if there is anything.
+    pub(super) fn let_in(&mut self, now: Now) -> bool {
+        self.last = now;
+        let due_before = now.wall.0.saturating_sub_unsigned(self.delay_ms);
+        let mut any = false;
+        while let Some(&(at, index)) = self.undue.first()
+            && at <= due_before
+        {
+            let full = self.window_full(index);
+            self.partitions[index as usize].let_in(due_before, full);
+            self.refresh(index);
+            any = true;
+        }
+        any
+    }
+
+    /// When the next record is due. Not far off, because the wall clock may be set.
+    fn next_due(&self) -> Option<Monotonic> {
+        let &(at, _) = self.undue.first()?;
+        let due = at.saturating_add_unsigned(self.delay_ms);
+        let in_ms = u64::try_from(due.saturating_sub(self.last.wall.0)).unwrap_or_default();
+        Some(self.last.monotonic.plus_ms(in_ms.min(DELAY_WAKE_MS)))
     }
 
     /// Everything below `end` is readable. Never moves back.
@@ -397,6 +454,7 @@ impl Ledger {
             records: it.records.len(),
             spans: it.window_len(),
             leasable: it.is_leasable(),
+            undue: it.undue_head(),
             window_low,
             window_empty,
             dirty: it.touched,
@@ -408,6 +466,12 @@ impl Ledger {
         set_member(&mut self.leasable, index, before.leasable, now.leasable);
         set_member(&mut self.window_low, index, before.window_low, now.window_low);
         set_member(&mut self.window_empty, index, before.window_empty, now.window_empty);
+        if before.undue != now.undue {
+            self.undue.extend(now.undue.map(|at| (at, index)));
+            if let Some(at) = before.undue {
+                self.undue.remove(&(at, index));
+            }
+        }
         set_member(&mut self.dirty, index, before.dirty, now.dirty);
     }
 }

@@ -57,6 +57,7 @@ pub(super) struct Counted {
     pub(super) records: usize,
     pub(super) spans: usize,
     pub(super) leasable: bool,
+    pub(super) undue: Option<i64>,
     pub(super) window_low: bool,
     pub(super) window_empty: bool,
     pub(super) dirty: bool,
@@ -82,6 +83,10 @@ pub(super) struct PartitionLedger {
     pub(super) groups: Option<Groups>,
     /// Live appends ahead of the window of such a queue.
     pub(super) recent: Recent,
+    /// A fresh record may be leased if it was appended before then or at that time.
+    pub(super) due_before: i64,
+    /// When the record at the window's end was appended, if it is not due, in such a queue.
+    pub(super) undue: Option<i64>,
     /// The window's turn to be read on has come, after a look for what was passed over.
     pub(super) front_next: bool,
     pub(super) dirty: Dirty,
@@ -110,6 +115,8 @@ impl PartitionLedger {
             window: Window::new(floor),
             groups,
             recent: Recent::default(),
+            due_before: i64::MAX,
+            undue: None,
             front_next: false,
             dirty: Dirty::default(),
             touched: false,
@@ -135,9 +142,27 @@ impl PartitionLedger {
         self.groups.as_ref().map_or(self.window.len(), Groups::waiting)
     }
 
-    /// True if there is a fresh record at `scan`.
+    /// True if there is a fresh record at `scan` that is due.
     pub(super) fn has_fresh(&self) -> bool {
-        self.scan < self.window.end()
+        self.scan < self.window.end() && self.undue_head().is_none()
+    }
+
+    /// When the next fresh record was appended, if it is not due yet.
+    pub(super) fn undue_head(&self) -> Option<i64> {
+        if self.groups.is_some() {
+            return self.undue;
+        }
+        let appended = self.window.front()?.append_time.0;
+        (self.scan < self.window.end() && appended > self.due_before).then_some(appended)
+    }
+
+    /// What was appended up to this time is due.
+    pub(super) fn let_in(&mut self, due_before: i64, full: usize) {
+        self.due_before = due_before;
+        if self.groups.is_some() {
+            self.undue = None;
+            self.catch_up(full);
+        }
     }
 
     /// Notes that the states of a range have changed.

@@ -35,6 +35,10 @@ impl Ledger {
             }
             Outcome::Release { after_ms } | Outcome::Extend { for_ms: after_ms @ 0 } => {
                 lease_running(now, live)?;
+                let after_ms = match outcome {
+                    Outcome::Release { after_ms: 0 } => self.backoff.after_ms(state.attempts),
+                    _ => after_ms,
+                };
                 let (hold, live) = delay_hold(now, after_ms);
                 self.hold(index, offset, hold, live);
                 Settled::Released
@@ -131,11 +135,20 @@ impl Ledger {
 
     /// Ends leases and delays that are due; true if something became available.
     pub fn expire(&mut self, now: Now) -> bool {
-        let mut any = false;
+        let mut any = self.let_in(now);
         while let Some((index, offset)) = self.timers.due(now.monotonic) {
-            self.partitions[index as usize].set_live(offset, Live::Ready, &mut self.timers);
+            let it = &mut self.partitions[index as usize];
+            let live = it.records.get(&offset).map_or(Live::Ready, |entry| match entry.live {
+                Live::Leased { until, .. } => {
+                    // Not written: it follows from the lease and the policy.
+                    let until = until.plus_ms(self.backoff.after_ms(entry.state.attempts));
+                    if until > now.monotonic { Live::Delayed { until } } else { Live::Ready }
+                }
+                Live::Ready | Live::Delayed { .. } | Live::Moving => Live::Ready,
+            });
+            it.set_live(offset, live, &mut self.timers);
             self.refresh(index);
-            any = true;
+            any |= live == Live::Ready;
         }
         any
     }
@@ -143,7 +156,7 @@ impl Ledger {
     /// When `expire` has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.next_due()).min()
     }
 }
 

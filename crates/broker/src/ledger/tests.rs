@@ -102,7 +102,7 @@ fn write(ledger: &mut Ledger, state: &mut LedgerState) {
 /// Stops and starts again with what was written, and reads the window.
 fn restart(ledger: &mut Ledger, state: &LedgerState, now: Now, opening: u32) {
     let bounds: Vec<_> = ledger.partitions.iter().map(|it| (it.id, Offset(0)..Offset(it.end))).collect();
-    *ledger = Ledger::recover(Order::Standard, state.clone(), &bounds, now, opening);
+    *ledger = Ledger::recover(&policy(), state.clone(), &bounds, now, opening);
     fill(ledger);
 }
 

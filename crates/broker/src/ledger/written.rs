@@ -8,7 +8,7 @@ use super::changes::{Hold, PartitionState};
 use super::partition::{Entry, Live, PartitionLedger};
 use super::{Ledger, LedgerChanges, LedgerState, PartitionChanges, RecordState, SnapshotAt};
 use crate::limits::VISIBILITY_MS;
-use crate::{Monotonic, Now, Order};
+use crate::{Backoff, Monotonic, Now, QueuePolicy};
 
 impl Ledger {
     /// The ledger that was folded to `state`, over the partitions of its topic with their bounds in the log. A timed
@@ -16,13 +16,14 @@ impl Ledger {
     /// stay valid. What lies outside the bounds is forgotten, and that counts as changed.
     #[must_use]
     pub fn recover(
-        order: Order,
+        policy: &QueuePolicy,
         state: LedgerState,
         partitions: &[(PartitionId, Range<Offset>)],
         now: Now,
         opening: u32,
     ) -> Self {
-        let mut ledger = Self::empty(order, opening);
+        let mut ledger = Self::empty(policy.order, opening);
+        ledger.set_policy(policy);
         let mut state = state.partitions;
         for (id, bounds) in partitions {
             ledger.add_partition(*id, bounds.start);
@@ -30,7 +31,7 @@ impl Ledger {
                 let index = ledger.partitions.len() - 1;
                 let it = &mut ledger.partitions[index];
                 it.touched = false;
-                it.recover(folded, bounds.start.0..bounds.end.0, now);
+                it.recover(folded, bounds.start.0..bounds.end.0, now, policy.backoff);
                 for (&offset, entry) in &it.records {
                     ledger.timers.enter((it.index, offset), entry.live);
                 }
@@ -101,7 +102,7 @@ impl Ledger {
 
 impl PartitionLedger {
     /// Takes over what was folded, within the bounds of the log.
-    fn recover(&mut self, folded: PartitionState, bounds: Range<u64>, now: Now) {
+    fn recover(&mut self, folded: PartitionState, bounds: Range<u64>, now: Now, backoff: Backoff) {
         self.settled = folded.settled;
         self.replay = folded.replay;
         self.end = bounds.end;
@@ -117,7 +118,7 @@ impl PartitionLedger {
                 self.mark(offset, offset + 1);
                 continue;
             }
-            let live = live_after_restart(&state, now);
+            let live = live_after_restart(&state, now, backoff);
             if live == Live::Ready && self.groups.is_none() {
                 self.ready.insert(offset);
             }
@@ -153,7 +154,7 @@ impl PartitionLedger {
 }
 
 /// What a record is doing after a restart: holds that are not over go on.
-fn live_after_restart(state: &RecordState, now: Now) -> Live {
+fn live_after_restart(state: &RecordState, now: Now, backoff: Backoff) -> Live {
     let remaining_ms = |until: i64, granted_ms: u64| {
         u64::try_from(until.saturating_sub(now.wall.0)).unwrap_or_default().min(granted_ms)
     };
@@ -164,7 +165,13 @@ fn live_after_restart(state: &RecordState, now: Now) -> Live {
             ms => Live::Delayed { until: now.monotonic.plus_ms(ms) },
         },
         Hold::Leased { leased_at, until, granted_ms } => match remaining_ms(until, granted_ms) {
-            0 => Live::Ready,
+            0 => {
+                let wait_ms = backoff.after_ms(state.attempts);
+                match remaining_ms(until.saturating_add_unsigned(wait_ms), wait_ms) {
+                    0 => Live::Ready,
+                    ms => Live::Delayed { until: now.monotonic.plus_ms(ms) },
+                }
+            }
             ms => {
                 let until: Monotonic = now.monotonic.plus_ms(ms);
                 let latest = leased_at.saturating_add_unsigned(VISIBILITY_MS);

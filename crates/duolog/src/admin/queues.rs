@@ -54,6 +54,11 @@ struct Described {
     in_flight_max: u32,
     message_bytes_max: u32,
     order: NamedOrder,
+    delay_ms: u64,
+    /// After the first attempt.
+    backoff_ms: Option<u64>,
+    /// To where it doubles; `None` stays as it is.
+    backoff_max_ms: Option<u64>,
 }
 
 /// In which order a queue hands out its messages.
@@ -98,6 +103,22 @@ struct Create {
     receive_wait_ms: Option<u64>,
     message_ttl_ms: Option<u64>,
     order: Option<NamedOrder>,
+    delay_ms: Option<u64>,
+    backoff_ms: Option<u64>,
+    backoff_max_ms: Option<u64>,
+}
+
+impl Create {
+    fn backoff(&self) -> Result<Backoff, ApiError> {
+        match (self.backoff_ms, self.backoff_max_ms) {
+            (None, None) => Ok(Backoff::None),
+            (Some(ms), None) => Ok(Backoff::Fixed { ms }),
+            (Some(base_ms), Some(max_ms)) => Ok(Backoff::Exponential { base_ms, max_ms }),
+            (None, Some(_)) => {
+                Err(ApiError::invalid("backoff_max_ms needs backoff_ms, with which it begins"))
+            }
+        }
+    }
 }
 
 /// From where to replay.
@@ -162,6 +183,16 @@ fn described(queue: &Queue, topic: String, depth: &Depth) -> Described {
         in_flight_max: policy.in_flight_max,
         message_bytes_max: policy.message_bytes_max,
         order: policy.order.into(),
+        delay_ms: policy.delay_ms,
+        backoff_ms: match policy.backoff {
+            Backoff::None => None,
+            Backoff::Fixed { ms } => Some(ms),
+            Backoff::Exponential { base_ms, .. } => Some(base_ms),
+        },
+        backoff_max_ms: match policy.backoff {
+            Backoff::None | Backoff::Fixed { .. } => None,
+            Backoff::Exponential { max_ms, .. } => Some(max_ms),
+        },
     }
 }
 
@@ -205,6 +236,7 @@ async fn create(
         ));
     }
     let start = create.from.as_deref().map_or(Ok(Start::Earliest), |from| admin.start(from))?;
+    let backoff = create.backoff()?;
     let spec = QueueSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),
         name: create.name.clone(),
@@ -218,10 +250,10 @@ async fn create(
             receive_wait_ms: create.receive_wait_ms.unwrap_or(0),
             message_ttl_ms: create.message_ttl_ms,
             in_flight_max: IN_FLIGHT,
-            delay_ms: 0,
+            delay_ms: create.delay_ms.unwrap_or(0),
             message_bytes_max: MESSAGE_BYTES,
             order: create.order.map_or(Order::Standard, Order::from),
-            backoff: Backoff::None,
+            backoff,
         },
         labels: Labels::new(),
     };

@@ -67,6 +67,15 @@ pub enum QueueCommand {
         /// In which order messages are handed out; cannot be changed later
         #[arg(long, value_enum, default_value = "standard")]
         order: Order,
+        /// How long after it was sent a message may be received; default: at once
+        #[arg(long, value_name = "TIME")]
+        delay: Option<Span>,
+        /// How long a message waits after a receive that did not acknowledge it in time or gave it back; default: not
+        #[arg(long, value_name = "TIME")]
+        backoff: Option<Span>,
+        /// Let that double with each receive, up to this
+        #[arg(long, value_name = "TIME", requires = "backoff")]
+        backoff_max: Option<Span>,
     },
     /// Delete a queue, and its topic if the queue made that and no other queue reads it
     Delete {
@@ -105,6 +114,9 @@ impl Verbs for QueueCommand {
                 dead_letter,
                 message_ttl,
                 order,
+                delay,
+                backoff,
+                backoff_max,
             } => {
                 let body = json!({
                     "name": name,
@@ -115,6 +127,9 @@ impl Verbs for QueueCommand {
                     "dead_letter": dead_letter,
                     "message_ttl_ms": message_ttl.map(Span::ms),
                     "order": order.name(),
+                    "delay_ms": delay.map(Span::ms),
+                    "backoff_ms": backoff.map(Span::ms),
+                    "backoff_max_ms": backoff_max.map(Span::ms),
                 });
                 let made = client.post("/api/queues", body).await?;
                 Answer::Done(format!("queue {name} created on topic {}", plain(&made["topic"])), made)
@@ -161,6 +176,11 @@ fn described(queue: &Value) -> String {
         Value::Null => "none".to_owned(),
         ttl => span(ttl),
     };
+    let backoff = match (&queue["backoff_ms"], &queue["backoff_max_ms"]) {
+        (Value::Null, _) => "none".to_owned(),
+        (ms, Value::Null) => span(ms),
+        (ms, most) => format!("{}, doubled up to {}", span(ms), span(most)),
+    };
     fields(&[
         ("queue", plain(&queue["name"])),
         ("topic", plain(&queue["topic"])),
@@ -176,6 +196,8 @@ fn described(queue: &Value) -> String {
         ("receive wait", span(&queue["receive_wait_ms"])),
         ("message ttl", ttl),
         ("order", plain(&queue["order"])),
+        ("delay", span(&queue["delay_ms"])),
+        ("back-off", backoff),
         ("in flight, at most", plain(&queue["in_flight_max"])),
         ("largest message", bytes(&queue["message_bytes_max"])),
     ])

@@ -109,7 +109,7 @@ fn what_lies_outside_the_log_is_forgotten_and_stays_so() {
         ledger.settle(at(0), id(&granted[settled]), Outcome::Ack).unwrap();
     }
     write(&mut ledger, &mut state);
-    let mut ledger = Ledger::recover(Order::Standard, state.clone(), &[(P, Offset(2)..Offset(15))], at(1), 2);
+    let mut ledger = Ledger::recover(&policy(), state.clone(), &[(P, Offset(2)..Offset(15))], at(1), 2);
     assert_eq!((ledger.floor(P), ledger.in_flight()), (Some(Offset(3)), 10));
     assert_eq!(ledger.settled_runs(P), [Offset(9)..Offset(10), Offset(14)..Offset(15)]);
     assert!(ledger.is_changed());

@@ -106,7 +106,13 @@ fn a_restart_keeps_a_key_blocked() {
     let mut state = LedgerState::default();
     let held = lease(&mut it, at(0), 1);
     write(&mut it, &mut state);
-    let mut it = Ledger::recover(Order::ByKey, state, &[(P, Offset(0)..Offset(4))], at(1), 2);
+    let mut it = Ledger::recover(
+        &QueuePolicy { order: Order::ByKey, ..policy() },
+        state,
+        &[(P, Offset(0)..Offset(4))],
+        at(1),
+        2,
+    );
     look(&mut it, &keys, 9);
     assert_eq!(offsets(&lease(&mut it, at(1), 9)), [2]);
     end(&mut it, at(1), &held[0], Outcome::Ack);

@@ -41,6 +41,8 @@ pub(super) struct ModelPartition {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
     pub(super) order: Order,
+    pub(super) delay_ms: u64,
+    pub(super) backoff: Backoff,
     pub(super) partitions: Vec<ModelPartition>,
 }
 
@@ -148,6 +150,11 @@ impl ModelPartition {
 }
 
 impl Model {
+    /// What a ledger like it is recovered with.
+    pub(super) fn policy(&self) -> QueuePolicy {
+        QueuePolicy { order: self.order, delay_ms: self.delay_ms, backoff: self.backoff, ..policy() }
+    }
+
     fn of(&mut self, id: PartitionId) -> &mut ModelPartition {
         self.partitions.iter_mut().find(|it| it.id == id).unwrap()
     }
@@ -162,6 +169,7 @@ impl Model {
 
     /// What the ledger answers to a handle that it gave once.
     pub(super) fn settle(&mut self, now: Now, id: LeaseId, outcome: Outcome) -> Result<(), SettleError> {
+        let backoff = self.backoff;
         let cell = &mut self.of(id.partition).cells[id.offset.0 as usize];
         if cell.is_settled() {
             return Err(SettleError::Settled);
@@ -179,6 +187,12 @@ impl Model {
         match outcome {
             Outcome::Ack => *cell = Cell::Settled,
             Outcome::DeadLetter => record.live = Live::Moving,
+            Outcome::Release { after_ms: 0 } if backoff != Backoff::None => {
+                running.ok_or(SettleError::Expired)?;
+                let granted_ms = waits_ms(backoff, record.state.attempts);
+                record.state.hold = Hold::Delayed { not_before: wall + granted_ms as i64, granted_ms };
+                record.live = Live::Delayed { until: now.monotonic.plus_ms(granted_ms) };
+            }
             Outcome::Release { after_ms: 0 } | Outcome::Extend { for_ms: 0 } => {
                 running.ok_or(SettleError::Expired)?;
                 record.state.hold = Hold::Free;
@@ -233,9 +247,17 @@ impl Model {
 
     pub(super) fn expire(&mut self, now: Now) -> bool {
         let mut any = false;
+        let backoff = self.backoff;
         for cell in self.partitions.iter_mut().flat_map(|it| &mut it.cells) {
-            if let Cell::Record(record) = cell
-                && let Live::Leased { until, .. } | Live::Delayed { until } = record.live
+            let Cell::Record(record) = cell else { continue };
+            if let Live::Leased { until, .. } = record.live
+                && until <= now.monotonic
+                && backoff != Backoff::None
+            {
+                record.live =
+                    Live::Delayed { until: until.plus_ms(waits_ms(backoff, record.state.attempts)) };
+            }
+            if let Live::Leased { until, .. } | Live::Delayed { until } = record.live
                 && until <= now.monotonic
             {
                 record.live = Live::Ready;
@@ -308,7 +330,8 @@ impl Model {
         // What has outlived may make room under a cap for a partition that had its turn.
         let final_room = asked.roomy || result.expired == 0;
         let dead_room = result.dead.len() < after.caps.dead;
-        let final_room = final_room && (asked.roomy || self.order == Order::Standard);
+        let certain = asked.roomy && result.expired == 0;
+        let final_room = final_room && (certain || self.order == Order::Standard);
         if result.granted.len() < room && dead_room && final_room && asked.visibility_ms > 0 {
             assert!(!after.has_available(), "something was left although there was room");
         }
@@ -316,9 +339,11 @@ impl Model {
 
     fn grant(&mut self, asked: &Asked<'_>, grant: &Grant) {
         let Asked { now, policy, visibility_ms, .. } = *asked;
-        let order = self.order;
+        let (order, delay_ms) = (self.order, self.delay_ms as i64);
         let it = self.of(grant.partition);
         let offset = grant.offset.0;
+        let is_due = delay_ms == 0 || it.appended[offset as usize] + delay_ms <= now.wall.0;
+        assert!(is_due || !matches!(it.cells[offset as usize], Cell::Fresh), "{offset} is not due");
         assert!(!it.outlived(offset, now, policy), "{offset} has outlived");
         let live_from = it.live_from(offset);
         let cell = &mut it.cells[offset as usize];
@@ -381,7 +406,9 @@ impl Model {
             for offset in (0..last).filter(|&offset| !taken(offset)) {
                 let cell = &it.cells[offset as usize];
                 assert!(!cell.is_ready(), "{offset} was passed over for {last}");
-                let seen = matches!(cell, Cell::Fresh) && offset < real.window.end();
+                let delay_ms = self.delay_ms as i64;
+                let is_due = delay_ms == 0 || it.appended[offset as usize] + delay_ms <= asked.now.wall.0;
+                let seen = matches!(cell, Cell::Fresh) && offset < real.window.end() && is_due;
                 assert!(!seen || !asked.roomy, "{offset} was passed over for {last}");
             }
         }
@@ -432,9 +459,11 @@ impl Model {
 
     /// Stops and starts: the holds that are not over go on.
     pub(super) fn restart(&mut self, now: Now) {
+        let backoff = self.backoff;
         for cell in self.partitions.iter_mut().flat_map(|it| &mut it.cells) {
             let Cell::Record(record) = cell else { continue };
             record.before = record.state.incarnation;
+            let waits = waits_ms(backoff, record.state.attempts);
             let remaining = |until: i64, granted: u64| ((until - now.wall.0).max(0) as u64).min(granted);
             record.live = match record.state.hold {
                 Hold::Delayed { not_before, granted_ms } if not_before > now.wall.0 => {
@@ -447,6 +476,9 @@ impl Model {
                         until: now.monotonic.plus_ms(until),
                         latest: now.monotonic.plus_ms(latest.max(until)),
                     }
+                }
+                Hold::Leased { until, .. } if until + waits as i64 > now.wall.0 => {
+                    Live::Delayed { until: now.monotonic.plus_ms(remaining(until + waits as i64, waits)) }
                 }
                 Hold::Free | Hold::Delayed { .. } | Hold::Leased { .. } => Live::Ready,
             };
@@ -495,7 +527,11 @@ impl Model {
             Live::Leased { until, .. } | Live::Delayed { until } => Some(until),
             Live::Ready | Live::Moving => None,
         });
-        assert_eq!(ledger.next_deadline(), deadline.min());
+        if self.delay_ms == 0 {
+            assert_eq!(ledger.next_deadline(), deadline.min());
+        } else if let Some(deadline) = deadline.min() {
+            assert!(ledger.next_deadline().is_some_and(|next| next <= deadline));
+        }
         if self.order != Order::Standard {
             let open = |it: &crate::ledger::partition::PartitionLedger| it.is_leasable();
             assert_eq!(ledger.has_available(), ledger.partitions.iter().any(open));
@@ -509,7 +545,10 @@ impl Model {
             let seen = it.cells.iter().take(real.window.end() as usize);
             seen.filter(|cell| matches!(cell, Cell::Fresh)).count() > 0
         });
-        if ledger.runs < ledger.caps.runs && ledger.records < ledger.caps.records {
+        if self.delay_ms > 0 {
+            // What is due is seen when the time is told.
+            assert!(ready <= ledger.has_available() && ledger.has_available() <= (ready || fresh));
+        } else if ledger.runs < ledger.caps.runs && ledger.records < ledger.caps.records {
             assert_eq!(ledger.has_available(), ready || fresh);
         } else {
             assert!(ledger.has_available() || !ready);
@@ -521,6 +560,16 @@ impl Model {
         assert!(ledger.runs <= 2 * ledger.caps.records + ledger.partitions.len(), "{} runs", ledger.runs);
         let spans_min = ledger.caps.spans_min * ledger.partitions.len();
         assert!(ledger.spans <= ledger.caps.spans_queue + spans_min, "{} spans", ledger.spans);
+    }
+}
+
+fn waits_ms(backoff: Backoff, attempts: u32) -> u64 {
+    match backoff {
+        Backoff::None => 0,
+        Backoff::Fixed { ms } => ms,
+        Backoff::Exponential { base_ms, max_ms } => {
+            (1..attempts).fold(base_ms, |ms, _| (ms * 2).min(max_ms)).min(max_ms)
+        }
     }
 }
 

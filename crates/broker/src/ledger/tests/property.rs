@@ -11,23 +11,61 @@ use crate::{Outcome, QueuePolicy};
 
 #[derive(Clone, Debug)]
 enum Op {
-    Append { partition: usize, hole: u64, offsets: u32, skip: bool, live: bool },
-    Extend { spans: usize },
+    Append {
+        partition: usize,
+        hole: u64,
+        offsets: u32,
+        skip: bool,
+        live: bool,
+    },
+    Extend {
+        spans: usize,
+    },
     DropWindow,
-    Lease { count: u32, visibility_ms: u64, attempts_max: Option<u32>, ttl_ms: Option<u64>, dead: bool },
-    Settle { handle: usize, outcome: Outcome },
-    Undo { handle: usize },
-    EndMove { handle: usize, moved: bool },
-    Pass { ms: u64 },
+    Lease {
+        count: u32,
+        visibility_ms: u64,
+        attempts_max: Option<u32>,
+        ttl_ms: Option<u64>,
+        dead: bool,
+    },
+    Settle {
+        handle: usize,
+        outcome: Outcome,
+    },
+    Undo {
+        handle: usize,
+    },
+    EndMove {
+        handle: usize,
+        moved: bool,
+    },
+    Pass {
+        ms: u64,
+    },
     Expire,
-    SettleOutlived { ttl_ms: u64 },
+    SettleOutlived {
+        ttl_ms: u64,
+    },
     Purge,
-    Replay { partition: usize, from: u64 },
-    StartMoved { partition: usize, start: u64 },
+    Replay {
+        partition: usize,
+        from: u64,
+    },
+    StartMoved {
+        partition: usize,
+        start: u64,
+    },
     AddPartition,
+    /// Changes a delay that there is.
+    Delay {
+        ms: u64,
+    },
     Write,
     Snapshot,
-    Restart { wall_ms: i64 },
+    Restart {
+        wall_ms: i64,
+    },
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -103,10 +141,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(order: Order, caps: Caps) -> Self {
+    fn new(model: Model, caps: Caps) -> Self {
         let mut run = Self {
-            ledger: Ledger::new(order, &[], 1),
-            model: Model { order, ..Model::default() },
+            ledger: Ledger::new(model.order, &[], 1),
+            model,
             caps,
             now: at(0),
             opening: 1,
@@ -118,6 +156,7 @@ impl Run {
             round: None,
         };
         run.ledger.caps = caps;
+        run.ledger.set_policy(&run.model.policy());
         run.add_partition();
         run.add_partition();
         run
@@ -187,7 +226,7 @@ impl Run {
                 self.now.monotonic = self.now.monotonic.plus_ms(ms);
                 self.now.wall.0 += ms as i64;
             }
-            Op::Expire => assert_eq!(self.ledger.expire(self.now), self.model.expire(self.now)),
+            Op::Expire => self.expire(),
             Op::SettleOutlived { ttl_ms } => {
                 let policy = Self::policy(None, Some(ttl_ms));
                 let settled = self.ledger.settle_outlived(self.now, &policy);
@@ -213,6 +252,10 @@ impl Run {
                 self.ledger.start_moved(id, Offset(start));
             }
             Op::AddPartition => self.add_partition(),
+            Op::Delay { ms } => {
+                self.model.delay_ms = ms;
+                self.ledger.set_policy(&self.model.policy());
+            }
             Op::Write => self.write(),
             Op::Snapshot => self.snapshot(),
             Op::Restart { wall_ms } => self.restart(wall_ms),
@@ -270,6 +313,12 @@ impl Run {
         result.granted.len() + result.dead.len()
     }
 
+    fn expire(&mut self) {
+        let (any, expected) = (self.ledger.expire(self.now), self.model.expire(self.now));
+        // The model does not tell when what was delayed becomes due.
+        assert!(any == expected || any && self.model.delay_ms > 0);
+    }
+
     fn write(&mut self) {
         while let Some(changes) = self.ledger.take_changes() {
             let parts: usize = changes.partitions.iter().map(|it| it.parts.len()).sum();
@@ -324,7 +373,8 @@ impl Run {
             model.settle_below(*id, bounds.start.0);
         }
         self.model = model;
-        self.ledger = Ledger::recover(self.model.order, self.disk.clone(), &bounds, self.now, self.opening);
+        self.ledger =
+            Ledger::recover(&self.model.policy(), self.disk.clone(), &bounds, self.now, self.opening);
         self.ledger.caps = self.caps;
         self.round = None;
         self.write();
@@ -336,6 +386,9 @@ impl Run {
         for _ in 0..10_000 {
             self.extend(usize::MAX);
             self.now.monotonic = self.now.monotonic.plus_ms(crate::limits::VISIBILITY_MS);
+            self.now.wall.0 += crate::limits::VISIBILITY_MS as i64;
+            self.expire();
+            self.extend(usize::MAX);
             let from = self.handles.len();
             self.lease(9, 100, &policy, false);
             let granted: Vec<_> = self.handles[from..].into();
@@ -357,7 +410,23 @@ impl Run {
 }
 
 fn check(order: Order, caps: Caps, ops: &[Op]) {
-    let mut run = Run::new(order, caps);
+    check_all(Model { order, ..Model::default() }, caps, ops);
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    prop_oneof![Just(Order::Standard), Just(Order::ByKey), Just(Order::Fair)]
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    prop_oneof![
+        2 => Just(Backoff::None),
+        1 => (1..100u64).prop_map(|ms| Backoff::Fixed { ms }),
+        1 => (1..40u64, 40..200u64).prop_map(|(base_ms, max_ms)| Backoff::Exponential { base_ms, max_ms }),
+    ]
+}
+
+fn check_all(model: Model, caps: Caps, ops: &[Op]) {
+    let mut run = Run::new(model, caps);
     for op in ops {
         run.apply(op);
     }
@@ -386,6 +455,16 @@ proptest! {
     #[test]
     fn the_ledger_does_so_under_tiny_limits(caps in caps(), ops in prop::collection::vec(op(), 1..120)) {
         check(Order::Standard, caps, &ops);
+    }
+
+    #[test]
+    fn delays_and_back_offs_hold_in_every_order(
+        order in orders(),
+        backoff in backoff(),
+        delay_ms in prop_oneof![Just(0), 1..200u64],
+        ops in prop::collection::vec(prop_oneof![20 => op(), 1 => (1..200u64).prop_map(|ms| Op::Delay { ms })], 1..120),
+    ) {
+        check_all(Model { order, backoff, delay_ms, ..Model::default() }, roomy_caps(), &ops);
     }
 
     #[test]
