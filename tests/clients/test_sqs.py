@@ -148,6 +148,71 @@ def test_attributes_are_kept_and_counts_are_told(sqs, name):
     assert visible + hidden == 3 and hidden >= 1
 
 
+def test_a_fifo_queue_keeps_the_order_of_each_group(server, name):
+    sqs = sqs_client(server.aws)
+    attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+    url = sqs.create_queue(QueueName=name + ".fifo", Attributes=attributes)["QueueUrl"]
+    groups, each = 5, 20
+    for start in range(0, groups * each, 10):
+        entries = [
+            {"Id": str(i), "MessageBody": f"{i % groups} {i // groups}", "MessageGroupId": str(i % groups)}
+            for i in range(start, start + 10)
+        ]
+        assert len(sqs.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]) == 10
+    again = sqs.send_message(QueueUrl=url, MessageBody="0 0", MessageGroupId="0")
+    seen, lock, numbers = collections.defaultdict(list), threading.Lock(), {}
+
+    def work(_):
+        mine = sqs_client(server.aws)
+        while True:
+            got = mine.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=3, WaitTimeSeconds=1, MessageSystemAttributeNames=["All"]
+            ).get("Messages")
+            if not got:
+                return
+            with lock:
+                for message in got:
+                    group, number = message["Body"].split()
+                    assert message["Attributes"]["MessageGroupId"] == group
+                    seen[group].append(int(number))
+                    numbers[message["Body"]] = message["Attributes"]["SequenceNumber"]
+            entries = [{"Id": m["MessageId"], "ReceiptHandle": m["ReceiptHandle"]} for m in got]
+            assert len(mine.delete_message_batch(QueueUrl=url, Entries=entries)["Successful"]) == len(got)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert seen == {str(group): list(range(each)) for group in range(groups)}
+    assert numbers["0 0"] == again["SequenceNumber"]
+
+
+def test_a_delayed_message_comes_when_it_is_due_also_after_a_kill(fresh, name):
+    sqs = sqs_client(fresh.aws)
+    url = sqs.create_queue(QueueName=name, Attributes={"DelaySeconds": "3"})["QueueUrl"]
+    began = time.monotonic()
+    sent = sqs.send_message(QueueUrl=url, MessageBody="later")
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+    fresh.kill()
+    fresh.start()
+    sqs = sqs_client(fresh.aws)
+    (message,) = receive_all(sqs, url, 1)
+    assert message["MessageId"] == sent["MessageId"]
+    assert time.monotonic() - began >= 3
+
+
+def test_a_fifo_queue_remembers_what_was_sent_after_a_kill(fresh, name):
+    sqs = sqs_client(fresh.aws)
+    url = sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    message = {"QueueUrl": url, "MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "once"}
+    first = sqs.send_message(**message)
+    fresh.kill()
+    fresh.start()
+    sqs = sqs_client(fresh.aws)
+    again = sqs.send_message(**message)
+    assert (again["MessageId"], again["SequenceNumber"]) == (first["MessageId"], first["SequenceNumber"])
+    assert [m["Body"] for m in receive_all(sqs, url, 1)] == ["x"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
 def test_purge_empties_a_queue_and_delete_removes_it(sqs, name):
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="x")

@@ -16,7 +16,7 @@ mod outgoing;
 mod tests;
 
 pub(crate) use incoming::{Attribute, new_record};
-pub(crate) use outgoing::{Context, SystemNames, Wanted, message, message_id_of};
+pub(crate) use outgoing::{Context, SystemNames, Wanted, message, message_id_of, sequence_number};
 
 /// Prefix of the headers that are ours.
 pub(crate) const RESERVED_PREFIX: &str = "duolog-";

@@ -5,16 +5,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use duolog_broker::{NewRecord, Queue};
+use duolog_broker::NewRecord;
+use sha2::{Digest, Sha256};
 
 use crate::codec::request::{AttributeValue, AttributeValues, SendMessage};
 use crate::codec::response::Ascii;
 use crate::codec::rules;
+use crate::codec::text::Text;
 use crate::convert::{self, Attribute, RESERVED_PREFIX};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{DELAY_S, MESSAGE_ATTRIBUTES};
 use crate::md5;
-use crate::settings::no_fifo;
+use crate::settings::Settings;
 
 /// A message that may be published.
 #[derive(Debug)]
@@ -38,42 +40,34 @@ pub(crate) struct Digests {
     pub system_attributes: Option<Ascii<32>>,
 }
 
-/// Checks a message for a queue; texts are slices of `request` where they can be.
+/// Checks a message for a queue with these settings; texts are slices of `request` where they can be.
 ///
 /// # Errors
 /// In the service's words.
-pub(crate) fn check(message: &SendMessage<'_>, queue: &Queue, request: &Bytes) -> Result<Entry, SqsError> {
+pub(crate) fn check(
+    message: &SendMessage<'_>,
+    settings: &Settings,
+    request: &Bytes,
+) -> Result<Entry, SqsError> {
     let body = message.message_body.as_ref().filter(|body| !body.is_empty());
     let body = body.ok_or_else(|| SqsError::missing("MessageBody"))?;
     if !rules::is_legal_text(body) {
         return Err(illegal_characters());
     }
-    check_delay(message.delay_seconds)?;
-    if message.message_deduplication_id.is_some() {
-        return Err(SqsError::invalid(
-            "The request includes a parameter that is not valid for this queue type: MessageDeduplicationId.",
-        ));
-    }
-    if queue.name.ends_with(".fifo") {
-        return Err(no_fifo());
-    }
+    let delay_s = delay(message.delay_seconds, settings)?;
     let group = match &message.message_group_id {
+        None if settings.fifo => return Err(SqsError::missing("MessageGroupId")),
         None => None,
-        Some(group) if rules::is_group_id(group) => Some(group.to_bytes(request)),
-        Some(group) => {
-            let shown: String = group.chars().take(130).collect();
-            let reason = "MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 \
-                          in length.";
-            return Err(SqsError::invalid_value(shown, "MessageGroupId", reason));
-        }
+        Some(group) => Some(checked_id(group, "MessageGroupId")?.to_bytes(request)),
     };
+    let dedup_id = dedup_id(message, settings, request)?;
     let attributes = attributes(&message.message_attributes, request)?;
     let trace = trace_header(&message.message_system_attributes, request)?;
     let bytes = body.len() + attributes.iter().map(bytes_of).sum::<usize>();
-    if bytes > queue.policy.message_bytes_max as usize {
+    if bytes > settings.policy.message_bytes_max as usize {
         return Err(SqsError::invalid(format!(
             "One or more parameters are invalid. Reason: Message must be shorter than {} bytes.",
-            queue.policy.message_bytes_max
+            settings.policy.message_bytes_max
         )));
     }
     let digests = Digests {
@@ -82,21 +76,68 @@ pub(crate) fn check(message: &SendMessage<'_>, queue: &Queue, request: &Bytes) -
         system_attributes: trace.as_ref().and_then(|trace| digest(std::slice::from_ref(trace))),
     };
     let trace = trace.map(|trace| trace.value);
-    let record = convert::new_record(body.to_bytes(request), group, &attributes, trace);
+    let delay_ms = (delay_s != 0).then_some(delay_s * 1000);
+    let record = convert::new_record(body.to_bytes(request), group, &attributes, trace, dedup_id, delay_ms);
     Ok(Entry { record, bytes, digests })
 }
 
-fn check_delay(seconds: Option<i64>) -> Result<(), SqsError> {
+/// How long the message waits, seconds.
+fn delay(seconds: Option<i64>, settings: &Settings) -> Result<u64, SqsError> {
     match seconds {
-        None | Some(0) => Ok(()),
-        Some(seconds) if (1..=DELAY_S).contains(&seconds) => Err(SqsError::new(
-            ErrorCode::UnsupportedOperation,
-            "DelaySeconds other than 0 is not supported yet.",
+        None => Ok(settings.delay_s()),
+        Some(0) if settings.fifo => Ok(settings.delay_s()),
+        Some(seconds) if settings.fifo => Err(SqsError::invalid_value(
+            seconds,
+            "DelaySeconds",
+            "The request include parameter that is not valid for this queue type.",
         )),
+        Some(seconds) if (0..=DELAY_S).contains(&seconds) => Ok(seconds.unsigned_abs()),
         Some(seconds) => {
             Err(SqsError::invalid_value(seconds, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900."))
         }
     }
+}
+
+/// What tells a message that is sent twice, on a FIFO queue.
+fn dedup_id(
+    message: &SendMessage<'_>,
+    settings: &Settings,
+    request: &Bytes,
+) -> Result<Option<Bytes>, SqsError> {
+    match &message.message_deduplication_id {
+        Some(_) if !settings.fifo => Err(SqsError::invalid(
+            "The request includes a parameter that is not valid for this queue type: MessageDeduplicationId.",
+        )),
+        Some(id) => Ok(Some(checked_id(id, "MessageDeduplicationId")?.to_bytes(request))),
+        None if !settings.fifo => Ok(None),
+        None if settings.is_content_based() => {
+            let body = message.message_body.as_deref().unwrap_or("");
+            Ok(Some(hex(&Sha256::digest(body.as_bytes()))))
+        }
+        None => Err(SqsError::invalid(
+            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
+             explicitly",
+        )),
+    }
+}
+
+fn hex(bytes: &[u8]) -> Bytes {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]).collect()
+}
+
+/// An id of a group, of a message to tell twins by, of an attempt.
+///
+/// # Errors
+/// `InvalidParameterValue`.
+pub(crate) fn checked_id<'t, 'a>(id: &'t Text<'a>, parameter: &str) -> Result<&'t Text<'a>, SqsError> {
+    if rules::is_group_id(id) {
+        return Ok(id);
+    }
+    let shown: String = id.chars().take(130).collect();
+    let reason =
+        format!("{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length.");
+    Err(SqsError::invalid_value(shown, parameter, &reason))
 }
 
 fn attributes(values: &AttributeValues<'_>, request: &Bytes) -> Result<Vec<Attribute>, SqsError> {

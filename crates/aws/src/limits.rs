@@ -30,6 +30,8 @@ pub const WAIT_S: i64 = 20;
 pub const VISIBILITY_S: i64 = 43_200;
 /// Longest delay, seconds.
 pub const DELAY_S: i64 = 900;
+/// How long a deduplication id is remembered, milliseconds.
+pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 /// Shortest and longest retention, seconds.
 pub const RETENTION_S: (i64, i64) = (60, 1_209_600);
 /// Attributes of one message.
@@ -38,7 +40,7 @@ pub const MESSAGE_ATTRIBUTES: usize = 10;
 pub const ATTRIBUTE_NAME_BYTES: usize = 256;
 /// Names that a receive may ask for, and keys of an untag.
 pub const NAMES: usize = 1_000;
-/// Bytes of a message group's id.
+/// Bytes of a message group's id, of a deduplication id, and of the id of an attempt to receive.
 pub const GROUP_ID_BYTES: usize = 128;
 /// Bytes of a queue's name.
 pub const QUEUE_NAME_BYTES: usize = 80;

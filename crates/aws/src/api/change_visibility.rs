@@ -1,7 +1,7 @@
 //! ChangeMessageVisibility and its batch: a lease ends later, sooner, or (0) at once.
 
-use duolog_broker::Outcome;
 use duolog_broker::errors::SettleError;
+use duolog_broker::{Outcome, Queue};
 
 use super::settlement::{self, Action};
 use super::{Answer, Call};
@@ -29,7 +29,7 @@ impl Action for ChangeVisibility {
         }
     }
 
-    fn result(entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError> {
+    fn result(_: &Queue, entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError> {
         let handle = entry.receipt_handle.as_deref().unwrap_or("");
         match result {
             Ok(()) => Ok(()),

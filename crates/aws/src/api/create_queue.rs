@@ -5,12 +5,12 @@
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::{Catalog, Queue, QueueSpec, Start, when};
+use duolog_broker::{Catalog, DedupPolicy, Order, Queue, QueueSpec, Start, TopicPolicy, when};
 
 use super::{Answer, Call, required, tags};
 use crate::codec::{request, response, rules};
 use crate::error::{ErrorCode, SqsError};
-use crate::settings::{Settings, no_fifo};
+use crate::settings::{Settings, is_fifo};
 
 pub(super) async fn handle(call: &Call<'_>) -> Answer {
     let request: request::CreateQueue<'_> = call.read()?;
@@ -20,24 +20,62 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
             "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
         ));
     }
-    if name.ends_with(".fifo") {
-        return Err(no_fifo());
-    }
+    check_fifo(name, &request)?;
     if let Some(queue) = call.session.catalog().queue(DEFAULT_NAMESPACE, name) {
         return existing(call, queue, &request);
     }
     let spec = spec(call, name, &request)?;
+    let dedup = spec.dedup;
     match call.session.create_queue(spec).await {
-        Ok(_) => call.answer(&response::QueueUrl { queue_url: call.url_of(name) }),
+        Ok(_) => {
+            let queue = call.queue_named(name)?;
+            keep_dedup(call, &queue, dedup).await?;
+            call.answer(&response::QueueUrl { queue_url: call.url_of(name) })
+        }
         // Somebody was faster.
         Err(ChangeError::Exists(_)) => existing(call, &*call.queue_named(name)?, &request),
         Err(error) => Err(error.into()),
     }
 }
 
+/// The suffix and the attribute go together.
+fn check_fifo(name: &str, request: &request::CreateQueue<'_>) -> Result<(), SqsError> {
+    let wanted = request
+        .attributes
+        .kept
+        .iter()
+        .any(|(attribute, value)| attribute.as_str() == "FifoQueue" && value.as_str() == "true");
+    match (wanted, is_fifo(name)) {
+        (true, true) | (false, false) => Ok(()),
+        (true, false) => Err(SqsError::invalid(
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end \
+             with .fifo suffix and be 1 to 80 in length.",
+        )),
+        (false, true) => Err(SqsError::invalid(
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length; a name that ends \
+             in .fifo needs the attribute FifoQueue with the value true.",
+        )),
+    }
+}
+
+/// The window belongs to the topic, which may have been there before the queue.
+pub(super) async fn keep_dedup(
+    call: &Call<'_>,
+    queue: &Queue,
+    wanted: Option<DedupPolicy>,
+) -> Result<(), SqsError> {
+    let catalog = call.session.catalog();
+    let Some(topic) = catalog.topic_by_id(queue.topic) else { return Ok(()) };
+    if wanted.is_none() || topic.policy.dedup == wanted {
+        return Ok(());
+    }
+    let policy = TopicPolicy { dedup: wanted, ..topic.policy.clone() };
+    Ok(call.session.set_topic(topic.id, policy, topic.labels.clone()).await?)
+}
+
 fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Result<QueueSpec, SqsError> {
     let catalog = call.session.catalog();
-    let mut settings = Settings::default();
+    let mut settings = Settings::new(name);
     settings.set_all(&catalog, name, &request.attributes)?;
     tags::add(&mut settings.labels, &request.tags)?;
     let topic = tags::get(&settings.labels, TOPIC_TAG).map(str::to_owned);
@@ -46,6 +84,10 @@ fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Resu
     {
         let reason = "There is no such topic; create it first, or leave the tag out.";
         return Err(SqsError::invalid_value(topic, TOPIC_TAG, reason));
+    }
+    if !settings.fifo && catalog.topic(DEFAULT_NAMESPACE, topic.as_deref().unwrap_or(name)).is_some() {
+        // Keys there are others' keys, not tenants.
+        settings.policy.order = Order::Standard;
     }
     let start = match tags::get(&settings.labels, START_TAG) {
         None => Start::Earliest,
@@ -56,8 +98,9 @@ fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Resu
         })?,
     };
     let namespace = DEFAULT_NAMESPACE.to_owned();
-    let Settings { policy, labels } = settings;
-    Ok(QueueSpec { namespace, name: name.to_owned(), topic, dedup: None, start, policy, labels })
+    let dedup = settings.dedup();
+    let Settings { policy, labels, .. } = settings;
+    Ok(QueueSpec { namespace, name: name.to_owned(), topic, dedup, start, policy, labels })
 }
 
 const TOPIC_TAG: &str = "duolog:topic";

@@ -1,12 +1,13 @@
 //! DeleteMessage and DeleteMessageBatch: the durable end of a message in this queue.
 
-use duolog_broker::Outcome;
 use duolog_broker::errors::SettleError;
+use duolog_broker::{Outcome, Queue};
 
 use super::settlement::{self, Action};
 use super::{Answer, Call};
 use crate::codec::request::Settle;
 use crate::error::SqsError;
+use crate::settings::is_fifo;
 
 struct Delete;
 
@@ -17,8 +18,13 @@ impl Action for Delete {
         Ok(Outcome::Ack)
     }
 
-    fn result(entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError> {
+    fn result(queue: &Queue, entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError> {
         match result {
+            Err(SettleError::Expired) if is_fifo(&queue.name) => Err(SqsError::invalid_value(
+                entry.receipt_handle.as_deref().unwrap_or(""),
+                "ReceiptHandle",
+                "The receipt handle has expired.",
+            )),
             // Deleting twice, or with a handle whose time is over, succeeds silently on standard queues.
             Ok(()) | Err(SettleError::Settled | SettleError::Expired) => Ok(()),
             Err(SettleError::Unknown) => {

@@ -6,7 +6,7 @@ use duolog_broker::Depth;
 
 use super::{Answer, Call};
 use crate::codec::{arn, request, response};
-use crate::settings::{FIFO_ONLY, READABLE, Settings, unknown_attribute};
+use crate::settings::{READABLE, Settings, unknown_attribute};
 
 const COUNTS: [&str; 3] = [
     "ApproximateNumberOfMessages",
@@ -53,5 +53,5 @@ fn counts(depth: &Depth) -> [u64; 3] {
 }
 
 fn is_known(name: &str) -> bool {
-    name == "All" || READABLE.contains(&name) || COUNTS.contains(&name) || FIFO_ONLY.contains(&name)
+    name == "All" || READABLE.contains(&name) || COUNTS.contains(&name)
 }

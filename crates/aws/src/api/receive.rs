@@ -1,13 +1,14 @@
 //! ReceiveMessage: leases records and writes them as messages. A receive that waits ends with its client.
 
-use duolog_broker::{LeaseAsk, Leased};
+use duolog_broker::{AttemptId, LeaseAsk, Leased, Queue};
 
 use super::{Answer, Call};
-use crate::codec::{request, response};
+use crate::codec::{request, response, text::Text};
 use crate::convert::{self, SystemNames, Wanted};
+use crate::entry::checked_id;
 use crate::error::SqsError;
 use crate::limits::{BUDGET_SHARE, RECEIVE_MESSAGES, VISIBILITY_S, WAIT_S};
-use crate::settings::unknown_attribute;
+use crate::settings::{is_fifo, unknown_attribute};
 
 /// What a message takes in the answer beside its content: names, id, handle, digests, system attributes.
 const FRAME_BYTES: usize = 512;
@@ -40,12 +41,13 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         }
     }
     let wanted = Wanted::new(request.message_attribute_names.kept.iter().map(|name| name.as_str()));
+    let attempt = attempt(request.receive_request_attempt_id.as_ref(), &queue)?;
     let ask = LeaseAsk {
         queue: queue.id,
         count: u32::try_from(count.unwrap_or(1)).unwrap_or(1),
         visibility_ms: visibility.map(|seconds| seconds * 1000),
         wait_ms: wait.map_or(queue.policy.receive_wait_ms, |seconds| seconds * 1000),
-        attempt: None,
+        attempt,
     };
     let bytes_max = call.budget.bytes_max() / BUDGET_SHARE;
     let room = |content: usize| call.reserve(answer_bytes(content, ask.count));
@@ -55,12 +57,27 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         () = call.shutdown.begun() => (Vec::new(), None),
     };
     let bytes = held.as_ref().map_or(0, |_| leased.iter().map(bytes_of).sum());
-    let context =
-        convert::Context { topic: queue.topic.0, region: call.echo.region, account: call.echo.account };
+    let context = convert::Context {
+        topic: queue.topic.0,
+        region: call.echo.region,
+        account: call.echo.account,
+        fifo: is_fifo(&queue.name),
+    };
     let messages = leased.iter().map(|leased| convert::message(context, leased, &wanted, system)).collect();
     let mut answered = call.answer_sized(&response::Received { messages }, bytes)?;
     answered.held = held;
     Ok(answered)
+}
+
+/// Under which name the receive may be repeated.
+fn attempt(id: Option<&Text<'_>>, queue: &Queue) -> Result<Option<AttemptId>, SqsError> {
+    let Some(id) = id else { return Ok(None) };
+    if !is_fifo(&queue.name) {
+        return Err(SqsError::invalid(
+            "The request includes a parameter that is not valid for this queue type: ReceiveRequestAttemptId.",
+        ));
+    }
+    Ok(AttemptId::new(checked_id(id, "ReceiveRequestAttemptId")?.as_bytes()))
 }
 
 /// What an answer of at most `count` messages with so many bytes of keys, values and headers is likely to take.

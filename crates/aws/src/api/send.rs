@@ -9,6 +9,7 @@ use crate::convert;
 use crate::entry::{Entry, check};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::MESSAGE_BYTES;
+use crate::settings::{Settings, is_fifo};
 
 /// Bytes of one entry in the answer.
 const SENT_BYTES: usize = 256;
@@ -16,7 +17,7 @@ const SENT_BYTES: usize = 256;
 pub(super) async fn single(call: &Call<'_>) -> Answer {
     let request: request::SendMessage<'_> = call.read()?;
     let queue = call.queue(request.queue_url.as_ref())?;
-    let entry = check(&request, &queue, call.body)?;
+    let entry = check(&request, &Settings::from(&*queue), call.body)?;
     let mut sent = publish(call, &queue, vec![(None, entry)]).await?;
     let sent = sent.pop().ok_or_else(no_place)?;
     call.answer(&sent)
@@ -26,11 +27,12 @@ pub(super) async fn batch(call: &Call<'_>) -> Answer {
     let request: request::SendMessageBatch<'_> = call.read()?;
     let queue = call.queue(request.queue_url.as_ref())?;
     let ids = check_ids(&request.entries, "SendMessageBatchRequestEntry", |entry| entry.id.as_ref())?;
+    let settings = Settings::from(&*queue);
     let mut entries = Vec::with_capacity(ids.len());
     let mut failures = Vec::new();
     let mut bytes = 0;
     for (id, entry) in ids.into_iter().zip(&request.entries.kept) {
-        match check(entry, &queue, call.body) {
+        match check(entry, &settings, call.body) {
             Ok(entry) => {
                 bytes += entry.bytes;
                 entries.push((Some(id), entry));
@@ -75,6 +77,7 @@ async fn publish<'a>(
         md5_of_body: digests.body,
         md5_of_attributes: digests.attributes,
         md5_of_system_attributes: digests.system_attributes,
+        sequence_number: is_fifo(&queue.name).then(|| convert::sequence_number(place.offset)),
     });
     Ok(sent.collect())
 }

@@ -22,7 +22,7 @@ pub(super) trait Action {
     fn outcome(entry: &Settle<'_>) -> Result<Outcome, SqsError>;
 
     /// What the client is told about one lease.
-    fn result(entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError>;
+    fn result(queue: &Queue, entry: &Settle<'_>, result: Result<(), SettleError>) -> Result<(), SqsError>;
 }
 
 pub(super) async fn single<A: Action>(call: &Call<'_>) -> Answer {
@@ -31,7 +31,7 @@ pub(super) async fn single<A: Action>(call: &Call<'_>) -> Answer {
     let settled = (lease(&queue, &request)?, A::outcome(&request)?);
     let results = call.session.settle(queue.id, vec![settled]).await?;
     for result in results {
-        A::result(&request, result)?;
+        A::result(&queue, &request, result)?;
     }
     call.done()
 }
@@ -58,7 +58,7 @@ pub(super) async fn batch<A: Action>(call: &Call<'_>) -> Answer {
     let mut response = response::Batch { successful: Vec::with_capacity(ids.len()), failed: Vec::new() };
     for ((id, entry), asked) in ids.into_iter().zip(&request.entries.kept).zip(asked) {
         let result = asked.and_then(|()| match results.next() {
-            Some(result) => A::result(entry, result),
+            Some(result) => A::result(&queue, entry, result),
             None => Err(SqsError::new(ErrorCode::InternalFailure, "The broker gave no result.")),
         });
         match result {

@@ -192,6 +192,8 @@ pub struct ReceiveMessage<'a> {
     pub max_number_of_messages: Option<i64>,
     pub visibility_timeout: Option<i64>,
     pub wait_time_seconds: Option<i64>,
+    #[serde(borrow)]
+    pub receive_request_attempt_id: Option<Text<'a>>,
 }
 
 /// DeleteMessage and ChangeMessageVisibility, alone (with a queue) or as an entry of a batch (with an id).

@@ -126,6 +126,8 @@ responses! {
         md5_of_attributes: Option<Ascii<32>>,
         #[serde(rename = "MD5OfMessageSystemAttributes", skip_serializing_if = "Option::is_none")]
         md5_of_system_attributes: Option<Ascii<32>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sequence_number: Option<Ascii<20>>,
     }
     /// An entry of a settlement batch.
     Done<'a> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use duolog_broker::{Leased, headers};
+use duolog_broker::{Leased, Published, headers};
 use duolog_record::{Header, Offset, Record};
 
 use super::{
@@ -17,6 +17,9 @@ use crate::codec::{arn, message_id, receipt};
 use crate::limits::MESSAGE_ATTRIBUTES;
 use crate::md5;
 
+/// What sequence numbers begin with, so that all are equally long.
+const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
+
 /// What all messages of a receive have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
@@ -26,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub region: &'a str,
     /// Echoed in ARNs and as the sender.
     pub account: &'a str,
+    /// The queue is a FIFO queue.
+    pub fifo: bool,
 }
 
 /// Which attributes a receive asks for.
@@ -104,6 +109,15 @@ pub(crate) fn message_id_of(topic: u128, partition_index: u32, offset: Offset) -
     Ascii::new(text)
 }
 
+/// The number of a FIFO queue's message at this offset: 20 digits, rising within a group.
+pub(crate) fn sequence_number(offset: Offset) -> Ascii<20> {
+    let number = SEQUENCE_BASE.saturating_add(offset.0).to_string();
+    let mut text = [b'0'; 20];
+    // The base makes it twenty digits, as many as the largest 64-bit number has.
+    text.copy_from_slice(number.as_bytes());
+    Ascii::new(text)
+}
+
 /// The message of a leased record.
 pub(crate) fn message<'a>(
     context: Context<'_>,
@@ -144,10 +158,22 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 /// The id of a record that was moved here: that of the place where it was first appended, which the broker wrote down
 /// as `TOPIC/PARTITION INDEX/OFFSET` with the topic in hex.
 fn carried_id(record: &Record) -> Option<Ascii<36>> {
+    let (topic, index, offset) = origin(record)?;
+    Some(message_id_of(topic, index, offset))
+}
+
+fn origin(record: &Record) -> Option<(u128, u32, Offset)> {
     let mut place = header(record, headers::ORIGIN)?.split('/');
     let topic = u128::from_str_radix(place.next()?, 16).ok()?;
-    let (index, offset) = (place.next()?.parse().ok()?, place.next()?.parse().ok()?);
-    Some(message_id_of(topic, index, Offset(offset)))
+    Some((topic, place.next()?.parse().ok()?, Offset(place.next()?.parse().ok()?)))
+}
+
+/// The offset that a FIFO queue's message is numbered by: where its sender was told that it is.
+fn numbered_by(context: Context<'_>, record: &Record) -> Offset {
+    match origin(record) {
+        Some((topic, Published::DELAYED, offset)) if topic == context.topic => offset,
+        Some(_) | None => record.offset,
+    }
 }
 
 /// The key as a group's id, if it is one.
@@ -168,6 +194,8 @@ fn system_attributes(context: Context<'_>, leased: &Leased, wanted: SystemNames)
             5 => header(record, TRACE_HEADER).map(str::to_owned),
             6 => header(record, headers::DEAD_SOURCE)
                 .map(|queue| arn::of_queue(context.region, context.account, queue)),
+            7 if context.fifo => Some(sequence_number(numbered_by(context, record)).as_str().to_owned()),
+            8 if context.fifo => header(record, headers::IDEMPOTENCY_KEY).map(str::to_owned),
             _ => None,
         };
         if let Some(value) = value {

@@ -28,11 +28,15 @@ fn leased(record: NewRecord) -> Leased {
 }
 
 fn received(record: NewRecord, names: &[&str], system: &[&str]) -> Value {
+    received_from(false, record, names, system)
+}
+
+fn received_from(fifo: bool, record: NewRecord, names: &[&str], system: &[&str]) -> Value {
     let mut flags = SystemNames::default();
     for name in system {
         assert!(flags.add(name), "{name}");
     }
-    let context = Context { topic: 1 << 100, region: "eu-central-1", account: "000000000000" };
+    let context = Context { topic: 1 << 100, region: "eu-central-1", account: "000000000000", fifo };
     let leased = leased(record);
     let message = message(context, &leased, &Wanted::new(names.iter().copied()), flags);
     serde_json::to_value(&message).unwrap()
@@ -63,7 +67,7 @@ fn a_message_comes_back_as_it_was_sent() {
         attribute("c", "Binary.gif", b"\x00\xff"),
     ];
     let trace = Some(Bytes::from_static(b"Root=1-5759e988"));
-    let sent = new_record("hällo".into(), Some("group".into()), &attributes, trace);
+    let sent = new_record("hällo".into(), Some("group".into()), &attributes, trace, None, None);
     assert_eq!(sent.key.as_deref(), Some(&b"group"[..]));
     let message = received(sent, &["All"], &["All"]);
     assert_eq!(message["Body"], "hällo");
@@ -91,7 +95,7 @@ fn a_message_comes_back_as_it_was_sent() {
 
 #[test]
 fn nothing_is_returned_that_was_not_asked_for() {
-    let sent = new_record("x".into(), None, &[attribute("s", "String", b"text")], None);
+    let sent = new_record("x".into(), None, &[attribute("s", "String", b"text")], None, None, None);
     let message = received(sent, &[], &[]);
     for absent in ["Attributes", "MessageAttributes", "MD5OfMessageAttributes"] {
         assert_eq!(message.get(absent), None);
@@ -278,7 +282,7 @@ mod any_record {
                     value: Bytes::copy_from_slice(value.as_bytes()),
                 })
                 .collect();
-            let sent = new_record(Bytes::from(body.clone().into_bytes()), None, &attributes, None);
+            let sent = new_record(Bytes::from(body.clone().into_bytes()), None, &attributes, None, None, None);
             let message = received(sent, &["All"], &[]);
             prop_assert_eq!(message["Body"].as_str(), Some(&*body));
             for (name, (data_type, value)) in &values {
@@ -289,4 +293,20 @@ mod any_record {
             }
         }
     }
+}
+
+#[test]
+fn a_fifo_message_has_its_number_and_deduplication_id() {
+    let sent = new_record("x".into(), Some("g".into()), &[], None, Some("once".into()), Some(5_000));
+    assert_eq!((sent.idempotency_key.as_deref(), sent.delay_ms), (Some(&b"once"[..]), Some(5_000)));
+    let message = received_from(true, sent, &["All"], &["All"]);
+    assert_eq!(message["Attributes"]["MessageDeduplicationId"], "once");
+    assert_eq!(message["Attributes"]["SequenceNumber"], "10000000000000000003");
+    assert_eq!(message["MessageAttributes"], Value::Null);
+    // One that was delayed keeps the number that its sender was told.
+    let place = format!("{:032x}/{}/9", 1_u128 << 100, u32::MAX);
+    let delayed = with_headers(vec![header("duolog-origin", Some(place.as_bytes()))]);
+    let delayed = received_from(true, delayed, &[], &["All"]);
+    assert_eq!(delayed["Attributes"]["SequenceNumber"], "10000000000000000009");
+    assert_eq!(sequence_number(Offset(u64::MAX)).as_str().len(), 20);
 }

@@ -13,8 +13,9 @@ use crate::Order;
 /// No record of the group was passed over.
 const NOTHING: u64 = u64::MAX;
 
-/// When a group's turn comes: the least first.
-type Rank = (u64, u64);
+/// When a group's turn comes: the least first. In fair order by how much of it is leased, when it was last served, and
+/// where it begins; the last keeps those in line that come and go with one record each.
+type Rank = (u64, u64, u64);
 
 /// A record that can be leased when its group's turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ struct Group {
     held: u32,
     /// From here on its records were passed over; `NOTHING` if none were.
     more_from: u64,
-    /// When it was last served.
+    /// When it was last served; a new one as if it had been when it came.
     served: u64,
 }
 
@@ -68,15 +69,15 @@ pub(super) struct Groups {
 }
 
 impl Group {
-    fn new() -> Self {
-        Self { chain: VecDeque::new(), held: 0, more_from: NOTHING, served: 0 }
+    fn new(turn: u64) -> Self {
+        Self { chain: VecDeque::new(), held: 0, more_from: NOTHING, served: turn }
     }
 
     fn place(&self, order: Order) -> Place {
         let is_blocked = order == Order::ByKey && self.held > 0;
         let rank = self.chain.front().filter(|_| !is_blocked).map(|front| match order {
-            Order::Fair => (u64::from(self.held), self.served),
-            Order::ByKey | Order::Standard => (front.offset, 0),
+            Order::Fair => (u64::from(self.held), self.served, front.offset),
+            Order::ByKey | Order::Standard => (front.offset, 0, 0),
         });
         let more_from = (self.more_from != NOTHING).then_some(self.more_from);
         let waiting = self.chain.len();
@@ -289,7 +290,8 @@ impl Groups {
 
     /// Changes a group and what stands beside it.
     fn update(&mut self, key: u64, change: impl FnOnce(&mut Group)) {
-        let group = self.groups.entry(key).or_insert_with(Group::new);
+        let turn = self.turn;
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(turn));
         let before = group.place(self.order);
         change(group);
         let now = group.place(self.order);

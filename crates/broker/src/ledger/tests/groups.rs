@@ -208,6 +208,14 @@ fn a_noisy_key_does_not_delay_the_others() {
 }
 
 #[test]
+fn keys_of_one_record_each_come_oldest_first() {
+    let keys: Vec<u64> = (0..100).map(|at| 1_000 - at * 7).collect();
+    let mut it = grouped(Order::Fair, &keys);
+    let given: Vec<u64> = (0..10).flat_map(|_| offsets(&lease(&mut it, at(0), 10))).collect();
+    assert_eq!(given, (0..100).collect::<Vec<u64>>());
+}
+
+#[test]
 fn keys_share_in_turns_whatever_each_has_in_flight() {
     let mut it = grouped(Order::Fair, &[1, 1, 1, 1, 2, 2, 2, 2]);
     assert_eq!(offsets(&lease(&mut it, at(0), 2)), [0, 4]);
