@@ -383,10 +383,12 @@ impl Run {
     /// Whatever happened, a queue can be emptied.
     fn drain(&mut self) {
         let policy = Self::policy(None, None);
+        // The longest lease, and a back-off after it.
+        let step_ms = 2 * crate::limits::VISIBILITY_MS;
         for _ in 0..10_000 {
             self.extend(usize::MAX);
-            self.now.monotonic = self.now.monotonic.plus_ms(crate::limits::VISIBILITY_MS);
-            self.now.wall.0 += crate::limits::VISIBILITY_MS as i64;
+            self.now.monotonic = self.now.monotonic.plus_ms(step_ms);
+            self.now.wall.0 += step_ms as i64;
             self.expire();
             self.extend(usize::MAX);
             let from = self.handles.len();
