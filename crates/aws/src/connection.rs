@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use duolog_net::{Connection, Context};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -40,6 +40,7 @@ use reply::ReplyBody;
 /// How long a connection may go on once shutdown has begun: what is being answered is finished.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TARGET_PREFIX: &str = "AmazonSQS.";
 /// Version of the other service whose clients may knock here.
 const SNS_VERSION: &str = "2010-03-31";
@@ -106,7 +107,7 @@ fn asked(head: &Parts) -> Asked<'_> {
         Method::GET | Method::HEAD => match head.uri.path() {
             "/health" => Asked::Health,
             "/_localstack/health" => Asked::LocalstackHealth,
-            _ if has_action() => Asked::Query,
+            _ if head.method == Method::GET && has_action() => Asked::Query,
             _ => Asked::Nothing,
         },
         _ => Asked::BadMethod,
@@ -185,6 +186,12 @@ impl Asker<'_> {
     }
 
     async fn query(&self, body: Incoming) -> api::Answer {
+        if is_cross_site(&self.head.headers) {
+            return Err(SqsError::new(
+                ErrorCode::AccessDenied,
+                "Requests that web pages of other sites make in a browser are not served.",
+            ));
+        }
         let (body, _held) = body::read(body, self.context).await?;
         let malformed = |error: &dyn std::fmt::Display| {
             SqsError::new(ErrorCode::MalformedQueryString, format!("The parameters cannot be read: {error}."))
@@ -249,6 +256,13 @@ impl Asker<'_> {
         };
         api::dispatch(&call).await
     }
+}
+
+/// True if a browser says that a page of another site makes the request. Forms and plain URLs need nobody's leave for
+/// that, unlike a request with `X-Amz-Target`. Source: W3C, "Fetch Metadata Request Headers"; RFC 6454, "Origin".
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let site = text_of(headers, SEC_FETCH_SITE);
+    headers.contains_key(ORIGIN) || site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 /// True for what may stand in a URL as host and port: it is written back to clients.

@@ -494,6 +494,18 @@ fn query_rows() -> Vec<Row> {
             400,
             "AWS.SimpleQueueService.NonExistentQueue",
         ),
+        row(
+            "a form of another site's page",
+            "POST /?Action=DeleteQueue&QueueUrl=/0/q HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\nContent-Length: 0\r\n\r\n",
+            403,
+            "AccessDenied",
+        ),
+        row(
+            "an image of another site's page",
+            "GET /?Action=DeleteQueue&QueueUrl=/0/q HTTP/1.1\r\nHost: h\r\nSec-Fetch-Site: cross-site\r\n\r\n",
+            403,
+            "AccessDenied",
+        ),
         row("a URL without an action", "GET /0/q?X=1 HTTP/1.1\r\nHost: h\r\n\r\n", 404, "InvalidAction"),
         row(
             "a URL with a broken query",
