@@ -85,8 +85,7 @@ pub(crate) fn check(
 fn delay(seconds: Option<i64>, settings: &Settings) -> Result<u64, SqsError> {
     match seconds {
         None => Ok(settings.delay_s()),
-        Some(0) if settings.fifo => Ok(settings.delay_s()),
-        Some(seconds) if settings.fifo => Err(SqsError::invalid_value(
+        Some(seconds) if settings.fifo && seconds != 0 => Err(SqsError::invalid_value(
             seconds,
             "DelaySeconds",
             "The request include parameter that is not valid for this queue type.",

@@ -35,6 +35,7 @@ pub enum ErrorCode {
     RequestThrottled,
     RequestTimeout,
     RequestTooLarge,
+    ResourceNotFound,
     Serialization,
     ServiceUnavailable,
     TooManyEntriesInBatchRequest,
@@ -99,6 +100,9 @@ impl ErrorCode {
             Self::RequestThrottled => (SQS, Parts("RequestThrottled", "RequestThrottled", 403)),
             Self::RequestTimeout => (CORAL, Parts("RequestTimeoutException", "RequestTimeout", 408)),
             Self::RequestTooLarge => (CORAL, Parts("RequestTooLargeException", "RequestTooLarge", 413)),
+            Self::ResourceNotFound => {
+                (SQS, Parts("ResourceNotFoundException", "ResourceNotFoundException", 404))
+            }
             Self::Serialization => (CORAL, Parts("SerializationException", "MalformedInput", 400)),
             Self::ServiceUnavailable => {
                 (CORAL, Parts("ServiceUnavailableException", "ServiceUnavailable", 503))

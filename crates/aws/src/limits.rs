@@ -44,6 +44,12 @@ pub const NAMES: usize = 1_000;
 pub const GROUP_ID_BYTES: usize = 128;
 /// Bytes of a queue's name.
 pub const QUEUE_NAME_BYTES: usize = 80;
+/// Messages a second of a move task that names a rate.
+pub const MOVE_RATE: (i64, i64) = (1, 500);
+/// Move tasks of one list.
+pub const MOVE_TASKS_LISTED: usize = 10;
+/// Bytes of a move task's handle: the name and ARN of a queue and a number, in base64.
+pub const TASK_HANDLE_BYTES: usize = 1_024;
 /// Queues of one page of a list.
 pub const LIST_PAGE: usize = 1_000;
 /// Tags of one queue.

@@ -141,7 +141,7 @@ impl Settings {
         Ok(())
     }
 
-    /// How long a message waits that does not say, seconds.
+    /// How long before it enters the queue a message waits that does not say, seconds.
     pub fn delay_s(&self) -> u64 {
         self.label("DelaySeconds").and_then(|text| text.parse().ok()).unwrap_or_default()
     }
@@ -181,9 +181,15 @@ impl Settings {
             "MessageRetentionPeriod" => self.policy.message_ttl_ms = Some(seconds(RETENTION_S)? * 1000),
             "ReceiveMessageWaitTimeSeconds" => self.policy.receive_wait_ms = seconds((0, WAIT_S))? * 1000,
             "DelaySeconds" => {
-                // It is what a message is sent with that does not say otherwise; the queue itself delays nothing.
-                let text = seconds((0, DELAY_S))?.to_string();
-                self.set_label(attribute, if text == "0" { "" } else { &text });
+                let delay_s = seconds((0, DELAY_S))?;
+                if self.fifo {
+                    // The queue's own, so that what waits keeps its order when this is changed.
+                    self.policy.delay_ms = delay_s * 1000;
+                } else {
+                    // What a message is sent with that does not say otherwise.
+                    let text = delay_s.to_string();
+                    self.set_label(attribute, if delay_s == 0 { "" } else { &text });
+                }
             }
             "RedrivePolicy" => redrive::set(&mut self.policy, catalog, name, value)?,
             "RedriveAllowPolicy" => {
@@ -268,7 +274,7 @@ impl Settings {
             "MessageRetentionPeriod" => {
                 seconds(self.policy.message_ttl_ms.unwrap_or(RETENTION_S.1.unsigned_abs() * 1000))
             }
-            "DelaySeconds" => Some(self.delay_s().to_string()),
+            "DelaySeconds" => seconds(self.policy.delay_ms.max(self.delay_s() * 1000)),
             "ReceiveMessageWaitTimeSeconds" => seconds(self.policy.receive_wait_ms),
             "RedrivePolicy" => redrive::get(&self.policy, echo),
             label => {

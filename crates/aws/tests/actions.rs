@@ -384,14 +384,6 @@ async fn a_queue_is_attached_to_a_topic_by_name_and_by_tag() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let server = Server::start();
-    let mut client = server.client().await;
-    let unsupported = "AWS.SimpleQueueService.UnsupportedOperation";
-    assert_eq!(client.fails("StartMessageMoveTask", json!({})).await, unsupported);
-}
-
-#[tokio::test]
 async fn a_receive_takes_its_share_of_memory_and_leaves_the_rest_untouched() {
     let server = Server::start();
     let mut client = server.client().await;

@@ -11,6 +11,7 @@ mod get_queue_attributes;
 mod get_queue_url;
 mod list_queues;
 mod list_source_queues;
+mod move_tasks;
 mod permissions;
 mod purge_queue;
 mod receive;
@@ -183,10 +184,9 @@ pub(crate) async fn dispatch(call: &Call<'_>) -> Answer {
         "ListQueueTags" => tags::list(call),
         "AddPermission" => permissions::add(call).await,
         "RemovePermission" => permissions::remove(call).await,
-        "StartMessageMoveTask" | "CancelMessageMoveTask" | "ListMessageMoveTasks" => Err(SqsError::new(
-            ErrorCode::UnsupportedOperation,
-            format!("{} is not supported yet; see docs/sqs.md for what is.", call.action),
-        )),
+        "StartMessageMoveTask" => move_tasks::start(call).await,
+        "ListMessageMoveTasks" => move_tasks::list(call).await,
+        "CancelMessageMoveTask" => move_tasks::cancel(call).await,
         action => {
             let shown: String = action.chars().take(100).collect();
             Err(SqsError::new(ErrorCode::UnknownOperation, format!("The action {shown} is not known.")))

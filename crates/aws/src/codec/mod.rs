@@ -10,5 +10,6 @@ pub mod receipt;
 pub mod request;
 pub mod response;
 pub mod rules;
+pub mod task_handle;
 pub mod text;
 pub mod xml;

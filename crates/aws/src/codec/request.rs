@@ -110,6 +110,10 @@ requests! {
         aws_account_ids: Names<'a>,
         actions: Names<'a>,
     }
+    /// CancelMessageMoveTask.
+    CancelMessageMoveTask {
+        task_handle: Option<Text<'a>>,
+    }
     /// RemovePermission.
     RemovePermission {
         queue_url: Option<Text<'a>>,
@@ -138,6 +142,28 @@ pub struct ListDeadLetterSourceQueues<'a> {
     pub queue_url: Option<Text<'a>>,
     #[serde(borrow)]
     pub next_token: Option<Text<'a>>,
+    pub max_results: Option<i64>,
+}
+
+/// StartMessageMoveTask.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct StartMessageMoveTask<'a> {
+    #[serde(borrow)]
+    pub source_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub destination_arn: Option<Text<'a>>,
+    pub max_number_of_messages_per_second: Option<i64>,
+}
+
+/// ListMessageMoveTasks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct ListMessageMoveTasks<'a> {
+    #[serde(borrow)]
+    pub source_arn: Option<Text<'a>>,
     pub max_results: Option<i64>,
 }
 

@@ -129,6 +129,35 @@ responses! {
         #[serde(skip_serializing_if = "Option::is_none")]
         sequence_number: Option<Ascii<20>>,
     }
+    /// StartMessageMoveTask.
+    TaskStarted {
+        task_handle: String,
+    }
+    /// ListMessageMoveTasks.
+    Tasks {
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        results: Vec<Task>,
+    }
+    /// A move task.
+    Task {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        task_handle: Option<String>,
+        status: &'static str,
+        source_arn: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        destination_arn: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_number_of_messages_per_second: Option<u32>,
+        approximate_number_of_messages_moved: u64,
+        approximate_number_of_messages_to_move: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure_reason: Option<String>,
+        started_timestamp: i64,
+    }
+    /// CancelMessageMoveTask.
+    TaskCancelled {
+        approximate_number_of_messages_moved: u64,
+    }
     /// An entry of a settlement batch.
     Done<'a> {
         id: &'a str,
