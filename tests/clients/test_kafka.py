@@ -198,3 +198,23 @@ def test_a_static_member_comes_back_to_its_partitions(server, name):
         while len(consumer.assignment()) != 2:
             assert consumer.poll(0.05) is None
         consumer.close()
+
+
+def test_a_thousand_partitions_are_read_in_a_fetch_session(server, name):
+    """kafka-python names its partitions once and then what has changed."""
+    LIBRARIES["confluent-kafka"].create(server.kafka, name, partitions=1000)
+    partitions = [kafka.TopicPartition(name, i) for i in range(1000)]
+    consumer = kafka.KafkaConsumer(
+        bootstrap_servers=server.kafka, group_id=None, auto_offset_reset="earliest", enable_incremental_fetch_sessions=True
+    )
+    consumer.assign(partitions)
+    producer = confluent_kafka.Producer({"bootstrap.servers": server.kafka})
+    seen = []
+    for i in range(50):
+        producer.produce(name, b"%d" % i, partition=(i * 37) % 1000)
+        assert producer.flush(30) == 0
+        while len(seen) <= i:
+            for records in consumer.poll(timeout_ms=1000).values():
+                seen += [(record.partition, record.value) for record in records]
+    consumer.close()
+    assert seen == [((i * 37) % 1000, b"%d" % i) for i in range(50)]

@@ -151,6 +151,11 @@ def test_what_has_settings_is_listed(server, python_admin, name):
     assert name in str(python_admin.list_config_resources())
 
 
+def test_what_is_advertised_is_that_of_one_release(python_admin):
+    """kafka-python infers the release from the versions of single apis."""
+    assert python_admin.get_broker_version_data(1).broker_version == (4, 2)
+
+
 def test_a_position_holds_after_an_unclean_restart(fresh, name):
     """The epoch is raised; a consumer checks its position by the old one and reads on."""
     filled(fresh, name)

@@ -77,6 +77,7 @@ pub enum ErrorCode {
     ThrottlingQuotaExceeded = 89,
     UnknownTopicId = 100,
     InconsistentTopicId = 103,
+    FetchSessionTopicIdError = 106,
     StaleMemberEpoch = 113,
     UnsupportedEndpointType = 115,
 }

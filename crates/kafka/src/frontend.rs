@@ -15,6 +15,8 @@ pub struct KafkaFrontend {
     session: Session,
     groups: Arc<Groups>,
     options: Arc<KafkaOptions>,
+    /// Room for the partitions of fetch sessions.
+    fetch_room: Arc<Semaphore>,
     /// A turn to change the settings of topics.
     changing: Arc<Semaphore>,
 }
@@ -24,7 +26,13 @@ impl KafkaFrontend {
     #[must_use]
     pub fn new(session: Session, options: KafkaOptions) -> Self {
         let groups = Groups::new(session.clone(), GroupConfig::from(&options), options.seed);
-        Self { session, groups, options: Arc::new(options), changing: Arc::new(Semaphore::new(1)) }
+        Self {
+            session,
+            groups,
+            options: Arc::new(options),
+            fetch_room: Arc::new(Semaphore::new(limits::FETCH_SESSION_PARTITIONS)),
+            changing: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The consumer groups of all listeners, for operators.
@@ -51,6 +59,8 @@ impl Frontend for KafkaFrontend {
             options: Arc::clone(&self.options),
             budget: context.budget.clone(),
             fetching: Arc::new(Semaphore::new(limits::FETCHES_AT_A_TIME)),
+            fetch_session: Arc::default(),
+            fetch_room: Arc::clone(&self.fetch_room),
             changing: Arc::clone(&self.changing),
             shutdown: context.shutdown.clone(),
             peer: connection.peer(),

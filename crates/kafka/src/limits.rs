@@ -38,6 +38,9 @@ pub const DESCRIBED_PARTITIONS: usize = 2_000;
 /// One fetch takes at most this part of all memory for buffers, whatever it asks for: so many clients that do not read
 /// their answers can be served before others wait for them.
 pub const FETCH_BUDGET_PART: usize = 8;
+/// Partitions that all fetch sessions remember together, about 120 bytes each: beyond, consumers are declined and name their
+/// partitions with every fetch.
+pub const FETCH_SESSION_PARTITIONS: usize = 200_000;
 /// Fetches of one connection that gather or hold an answer at a time; clients send one.
 pub const FETCHES_AT_A_TIME: usize = 1;
 /// How long answers are still sent once the broker goes down: the whole process has ten seconds.

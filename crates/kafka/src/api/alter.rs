@@ -3,13 +3,12 @@
 //! Invariant: a topic's settings are read, changed and written by one request at a time, so that two clients that change
 //! different settings do not undo each other. Each resource changes as a whole or not at all.
 
-use std::collections::HashMap;
-
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{Action, Catalog, Labels, Pending, Topic, TopicPolicy};
 
 use super::lookup::{is_topic_name, topic_named};
 use super::refused::{Refused, refused};
+use super::repeated::repeated;
 use super::{Client, configs};
 use crate::ErrorCode;
 use crate::codec::messages::AlterConfigsResourceResponse;
@@ -37,9 +36,9 @@ pub(super) async fn all<T>(
     let _turn = client.changing.acquire().await;
     let begun: Vec<Result<Begun, Refused>> = {
         let catalog = client.session.catalog();
-        let times = times_named(&asked);
+        let twice = repeated(asked.iter().map(Asked::resource));
         let begin = |it: &Asked<T>| {
-            if times[&(it.resource_type, it.resource_name.as_str())] > 1 {
+            if twice.contains(&it.resource()) {
                 return refused(ErrorCode::InvalidRequest, "the resource is named twice in the request");
             }
             let topic = find(client, &catalog, it)?;
@@ -61,12 +60,11 @@ pub(super) async fn all<T>(
     responses
 }
 
-fn times_named<T>(asked: &[Asked<T>]) -> HashMap<(i8, &str), usize> {
-    let mut times = HashMap::new();
-    for it in asked {
-        *times.entry((it.resource_type, it.resource_name.as_str())).or_default() += 1;
+impl<T> Asked<T> {
+    /// Type and name, which identify it.
+    fn resource(&self) -> (i8, &str) {
+        (self.resource_type, &self.resource_name)
     }
-    times
 }
 
 /// The topic whose settings the client may change.

@@ -20,10 +20,30 @@ pub(super) fn of(options: &KafkaOptions) -> impl Iterator<Item = Config> {
 
 type Row = (&'static str, Kind, String, &'static str);
 
+/// All, by name.
 fn rows(options: &KafkaOptions) -> Vec<Row> {
+    let mut all = [of_the_broker(options), of_topics(options), of_groups(options)].concat();
+    all.sort_by_key(|(name, ..)| *name);
+    all
+}
+
+fn of_the_broker(options: &KafkaOptions) -> Vec<Row> {
+    vec![
+        ("broker.id", Kind::Int, options.node_id.to_string(), "This broker's id."),
+        (
+            "fetch.max.bytes",
+            Kind::Int,
+            options.fetch_bytes_max.to_string(),
+            "Most bytes of records in one answer to a fetch.",
+        ),
+        ("node.id", Kind::Int, options.node_id.to_string(), "This broker's id."),
+    ]
+}
+
+/// What holds for topics that do not say.
+fn of_topics(options: &KafkaOptions) -> Vec<Row> {
     let limit = |limit: Option<u64>| limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string());
     let fixed = |value: &str| value.to_owned();
-    let groups = GroupConfig::from(options);
     vec![
         (
             "auto.create.topics.enable",
@@ -31,35 +51,9 @@ fn rows(options: &KafkaOptions) -> Vec<Row> {
             options.auto_create.to_string(),
             "A topic is made when a client names one that does not exist: --kafka-auto-create.",
         ),
-        ("broker.id", Kind::Int, options.node_id.to_string(), "This broker's id."),
         ("compression.type", Kind::Text, fixed("producer"), "Batches are stored as the producer sent them."),
         ("default.replication.factor", Kind::Int, fixed("1"), "There is one copy, on this broker."),
         ("delete.topic.enable", Kind::Boolean, fixed("true"), "Topics can be deleted."),
-        (
-            "fetch.max.bytes",
-            Kind::Int,
-            options.fetch_bytes_max.to_string(),
-            "Most bytes of records in one answer to a fetch.",
-        ),
-        (
-            "group.initial.rebalance.delay.ms",
-            Kind::Int,
-            groups.initial_rebalance_delay_ms.to_string(),
-            "How long a new group waits for more members: --kafka-rebalance-delay.",
-        ),
-        (
-            "group.max.session.timeout.ms",
-            Kind::Int,
-            groups.session_timeout_ms_max.to_string(),
-            "Longest session timeout of a member; fixed.",
-        ),
-        ("group.max.size", Kind::Int, groups.members_max.to_string(), "Members of one group; fixed."),
-        (
-            "group.min.session.timeout.ms",
-            Kind::Int,
-            groups.session_timeout_ms_min.to_string(),
-            "Shortest session timeout of a member; fixed.",
-        ),
         ("log.cleanup.policy", Kind::List, fixed("delete"), "Only delete: there is no compaction."),
         (
             "log.message.timestamp.type",
@@ -86,12 +80,36 @@ fn rows(options: &KafkaOptions) -> Vec<Row> {
             "Largest batch of a topic that does not say: --default-batch-bytes-max.",
         ),
         ("min.insync.replicas", Kind::Int, fixed("1"), "There is one copy, on this broker."),
-        ("node.id", Kind::Int, options.node_id.to_string(), "This broker's id."),
         (
             "num.partitions",
             Kind::Int,
             options.default_partitions.to_string(),
             "Partitions of a topic whose creator does not say: --default-partitions.",
+        ),
+    ]
+}
+
+fn of_groups(options: &KafkaOptions) -> Vec<Row> {
+    let groups = GroupConfig::from(options);
+    vec![
+        (
+            "group.initial.rebalance.delay.ms",
+            Kind::Int,
+            groups.initial_rebalance_delay_ms.to_string(),
+            "How long a new group waits for more members: --kafka-rebalance-delay.",
+        ),
+        (
+            "group.max.session.timeout.ms",
+            Kind::Int,
+            groups.session_timeout_ms_max.to_string(),
+            "Longest session timeout of a member; fixed.",
+        ),
+        ("group.max.size", Kind::Int, groups.members_max.to_string(), "Members of one group; fixed."),
+        (
+            "group.min.session.timeout.ms",
+            Kind::Int,
+            groups.session_timeout_ms_min.to_string(),
+            "Shortest session timeout of a member; fixed.",
         ),
         (
             "offset.metadata.max.bytes",

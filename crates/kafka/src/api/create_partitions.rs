@@ -1,7 +1,5 @@
 //! CreatePartitions: more partitions for a topic; none is ever taken away. Source: KIP-195.
 
-use std::collections::HashMap;
-
 use duolog_broker::catalog::Order;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::limits::PARTITIONS_PER_TOPIC;
@@ -10,6 +8,7 @@ use duolog_broker::{Action, Catalog, Pending, Topic};
 use super::Client;
 use super::lookup::topic_named;
 use super::refused::{Refused, refused};
+use super::repeated::repeated;
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
 use crate::codec::messages::{
@@ -25,15 +24,12 @@ pub(super) async fn handle(
     _: &RequestHeader,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    for topic in &request.topics {
-        *times.entry(&topic.name).or_default() += 1;
-    }
+    let twice = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
     // All are asked for before the first is awaited: they share a commit.
     let begun: Vec<Result<Begun, Refused>> = {
         let catalog = client.session.catalog();
         let begin = |asked: &CreatePartitionsTopic| {
-            if times[asked.name.as_str()] > 1 {
+            if twice.contains(asked.name.as_str()) {
                 return refused(ErrorCode::InvalidRequest, "the topic is named twice in the request");
             }
             let topic = find(client, &catalog, &asked.name)?;

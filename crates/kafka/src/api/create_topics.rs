@@ -1,7 +1,5 @@
 //! CreateTopics. Source: KIP-4, KIP-464 (defaults), KIP-525 (settings in the response), KIP-516 (topic ids).
 
-use std::collections::HashSet;
-
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::limits::PARTITIONS_PER_TOPIC;
@@ -9,6 +7,7 @@ use duolog_broker::{Action, Pending, Topic, TopicId, TopicSpec};
 
 use super::lookup::{is_topic_name, topic_named};
 use super::refused::{Refused, refused};
+use super::repeated::repeated;
 use super::{Client, configs};
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
@@ -23,13 +22,7 @@ pub(super) async fn handle(
     _: &RequestHeader,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
-    for topic in &request.topics {
-        if !seen.insert(topic.name.as_str()) {
-            twice.insert(topic.name.as_str());
-        }
-    }
+    let twice = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
     // All are asked for before the first is awaited: they share a commit.
     let mut begun = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {

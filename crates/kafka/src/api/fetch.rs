@@ -1,11 +1,11 @@
 //! Fetch: batches out of partitions, waiting for them if there are too few.
 //!
-//! Sessions (KIP-227) are declined: every answer has session id 0, so every request names all its partitions.
-//! What has been read is kept while waiting for more; only partitions that have moved are read again.
+//! In a session (see `session`) requests and answers name only what has changed. What has been read is kept while waiting for more; only partitions that have moved are read again.
 //! Source: Kafka protocol guide, "Fetch"; KIP-74 (limits), KIP-227, KIP-320 (epochs), KIP-516 (topic ids).
 
 mod answer;
 mod gather;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use duolog_broker::Isolation;
 
 use self::gather::Gathered;
+pub(crate) use self::session::FetchSlot;
 use super::{Client, Held, IntoReply, Reply, blocking};
-use crate::ErrorCode;
 use crate::codec::messages::{FetchRequest, FetchResponse};
 use crate::codec::{ApiKey, RequestHeader, encode_response};
 
@@ -41,50 +41,61 @@ struct Ask {
 }
 
 pub(super) async fn handle(client: &Client, header: &RequestHeader, request: FetchRequest) -> Fetched {
-    if let Some(code) = refusal_of(&request) {
-        let response = FetchResponse { error_code: code.code(), ..Default::default() };
-        return Fetched { response, held: Held::default() };
-    }
-    let size = |bytes: i32| usize::try_from(bytes).unwrap_or_default();
-    let bytes_max = size(request.max_bytes).min(client.options.fetch_bytes_max);
-    let ask = Ask {
-        version: header.api_version,
-        isolation: if request.isolation_level == 1 {
-            Isolation::ReadCommitted
-        } else {
-            Isolation::ReadUncommitted
-        },
-        bytes_min: size(request.min_bytes).min(bytes_max),
-        bytes_max,
-    };
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
-    // The semaphore lives as long as the connection and is never closed.
+    let (ask, wait) = (Ask::of(client, header, &request), wait_of(&request));
+    // The semaphore lives as long as the connection and is never closed. Who has the turn has the session.
     let turn = Arc::clone(&client.fetching).acquire_owned().await.ok();
-    let mut gathered = Gathered::new(client, ask, &request);
+    let opened = client.fetch_session.lock().open(header.api_version, request, &client.fetch_room);
+    let mut opened = match opened {
+        Ok(opened) => opened,
+        Err(code) => {
+            let response = FetchResponse { error_code: code.code(), ..Default::default() };
+            return Fetched { response, held: Held::default() };
+        }
+    };
+    let gathered = gather(client, Gathered::new(client, ask, &opened.wanted), wait).await;
+    let (mut response, memory) = answer::build(&mut opened.wanted, gathered);
+    response.session_id = opened.session_id();
+    client.fetch_session.lock().close(opened);
+    Fetched { response, held: Held { _memory: memory, _turn: turn } }
+}
+
+impl Ask {
+    fn of(client: &Client, header: &RequestHeader, request: &FetchRequest) -> Self {
+        let size = |bytes: i32| usize::try_from(bytes).unwrap_or_default();
+        let bytes_max = size(request.max_bytes).min(client.options.fetch_bytes_max);
+        let isolation = match request.isolation_level {
+            1 => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        };
+        Self {
+            version: header.api_version,
+            isolation,
+            bytes_min: size(request.min_bytes).min(bytes_max),
+            bytes_max,
+        }
+    }
+}
+
+/// How long the client waits for enough.
+fn wait_of(request: &FetchRequest) -> Duration {
+    Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default())
+}
+
+/// Reads until there is enough, or the wait is over.
+async fn gather(client: &Client, mut gathered: Gathered, wait: Duration) -> Gathered {
     let mut deadline = std::pin::pin!(tokio::time::sleep(wait));
     loop {
         gathered = read(client, gathered).await;
         if gathered.is_enough() || wait.is_zero() {
-            break;
+            return gathered;
         }
         // Entered before the next look at the ends, so that nothing slips between.
         let readable = client.session.readable(&gathered.beyond());
         tokio::select! {
             () = readable => {}
-            () = &mut deadline => break,
-            () = client.shutdown.begun() => break,
+            () = &mut deadline => return gathered,
+            () = client.shutdown.begun() => return gathered,
         }
-    }
-    let (response, memory) = answer::build(request, gathered);
-    Fetched { response, held: Held { _memory: memory, _turn: turn } }
-}
-
-/// Why the request as a whole cannot be served.
-fn refusal_of(request: &FetchRequest) -> Option<ErrorCode> {
-    match (request.session_id, request.session_epoch) {
-        // Without a session, asking for one, or ending one that we never opened.
-        (0, 0) | (_, -1) => None,
-        _ => Some(ErrorCode::FetchSessionIdNotFound),
     }
 }
 

@@ -41,6 +41,7 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod refused;
+mod repeated;
 mod sync_group;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::Session;
 use duolog_net::{Budget, Reservation, Shutdown};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::KafkaOptions;
@@ -72,6 +74,10 @@ pub(crate) struct Client {
     pub budget: Budget,
     /// One fetch of a connection at a time, until its answer is sent: what a client that does not read can hold.
     pub fetching: Arc<Semaphore>,
+    /// The fetch session of the connection.
+    pub fetch_session: Arc<Mutex<fetch::FetchSlot>>,
+    /// Room for the partitions of all fetch sessions, of all connections.
+    pub fetch_room: Arc<Semaphore>,
     /// One change of topics' settings at a time, of all connections.
     pub changing: Arc<Semaphore>,
     /// What may wait for long ends early when it begins.

@@ -135,20 +135,6 @@ async fn an_epoch_from_the_past_or_the_future_is_fenced() {
 }
 
 #[tokio::test]
-async fn sessions_are_declined() {
-    let server = Server::start().await;
-    let mut client = server.client().await;
-    client.create("t", 1, &[]).await;
-    let ask = |session_id, session_epoch| FetchRequest { session_id, session_epoch, ..fetch("t", &[(0, 0)]) };
-    let asked = client.ask(12, &ask(0, 0)).await;
-    assert_eq!((asked.error_code, asked.session_id, asked.responses.len()), (0, 0, 1));
-    let unknown = client.ask(12, &ask(77, 1)).await;
-    assert_eq!(unknown.error_code, ErrorCode::FetchSessionIdNotFound.code());
-    assert_eq!(client.ask(12, &ask(77, -1)).await.error_code, 0, "the end of a session is always right");
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn a_client_too_old_for_zstd_is_told() {
     let server = Server::start().await;
     let mut client = server.client().await;

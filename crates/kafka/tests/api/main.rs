@@ -8,6 +8,7 @@ mod cluster;
 mod configs;
 mod connection;
 mod fetch;
+mod fetch_sessions;
 mod group_offsets;
 mod groups;
 mod offsets;

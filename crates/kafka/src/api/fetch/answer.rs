@@ -1,24 +1,49 @@
 //! From what was gathered to the response: every body behind its stamped prefix, none copied here.
+//!
+//! In a session a partition is left out that has neither records nor news. Source: KIP-227.
 
 use duolog_broker::Isolation;
 use duolog_net::Reservation;
 use duolog_record::Batch;
 
 use super::gather::{Gathered, Reading, Slice};
-use crate::codec::messages::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use super::session::{Told, Wanted, WantedPartition};
+use crate::codec::messages::{FetchResponse, FetchableTopicResponse, PartitionData};
 use crate::codec::{RecordParts, StampedBody};
 
-/// The response to `request`, in its order, and the memory that it holds.
-pub(super) fn build(request: FetchRequest, gathered: Gathered) -> (FetchResponse, Reservation) {
+/// The response to what was wanted, in its order, and the memory that it holds. Notes in `wanted` what was told.
+pub(super) fn build(wanted: &mut Wanted, gathered: Gathered) -> (FetchResponse, Reservation) {
     let (ask, slices, reserved) = gathered.into_parts();
+    let is_incremental = wanted.is_incremental;
     let mut slices = slices.into_iter();
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().zip(&mut slices);
-        let partitions = partitions.map(|(asked, slice)| partition(asked.partition, slice, ask.isolation));
-        let partitions = partitions.collect();
-        FetchableTopicResponse { topic: topic.topic, topic_id: topic.topic_id, partitions }
-    });
-    (FetchResponse { responses: topics.collect(), ..Default::default() }, reserved)
+    let mut responses = Vec::new();
+    for topic in &mut wanted.topics {
+        let mut partitions = Vec::with_capacity(if is_incremental { 0 } else { topic.partitions.len() });
+        for (wanted, slice) in topic.partitions.iter_mut().zip(&mut slices) {
+            let data = partition(wanted.asked.partition, slice, ask.isolation);
+            if note(wanted, &data) || !is_incremental {
+                partitions.push(data);
+            }
+        }
+        if !partitions.is_empty() || !is_incremental {
+            let (topic, topic_id) = (topic.topic.clone(), topic.topic_id);
+            responses.push(FetchableTopicResponse { topic, topic_id, partitions });
+        }
+    }
+    (FetchResponse { responses, ..Default::default() }, reserved)
+}
+
+/// Notes what is told of a partition; true if it is anything new.
+fn note(wanted: &mut WantedPartition, data: &PartitionData) -> bool {
+    wanted.has_moved = !data.records.0.is_empty();
+    if data.error_code != 0 {
+        // Told until it is over, and then all is told again.
+        wanted.told = Told::NOTHING;
+        return true;
+    }
+    let told = Told { high_watermark: data.high_watermark, log_start: data.log_start_offset };
+    let is_news = std::mem::replace(&mut wanted.told, told) != told;
+    is_news || wanted.has_moved
 }
 
 fn partition(index: i32, slice: Slice, isolation: Isolation) -> PartitionData {

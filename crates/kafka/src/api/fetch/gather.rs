@@ -10,10 +10,11 @@ use duolog_record::{Batch, Codec, Offset, PREFIX_BYTES, PartitionId};
 use duolog_storage::StoredBatch;
 
 use super::Ask;
+use super::session::{TOPIC_IDS_FROM, Wanted};
 use crate::ErrorCode;
 use crate::api::Client;
 use crate::api::lookup::{self, TopicRef, check_epoch};
-use crate::codec::messages::{FetchPartition, FetchRequest};
+use crate::codec::messages::FetchPartition;
 use crate::error::of_fetch;
 use crate::limits;
 
@@ -50,13 +51,15 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub fn new(client: &Client, ask: Ask, request: &FetchRequest) -> Self {
+    pub fn new(client: &Client, ask: Ask, wanted: &Wanted) -> Self {
         let session = client.session.clone();
         let catalog = session.catalog();
         let mut slices = Vec::new();
-        for topic in &request.topics {
-            let found = TopicRef::at(ask.version, 13, &topic.topic, topic.topic_id).find(&catalog);
-            for asked in &topic.partitions {
+        for topic in &wanted.topics {
+            let found =
+                TopicRef::at(ask.version, TOPIC_IDS_FROM, &topic.topic, topic.topic_id).find(&catalog);
+            for partition in &topic.partitions {
+                let asked = &partition.asked;
                 let state = found
                     .and_then(|topic| lookup::partition(topic, asked.partition))
                     .and_then(|partition| Reading::new(&session, partition, asked));

@@ -77,6 +77,8 @@ impl Bench {
             options: Arc::new(KafkaOptions::default()),
             budget: Budget::new(256 << 20),
             fetching: Arc::new(tokio::sync::Semaphore::new(1)),
+            fetch_session: Arc::default(),
+            fetch_room: Arc::new(tokio::sync::Semaphore::new(0)),
             changing: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
             peer: "10.0.0.7:5555".parse().unwrap(),
