@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod history;
 mod random;
 pub mod sim;
+pub mod storm;
 
 pub use disk::SimDisk;
 pub use random::Random;

@@ -51,6 +51,11 @@ impl Places {
         Self { by_partition, removed, refused_ends: HashMap::new(), staged: HashMap::new() }
     }
 
+    /// One of them.
+    pub(crate) fn get(&self, partition: PartitionId) -> Option<&Place> {
+        self.by_partition.get(&partition)
+    }
+
     /// All that exist.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PartitionId, &Place)> {
         self.by_partition.iter().map(|(&partition, place)| (partition, place))

@@ -5,7 +5,7 @@
 //! manifest swap that lists the new file is what makes all of this count: a crash before it repeats the whole.
 //! Nothing that may have been acknowledged is ever deleted here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,12 +42,12 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, options: Options) -> Result<(Writer, 
         found.open(&directory, &store, &file, watermark.durable_upto())?;
     }
     found.judge_holes();
-    let (last, dropped) = found.settle_newest(&directory, &mut store)?;
+    let places = found.places();
+    found.doubt_holes(&places);
+    let (last, dropped) = found.settle_newest(&directory, &mut store, &places)?;
     let mut sequences = Sequences { last, durable: last };
 
     let incarnation = store.manifest.incarnation + 1;
-    let places = found.places();
-    found.doubt_holes(&places);
     let is_in_sealed =
         |id| found.sealed.iter().any(|it| it.rows().binary_search_by_key(&id, |row| row.partition).is_ok());
     let carried = places.carried(is_in_sealed);
@@ -98,8 +98,8 @@ struct Files {
     sealed: Vec<SealedFile>,
     /// Where partitions ended in sealed files that lost a header.
     lost: Vec<(usize, HashMap<PartitionId, Place>)>,
-    /// Files that lost a header and do not say which partitions they hold: rewritten ones, and those that lost what they carried.
-    doubtful: Vec<usize>,
+    /// Sealed files that lost a header, and the partitions of which they say where they stood.
+    doubtful: Vec<(usize, HashSet<PartitionId>)>,
     newest: Option<(Arc<LogFile>, Scanned)>,
     listed: Vec<ManifestFile>,
 }
@@ -135,10 +135,10 @@ impl Files {
             self.newest = Some((file, scanned));
             return Ok(());
         }
-        let Scanned { entries, places, has_lost_header, has_carried, is_rewritten, .. } = scanned;
+        let Scanned { entries, places, told, has_lost_header, is_rewritten, .. } = scanned;
         let is_rewritten = is_rewritten || Self::was_rewritten(&file);
-        if has_lost_header && (is_rewritten || !has_carried) {
-            self.doubtful.push(self.sealed.len());
+        if has_lost_header {
+            self.doubtful.push((self.sealed.len(), if is_rewritten { HashSet::new() } else { told }));
         }
         if has_lost_header && !is_rewritten {
             self.lost.push((self.sealed.len(), places));
@@ -172,28 +172,39 @@ impl Files {
         header.is_some_and(|it| !it.inputs.is_empty())
     }
 
-    /// Such a file may have lost anything that no other file has: every hole is in doubt.
+    /// Files that lost a header may have lost anything that no other file has: holes of the partitions of which they do not say
+    /// where they stood are in doubt.
     fn doubt_holes(&mut self, places: &Places) {
-        for index in std::mem::take(&mut self.doubtful) {
-            let mut known: HashMap<PartitionId, Vec<Range<Offset>>> = HashMap::new();
-            for row in self.sealed.iter().flat_map(SealedFile::rows) {
-                known.entry(row.partition).or_default().push(row.first..row.end);
-            }
+        for (index, told) in std::mem::take(&mut self.doubtful) {
             let mut entries = match &self.sealed[index].index {
                 Index::Memory { entries, .. } => entries.clone(),
                 Index::Footer(_) => continue,
             };
-            for (partition, place) in places.iter() {
-                let mut held = known.remove(&partition).unwrap_or_default();
-                held.sort_unstable_by_key(|it| it.start);
-                let mut at = place.start;
-                for stretch in held.into_iter().chain([place.end..place.end]) {
-                    entries.extend(lost_entries(partition, at, stretch.start.max(at)));
-                    at = at.max(stretch.end);
-                }
-            }
+            entries.extend(self.holes(places, &[], &told));
             self.sealed[index].index = in_memory(entries);
         }
+    }
+
+    /// What no file holds of any partition but those `told`, as lost entries; `newest` are those of the newest file.
+    fn holes(&self, places: &Places, newest: &[IndexEntry], told: &HashSet<PartitionId>) -> Vec<IndexEntry> {
+        let mut held: HashMap<PartitionId, Vec<Range<Offset>>> = HashMap::new();
+        for row in self.sealed.iter().flat_map(SealedFile::rows) {
+            held.entry(row.partition).or_default().push(row.first..row.end);
+        }
+        for entry in newest {
+            held.entry(entry.partition).or_default().push(entry.base..entry.end());
+        }
+        let mut lost = Vec::new();
+        for (partition, place) in places.iter().filter(|(partition, _)| !told.contains(partition)) {
+            let mut held = held.remove(&partition).unwrap_or_default();
+            held.sort_unstable_by_key(|it| it.start);
+            let mut at = place.start;
+            for stretch in held.into_iter().chain([place.end..place.end]) {
+                lost.extend(lost_entries(partition, at, stretch.start.max(at)));
+                at = at.max(stretch.end);
+            }
+        }
+        lost
     }
 
     /// The next known offset of a partition from `end` on.
@@ -212,27 +223,37 @@ impl Files {
         &mut self,
         directory: &Directory,
         store: &mut Store,
+        places: &Places,
     ) -> Result<(u64, Option<Arc<LogFile>>), OpenError> {
         let Some((file, scanned)) = &mut self.newest else {
             return Ok((0, None));
         };
         let (file, last) = (Arc::clone(file), scanned.last_sequence);
         let mut entries = std::mem::take(&mut scanned.entries);
-        entries.retain(|it| scanned.places.get(&it.partition).is_some_and(|place| it.end() > place.start));
-        if entries.is_empty() && !scanned.is_damaged {
+        let (is_damaged, is_doubtful) = (scanned.is_damaged, scanned.has_lost_header);
+        let told = std::mem::take(&mut scanned.told);
+        let (unsure_from, end) = (scanned.unsure_from, scanned.end);
+        if is_doubtful {
+            // What it held of a partition before it was seen again is in doubt.
+            entries.extend(self.holes(places, &entries, &told));
+        }
+        entries.retain(|it| places.get(it.partition).is_some_and(|place| it.end() > place.start));
+        if entries.is_empty() && !is_damaged {
             return Ok((last, Some(file)));
         }
         entries.sort_unstable_by_key(|it| (it.partition, it.base));
         if !planted::is(Bug::TailNotSynced) {
-            rewrite(&file, scanned.unsure_from, scanned.end)
-                .map_err(directory.io("write the recovered tail"))?;
+            rewrite(&file, unsure_from, end).map_err(directory.io("write the recovered tail"))?;
         }
         // Damaged bytes stay where they are, for whoever can make something of them.
         let length = file.handle.len().map_err(directory.io("look at a log file"))?;
-        let frames_end = if scanned.is_damaged { scanned.end.max(length) } else { scanned.end };
+        let frames_end = if is_damaged { end.max(length) } else { end };
         let first = directory.first_sequence(store, file.id);
         let (bytes, footer) =
-            footer::encode((file.id, file.seed), frames_end, (first, last), &entries, |_, _| false);
+            footer::encode((file.id, file.seed), frames_end, (first, last), &entries, |before, next| {
+                // Between two doubtful holes lies what other files hold.
+                is_doubtful && before.end() < next.base
+            });
         let end = footer.pages_at + bytes.len() as u64;
         store.allocate_with_relief(&*file.handle, end).map_err(|error| directory.room(error))?;
         let write = || {

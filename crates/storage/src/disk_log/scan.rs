@@ -4,7 +4,7 @@
 //! header. What was durable and cannot be read is damage; it is recorded, never cut. Where a frame's header is lost, so is
 //! which partitions it went to: all are in doubt until a later frame continues them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
@@ -53,6 +53,8 @@ pub(crate) struct Scanned {
     pub(crate) is_damaged: bool,
     /// Of which partition, a lost header does not say.
     pub(crate) has_lost_header: bool,
+    /// Where headers were lost: partitions of which it says all the same where they stood at every point.
+    pub(crate) told: HashSet<PartitionId>,
     /// Its frames hold survivors of other files.
     pub(crate) is_rewritten: bool,
 }
@@ -78,6 +80,9 @@ impl Window<'_> {
     /// Bytes at `position`, fewer at the end of the file.
     fn get(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         let length = length.min(usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX));
+        if length == 0 {
+            return Ok(&[]);
+        }
         let end = position + length as u64;
         if position < self.at || end > self.at + self.bytes.len() as u64 {
             let whole = usize::try_from(self.length.saturating_sub(position)).unwrap_or(usize::MAX);
@@ -188,6 +193,7 @@ pub(crate) fn scan(file: &LogFile, known: &Known) -> io::Result<Scanned> {
         carried_upto: known.carried_upto,
         durable,
         in_doubt: BTreeSet::new(),
+        untold: BTreeSet::new(),
         out: Scanned {
             end: known.frames_at,
             unsure_from: u64::MAX,
@@ -213,6 +219,8 @@ struct Fold {
     carried_upto: u64,
     durable: u64,
     in_doubt: BTreeSet<PartitionId>,
+    /// First seen behind a lost header: what they held before is not known.
+    untold: BTreeSet<PartitionId>,
     out: Scanned,
 }
 
@@ -269,6 +277,7 @@ impl Fold {
             self.out.entries.push(index_entry(frame, entry, target, is_sound));
             return;
         }
+        self.note_untold(target.partition);
         let expected = self.out.places.get(&target.partition).map_or(target.base, |place| place.end);
         if expected > target.base {
             // Two frames claim the same offsets: the first stands, which readers may have seen.
@@ -294,6 +303,7 @@ impl Fold {
             self.out.removed.insert(partition);
             return;
         }
+        self.note_untold(partition);
         let before = self.out.places.get(&partition).copied();
         if let Some(before) = before {
             self.lose(partition, before.end, bounds.end);
@@ -303,6 +313,13 @@ impl Fold {
         place.end = place.end.max(bounds.end);
         place.leader_epoch = bounds.leader_epoch;
         place.quarantined |= bounds.quarantined;
+    }
+
+    /// A partition that appears behind a lost header may have been in it.
+    fn note_untold(&mut self, partition: PartitionId) {
+        if self.out.has_lost_header && !self.out.places.contains_key(&partition) {
+            self.untold.insert(partition);
+        }
     }
 
     /// Offsets that were durable and are not there.
@@ -330,6 +347,10 @@ impl Fold {
         }
         for partition in std::mem::take(&mut self.in_doubt) {
             self.quarantine(partition);
+        }
+        if self.out.has_carried {
+            let untold = &self.untold;
+            self.out.told = self.out.places.keys().filter(|it| !untold.contains(it)).copied().collect();
         }
         self.out
     }

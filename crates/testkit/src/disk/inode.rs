@@ -7,6 +7,8 @@ use crate::Random;
 
 /// Disks write such units whole or not at all.
 const SECTOR_BYTES: usize = 512;
+/// What goes bad at rest is a block of the file system.
+const BLOCK_BYTES: usize = 4096;
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -129,6 +131,29 @@ impl Inode {
                 }
             }
         }
+    }
+
+    /// Zeroes a block, cuts the file short, or swaps two blocks, at rest. False if that changes nothing.
+    pub(super) fn rot(&mut self, random: &mut Random) -> bool {
+        let before = self.synced.clone();
+        let blocks = self.synced.len() / BLOCK_BYTES;
+        match random.below(3) {
+            0 if blocks > 0 => {
+                let at = random.index(blocks) * BLOCK_BYTES;
+                self.synced[at..at + BLOCK_BYTES].fill(0);
+            }
+            1 if blocks > 1 => {
+                let (one, other) = (random.index(blocks) * BLOCK_BYTES, random.index(blocks) * BLOCK_BYTES);
+                for at in 0..BLOCK_BYTES {
+                    self.synced.swap(one + at, other + at);
+                }
+            }
+            _ if !self.synced.is_empty() => self.synced.truncate(random.index(before.len())),
+            _ => return false,
+        }
+        self.now.clone_from(&self.synced);
+        self.unsynced.clear();
+        self.synced != before
     }
 
     pub(super) fn flip_bit(&mut self, random: &mut Random) -> bool {

@@ -58,6 +58,8 @@ pub struct Hits {
     pub full: u64,
     /// Bits flipped.
     pub bits_flipped: u64,
+    /// Blocks zeroed or swapped, and files cut short.
+    pub blocks_rotten: u64,
 }
 
 impl Hits {
@@ -73,6 +75,7 @@ impl Hits {
         self.write_errors += other.write_errors;
         self.full += other.full;
         self.bits_flipped += other.bits_flipped;
+        self.blocks_rotten += other.blocks_rotten;
     }
 }
 
@@ -109,6 +112,18 @@ impl SimDisk {
             random: Random::new(seed),
         };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A healthy disk of its own with the same files, all synced.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> Self {
+        let copy = Self::new(seed);
+        {
+            let (from, mut into) = (self.state.lock(), copy.state.lock());
+            into.names = from.names.clone();
+            into.inodes = from.inodes.clone();
+        }
+        copy
     }
 
     /// Sets what shall go wrong from now on.
@@ -165,6 +180,16 @@ impl SimDisk {
         let flipped = inodes[inode].flip_bit(random);
         hits.bits_flipped += u64::from(flipped);
         flipped
+    }
+
+    /// Zeroes a block, truncates, or swaps two blocks at rest, in the file of this name. False if nothing was changed.
+    pub fn rot(&self, name: &str) -> bool {
+        let mut state = self.state.lock();
+        let Some(inode) = state.names.find(name) else { return false };
+        let State { inodes, random, hits, .. } = &mut *state;
+        let rotten = inodes[inode].rot(random);
+        hits.blocks_rotten += u64::from(rotten);
+        rotten
     }
 
     /// Names of all files, sorted.

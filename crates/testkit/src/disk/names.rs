@@ -13,7 +13,7 @@ enum Change {
 }
 
 /// Names to inodes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Names {
     now: BTreeMap<String, usize>,
     synced: BTreeMap<String, usize>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use duolog_broker::errors::Stopped;
-use duolog_broker::{Broker, BrokerOptions, Permissive, Principal, Session, Stepper};
+use duolog_broker::{Broker, BrokerOptions, Clock as _, Permissive, Principal, Session, Stepper};
 use duolog_storage::{DiskLog, Durability, OpenError, Options};
 
 use super::clock::ManualClock;
@@ -14,7 +14,14 @@ use crate::SimDisk;
 
 /// Small files, so that a short run fills and seals many.
 fn log_options() -> Options {
-    Options { file_bytes: 32 << 10, file_targets: 64, cache_bytes: 8 << 10, ..Options::default() }
+    Options {
+        file_bytes: 32 << 10,
+        file_targets: 64,
+        cache_bytes: 8 << 10,
+        extents_max: 60,
+        purge_ms: 3000,
+        ..Options::default()
+    }
 }
 
 /// How much time passes when there is nothing to do but to wait, milliseconds.
@@ -57,6 +64,12 @@ impl Node {
     /// The log completes one group of commits; false if none waits.
     pub(super) fn pump(&self) -> bool {
         self.log.pump()
+    }
+
+    /// The log does a piece of rewriting, if there is something to rewrite.
+    pub(super) fn clean(&self) {
+        // That the log has stopped, the next commit says to everybody.
+        drop(self.log.clean(self.clock.now().wall));
     }
 
     /// Ends in order, as far as the disk lets it.

@@ -82,6 +82,7 @@ struct World {
     /// A fault was armed or struck, so a stop is nobody's mistake.
     excused: bool,
     starts: u64,
+    acts: u64,
 }
 
 /// A process and what it works on.
@@ -106,6 +107,7 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
         report: Report::default(),
         excused: false,
         starts: 0,
+        acts: 0,
     };
     world.history.trace(plan.trace);
     let mut step = 0;
@@ -166,6 +168,10 @@ impl World {
 
     /// One small thing.
     fn act(&mut self, running: &mut Running) {
+        self.acts += 1;
+        if self.acts.is_multiple_of(7) {
+            running.node.clean();
+        }
         let Running { node, stage } = running;
         match self.random.below(10) {
             0..4 => self.clients.ask(&node.session, stage, &mut self.history),
