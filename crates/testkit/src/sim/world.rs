@@ -20,11 +20,13 @@ pub struct Plan {
     pub crash_one_in: u64,
     /// A record whose fate is told to standard error.
     pub trace: Option<u64>,
+    /// The log rewrites files between the other things.
+    pub cleans: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { steps: 1500, crash_one_in: 150, trace: None }
+        Self { steps: 1500, crash_one_in: 150, trace: None, cleans: true }
     }
 }
 
@@ -83,6 +85,7 @@ struct World {
     excused: bool,
     starts: u64,
     acts: u64,
+    cleans: bool,
 }
 
 /// A process and what it works on.
@@ -108,6 +111,7 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
         excused: false,
         starts: 0,
         acts: 0,
+        cleans: plan.cleans,
     };
     world.history.trace(plan.trace);
     let mut step = 0;
@@ -169,7 +173,7 @@ impl World {
     /// One small thing.
     fn act(&mut self, running: &mut Running) {
         self.acts += 1;
-        if self.acts.is_multiple_of(7) {
+        if self.cleans && self.acts.is_multiple_of(7) {
             running.node.clean();
         }
         let Running { node, stage } = running;
