@@ -122,6 +122,19 @@ def test_after_n_receives_a_message_lies_in_the_dead_letter_queue(sqs, name):
     assert message["MessageAttributes"]["kept"]["StringValue"] == "yes"
     assert message["Attributes"]["DeadLetterQueueSourceArn"].endswith(":" + name)
 
+    # And back again.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "30"})
+    sqs.change_message_visibility(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == [url]
+    sqs.start_message_move_task(SourceArn=arn)
+    (back,) = receive_all(sqs, url, 1, AttributeNames=["All"])
+    assert (back["Body"], back["MessageId"]) == ("poison", sent["MessageId"])
+    assert back["Attributes"]["ApproximateReceiveCount"] == "1"
+    deadline = time.monotonic() + 20
+    while (task := sqs.list_message_move_tasks(SourceArn=arn)["Results"][0])["Status"] == "RUNNING":
+        assert time.monotonic() < deadline, task
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
+
 
 def test_a_long_poll_is_woken_by_the_send(server, sqs, name):
     url = sqs.create_queue(QueueName=name)["QueueUrl"]

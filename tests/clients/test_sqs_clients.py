@@ -1,4 +1,4 @@
-"""More unmodified SQS clients: an SDK of the Query protocol, the JavaScript SDK v3, Celery."""
+"""More unmodified SQS clients: an SDK of the Query protocol, the SDKs for JavaScript and Rust, Celery."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def installed(variable):
-    """A directory that scripts/test installs something into."""
+    """What scripts/test installs or builds."""
     directory = os.environ.get(variable)
     if not directory:
         pytest.skip(f"{variable} is not set: ./scripts/test sets it")
@@ -41,6 +41,12 @@ def test_the_javascript_sdk(server, name):
     done = subprocess.run(
         [node, HERE / "js" / "sqs.cjs", server.aws, name], env=environment, capture_output=True, text=True
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_rust_sdk(server, name):
+    """Built by ./scripts/test --full only: the SDK is large."""
+    done = subprocess.run([installed("DUOLOG_RUST_SQS"), server.aws, name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

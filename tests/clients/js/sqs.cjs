@@ -47,11 +47,28 @@ async function main() {
   assert.deepStrictEqual([batch.Successful[0].Id, batch.Failed[0].Code], ["good", "InvalidMessageContents"]);
   assert.deepStrictEqual((await call("ListQueueTags", { QueueUrl })).Tags, { team: "js" });
 
+  await fifo();
+
   await call("DeleteQueue", { QueueUrl });
   await assert.rejects(call("SendMessage", { QueueUrl, MessageBody: "x" }), (error) => {
     assert.ok(error instanceof sdk.QueueDoesNotExist, error.name);
     return true;
   });
+}
+
+async function fifo() {
+  const { QueueUrl } = await call("CreateQueue", { QueueName: `${name}.fifo`, Attributes: { FifoQueue: "true" } });
+  const send = (id, group) =>
+    call("SendMessage", { QueueUrl, MessageBody: id, MessageGroupId: group, MessageDeduplicationId: id });
+  const [first, second] = [await send("1", "a"), await send("2", "a")];
+  assert.ok(BigInt(second.SequenceNumber) > BigInt(first.SequenceNumber));
+  assert.strictEqual((await send("1", "a")).MessageId, first.MessageId);
+  const receive = () => call("ReceiveMessage", { QueueUrl, WaitTimeSeconds: 1 });
+  const [message] = (await receive()).Messages;
+  assert.strictEqual(message.Body, "1");
+  assert.strictEqual((await receive()).Messages, undefined);
+  await call("DeleteMessage", { QueueUrl, ReceiptHandle: message.ReceiptHandle });
+  assert.strictEqual((await receive()).Messages[0].Body, "2");
 }
 
 main().then(

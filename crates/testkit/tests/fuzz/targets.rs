@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use duolog_aws::codec::query::{self, Form};
-use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request};
+use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request, task_handle};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
 use duolog_record::compress::{compress, decompress};
@@ -124,6 +124,8 @@ fn sqs_names() -> Vec<Vec<u8>> {
         "http://localhost:4566/000000000000/orders",
         "arn:aws:sqs:eu-central-1:000000000000:orders",
         "AWS4-HMAC-SHA256 Credential=test/20261124/eu-central-1/sqs/aws4_request, SignedHeaders=host, Signature=00",
+        "eyJ0YXNrSWQiOiI3Iiwic291cmNlQXJuIjoiYXJuOmF3czpzcXM6YToxOnEifQ==",
+        "sqs.eu-west-1.localhost:4566",
         "ZHEAAAAAAAAAAQAAAAAAAAAQAAAAAAAAAAAAAAABAAAAAAAAAAGVwmU6",
     ]
     .map(|text| text.as_bytes().to_vec())
@@ -133,6 +135,7 @@ fn sqs_names() -> Vec<Vec<u8>> {
 fn sqs_name(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = (queue_url::queue_name(&text), arn::queue_name(&text), Credential::parse(&text));
+    let _ = (task_handle::decode(&text), queue_url::region_of_host(&text), Credential::of_scope(&text));
     if let Some(id) = receipt::decode(&text) {
         assert_eq!(receipt::encode(id), text, "a handle has one form");
     }
