@@ -6,9 +6,14 @@ import pathlib
 import random
 import socket
 import struct
+import time
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+
+from conftest import sqs_client
+from server import Server
 
 CHANCE = random.Random(5)
 
@@ -160,3 +165,71 @@ def test_sqs_answers_its_own_error(server, what):
 def test_kafka_names_the_versions_it_has(server):
     answer = send(server.kafka, request(18, 99, b""))
     assert struct.unpack(">ih", answer[4:10]) == (7, 35), answer[:40]
+
+
+def deaf(address: str, sent: bytes) -> socket.socket:
+    """A client that asks and never reads the answer."""
+    host, port = address.rsplit(":", 1)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((host, int(port)))
+    connection.sendall(sent)
+    return connection
+
+
+def reserved_bytes(server: Server) -> int:
+    for line in server.get("/metrics").splitlines():
+        if line.startswith("duolog_memory_reserved_bytes"):
+            return int(float(line.split()[-1]))
+    raise AssertionError("the metric is not there")
+
+
+def wait_until(holds, seconds: float, what: str):
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
+def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_path):
+    patience_s, budget = 8, 128 << 20
+    flags = ("--request-timeout", f"{patience_s}s", "--memory-budget", str(budget), "--request-bytes-max", "64MiB")
+    server = Server(tmp_path / "data", *flags).start()
+    sqs = sqs_client(server.aws)
+    # Given to all of them: what was received is visible again at once.
+    large = sqs.create_queue(QueueName="large", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+    small = sqs.create_queue(QueueName="small")["QueueUrl"]
+    for _ in range(10):
+        sqs.send_message(QueueUrl=large, MessageBody="x" * 1_000_000)
+    sqs.send_message(QueueUrl=small, MessageBody="one")
+    before = resident_bytes(server.process.pid)
+    ask = json.dumps({"QueueUrl": large, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 20}).encode()
+    begun = time.monotonic()
+    clients = [deaf(server.addresses["aws"], post(ask, "AmazonSQS.ReceiveMessage")) for _ in range(24)]
+    wait_until(lambda: reserved_bytes(server) > budget // 2, patience_s, "their answers wait for them")
+
+    def timed(what, work):
+        at = time.monotonic()
+        result = work()
+        assert time.monotonic() - at < 2, f"{what} took {time.monotonic() - at:.1f} s"
+        return result
+
+    received = timed("a receive", lambda: sqs.receive_message(QueueUrl=small))
+    assert [it["Body"] for it in received["Messages"]] == ["one"]
+    producer = Producer({"bootstrap.servers": server.kafka})
+    producer.produce("small", b"two")
+    assert timed("a produce", lambda: producer.flush(10)) == 0
+    settings = {"bootstrap.servers": server.kafka, "group.id": "g", "auto.offset.reset": "earliest"}
+    consumer = Consumer(settings)
+    consumer.assign([TopicPartition("small", 0, 0)])
+    assert timed("a fetch", lambda: consumer.poll(10)).value() == b"one"
+    consumer.close()
+    # All the while they were there.
+    assert time.monotonic() - begun < patience_s and reserved_bytes(server) > budget // 2
+    grown = resident_bytes(server.process.pid) - before
+    assert grown < 2 * budget, f"it grew by {grown >> 20} MiB"
+    wait_until(lambda: reserved_bytes(server) < 1 << 20, 6 * patience_s, "nobody waits for them any more")
+    for client in clients:
+        client.close()
+    assert server.stop() == 0, server.stderr()

@@ -2,6 +2,8 @@
 //!
 //! Source: SQS Developer Guide, "Amazon SQS quotas"; SQS API Reference.
 
+use std::time::Duration;
+
 /// Largest message, bytes of body and attributes together, and largest batch. Source: SQS quotas since August 2025.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 /// Smallest value of `MaximumMessageSize`, bytes.
@@ -14,6 +16,8 @@ pub const BODY_COPIES: usize = 2;
 pub const PARAMETERS: usize = 2_048;
 /// Bytes of such a parameter's name, as sent.
 pub const PARAMETER_NAME_BYTES: usize = 256;
+/// How long a request waits for memory for its answer. Below what SDKs wait for an answer, so that they hear of it.
+pub const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 32 << 10;
 /// Headers of a request.

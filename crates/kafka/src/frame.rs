@@ -4,12 +4,14 @@
 //! step with what has come, so that announcing much costs the sender as much as the broker.
 
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use duolog_net::limits::ANSWER_PROGRESS_BYTES;
 use duolog_net::{Context, OverBudget, Reservation};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::codec::Frame;
 use crate::limits;
@@ -103,7 +105,8 @@ fn foreign(size: i32) -> Option<ReadError> {
     }
 }
 
-/// Writes a response, its bodies from where they lie. No progress for `stalled` is an error.
+/// Writes a response, its bodies from where they lie. Less progress within `stalled` than `ANSWER_PROGRESS_BYTES` is an
+/// error, unless it is the end.
 ///
 /// # Errors
 /// The socket's, or `TimedOut`.
@@ -114,6 +117,8 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let mut parts = frame.parts;
     let mut next = 0;
+    let mut progress = 0;
+    let mut overdue = pin!(sleep(stalled));
     while next < parts.len() {
         let mut slices = [IoSlice::new(&[]); limits::WRITE_PARTS];
         let rest = &parts[next..];
@@ -121,9 +126,18 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
         for (slice, part) in slices.iter_mut().zip(rest) {
             *slice = IoSlice::new(part);
         }
-        let written = timeout(stalled, to.write_vectored(&slices[..count])).await??;
+        let written = tokio::select! {
+            biased;
+            written = to.write_vectored(&slices[..count]) => written?,
+            () = &mut overdue => return Err(io::ErrorKind::TimedOut.into()),
+        };
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        progress += written;
+        if progress >= ANSWER_PROGRESS_BYTES {
+            progress = 0;
+            overdue.set(sleep(stalled));
         }
         let mut left = written;
         while left > 0 {
@@ -138,4 +152,46 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::sleep;
+
+    use super::write;
+    use crate::codec::Frame;
+
+    fn frame() -> Frame {
+        Frame { parts: vec![Bytes::from(vec![7; 20_000])], bytes: 20_000 }
+    }
+
+    #[tokio::test]
+    async fn one_who_reads_a_byte_now_and_then_is_given_up() {
+        let (mut to, mut from) = tokio::io::duplex(1);
+        let dripping = tokio::spawn(async move {
+            while from.read_u8().await.is_ok() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let error = write(&mut to, frame(), Duration::from_millis(50)).await.err();
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::TimedOut));
+        dripping.abort();
+    }
+
+    #[tokio::test]
+    async fn one_who_reads_gets_all() {
+        let (mut to, mut from) = tokio::io::duplex(100);
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            from.read_to_end(&mut all).await.map(|_| all.len())
+        });
+        assert!(write(&mut to, frame(), Duration::from_secs(30)).await.is_ok());
+        drop(to);
+        assert!(matches!(reading.await, Ok(Ok(20_000))));
+    }
 }

@@ -6,6 +6,7 @@
 
 mod budget;
 mod connection;
+pub mod limits;
 mod listener;
 mod shutdown;
 

@@ -33,6 +33,7 @@ use crate::codec::query::{self, Form};
 use crate::codec::response::Ascii;
 use crate::codec::{queue_url, request, text::Text};
 use crate::error::{ErrorCode, SqsError};
+use crate::limits::ANSWER_ROOM_TIMEOUT;
 use crate::settings::Echo;
 
 /// In which protocol a request came, and is answered.
@@ -143,9 +144,13 @@ impl<'a> Call<'a> {
         queue_url::of_queue(self.host, self.echo.account, name)
     }
 
-    /// Waits for room for an answer.
+    /// Waits for room for an answer, but not for ever: what the request itself holds others may wait for.
     async fn reserve(&self, bytes: usize) -> Result<Reservation, SqsError> {
-        self.budget.reserve(bytes).await.map_err(over_budget)
+        let reserving = self.budget.reserve(bytes);
+        let reserved = tokio::time::timeout(ANSWER_ROOM_TIMEOUT, reserving).await.map_err(|_| {
+            SqsError::new(ErrorCode::RequestThrottled, "No memory is free for the answer; try again later.")
+        })?;
+        reserved.map_err(over_budget)
     }
 }
 

@@ -29,11 +29,12 @@ pub(super) async fn read(body: Incoming, context: &Context) -> Result<(Bytes, Re
     let reserved = tokio::time::timeout(limit, reserving).await.map_err(|_| {
         SqsError::new(ErrorCode::RequestThrottled, "No memory is free for the request; try again later.")
     })?;
-    let reservation =
+    let mut reservation =
         reserved.map_err(|error| SqsError::new(ErrorCode::ServiceUnavailable, error.to_string()))?;
     let bytes = tokio::time::timeout(limit, collect(body, announced, bytes_max)).await.map_err(|_| {
         SqsError::new(ErrorCode::RequestTimeout, "The request's body did not arrive in time.")
     })??;
+    reservation.shrink_to(bytes.len() * (1 + BODY_COPIES));
     Ok((bytes, reservation))
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::Args;
 use duolog_broker::limits::{GROUP_BYTES, PARTITIONS_PER_TOPIC};
+use duolog_net::Budget;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -179,9 +180,11 @@ impl Config {
                 )));
             }
         }
-        if self.memory_budget < self.limits.request_bytes_max {
+        let largest = Budget::largest(self.memory_budget);
+        if largest < self.limits.request_bytes_max {
             return Err(ConfigError(format!(
-                "memory_budget ({} bytes) is below request_bytes_max ({} bytes): such a request could never be served",
+                "memory_budget ({} bytes) leaves {largest} bytes for one request, and request_bytes_max is {}: such a \
+                 request could never be served",
                 self.memory_budget, self.limits.request_bytes_max
             )));
         }
