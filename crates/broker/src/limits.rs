@@ -70,6 +70,9 @@ pub const DEAD_LOOK_RECORDS: usize = 256;
 pub const DEAD_LOOK_BYTES: usize = 4 << 20;
 /// Bytes of dead records that one commit moves, beside its appends: small enough that both fit into one commit.
 pub const MOVE_BYTES: usize = 8 << 20;
+/// Bytes of a record that is moved as it is, whatever its new topic allows for one batch. One that has become larger when
+/// it was decompressed, which no commit could be sure to hold, is moved as the stored batch that it lies in.
+pub const MOVE_RECORD_BYTES: usize = GROUP_BYTES;
 /// Groups: bytes of bodies that one group commit takes; the rest waits for the next. A quarter of what a commit may
 /// hold, so that the state and one largest batch still fit beside it.
 pub const GROUP_BYTES: usize = 16 << 20;

@@ -227,6 +227,24 @@ impl Core {
         Ok((placed, total))
     }
 
+    /// The partition for a copy that is to find a place: its key's or the next in turn, or the next one behind that which
+    /// is sound. `None` if none is.
+    pub(super) fn sound_place(&mut self, topic: TopicId, key: Option<&[u8]>) -> Option<PartitionId> {
+        let topic = self.catalog.topic_by_id(topic)?;
+        let (before, from) = topic.partitions.split_at(self.appends.place(topic, key) as usize);
+        from.iter().chain(before).copied().find(|partition| self.is_sound(*partition))
+    }
+
+    /// False for a topic that takes no records because of damage, or is gone.
+    pub(super) fn has_sound_partition(&self, topic: TopicId) -> bool {
+        let partitions = self.catalog.topic_by_id(topic).map(|topic| &topic.partitions);
+        partitions.is_some_and(|all| all.iter().any(|partition| self.is_sound(*partition)))
+    }
+
+    fn is_sound(&self, partition: PartitionId) -> bool {
+        self.partitions.get(&partition).is_some_and(|sequencer| !sequencer.quarantined)
+    }
+
     /// The log would refuse the whole group, so damage in one partition must not come that far.
     fn check_sound(&self, partition: PartitionId) -> Result<(), AppendError> {
         match self.partitions.get(&partition) {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use duolog_record::{Header, Offset, PartitionId, Record};
+use duolog_record::{Codec, Header, Offset, PartitionId, Record};
 use duolog_storage::ReadError;
 use duolog_storage::planted::{self, Bug};
 
@@ -50,7 +50,12 @@ impl Reason {
 #[derive(Debug)]
 pub enum DeadFound {
     /// This.
-    Record(Record),
+    Record {
+        /// It.
+        record: Record,
+        /// It was compressed, and so its copy shall be.
+        packed: bool,
+    },
     /// Its batch is nonsense from some record on; the first such record carries the stored batch as its value.
     Malformed(Option<Bytes>),
     /// Nothing any more.
@@ -150,6 +155,8 @@ pub(super) struct Copy {
     pub(super) topic: TopicId,
     pub(super) partition: PartitionId,
     pub(super) record: NewRecord,
+    /// It is to be compressed, with its neighbours.
+    pub(super) packed: bool,
 }
 
 /// A copy that waits for a commit, and its source.
@@ -208,11 +215,12 @@ fn header(key: &'static str, value: String) -> Header {
 }
 
 impl Core {
-    /// The topic that a queue's dead records go to, if there is one. Never its own, where they would come back.
+    /// The topic that a queue's dead records go to, if there is one. Never its own, where they would come back, and none
+    /// that takes no records because of damage.
     pub(super) fn dead_letter_topic(&self, queue: &Queue) -> Option<TopicId> {
         let name = queue.policy.dead_letter.as_deref()?;
         let target = self.catalog.queue(&queue.namespace, name)?;
-        (target.topic != queue.topic).then_some(target.topic)
+        (target.topic != queue.topic && self.has_sound_partition(target.topic)).then_some(target.topic)
     }
 
     /// Sends a record on its way.
@@ -263,11 +271,11 @@ impl Core {
         let Some(dying) = state.dead.dying.get_mut(&place) else {
             return;
         };
-        let (source, value) = match found {
-            DeadFound::Record(record) => (Some(record), None),
+        let (source, value, packed) = match found {
+            DeadFound::Record { record, packed } => (Some(record), None, packed),
             DeadFound::Malformed(bytes) => {
                 dying.reason = Reason::Malformed;
-                (None, bytes)
+                (None, bytes, false)
             }
             DeadFound::Gone => return self.forget_dead(now, queue.id, place),
             DeadFound::Unreadable(error) => {
@@ -292,11 +300,10 @@ impl Core {
             headers: Vec::new(),
         });
         let record = self.copy_of(now, queue, dead, reason, source);
-        let Some(target) = self.catalog.topic_by_id(topic) else {
+        let Some(partition) = self.sound_place(topic, record.key.as_deref()) else {
             return self.fail_move(now, queue.id, place);
         };
-        let index = self.appends.place(target, record.key.as_deref());
-        let copy = Copy { topic, partition: target.partitions[index as usize], record };
+        let copy = Copy { topic, partition, record, packed };
         self.queue_move(queue.id, place, copy, None);
     }
 
@@ -459,7 +466,8 @@ impl Core {
         };
         group.firsts.entry(copy.partition).or_insert(sequencer.next);
         let target = sequencer.take(copy.partition, 1);
-        frame.push_record(&topic.policy, target, &copy.record, self.queues.wants_keys(copy.topic));
+        let codec = if copy.packed { Codec::Lz4 } else { Codec::None };
+        frame.push_copy(&topic.policy, target, &copy.record, codec, self.queues.wants_keys(copy.topic));
         group.changes.moves.push(copy);
         true
     }

@@ -248,6 +248,7 @@ impl Core {
         found: Vec<(DueKey, DeadFound)>,
         mut rest: Vec<DueKey>,
     ) {
+        let is_open = self.catalog.topic_by_id(topic).is_none() || self.has_sound_partition(topic);
         let Some(delayed) = self.delays.get_mut(topic).filter(|it| it.generation == generation) else {
             return;
         };
@@ -257,7 +258,12 @@ impl Core {
         for (key, found) in found {
             match found {
                 _ if retry_at.is_some() => rest.push(key),
-                DeadFound::Record(record) => entering.push((key, Some(record))),
+                DeadFound::Record { .. } if !is_open => {
+                    tracing::warn!(topic = %topic.0, "what is delayed stays out: its topic takes no records after damage");
+                    retry_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
+                    rest.push(key);
+                }
+                DeadFound::Record { record, .. } => entering.push((key, Some(record))),
                 DeadFound::Gone | DeadFound::Malformed(_) => {
                     tracing::error!(topic = %topic.0, offset = key.1, "a delayed record is not there any more");
                     entering.push((key, None));
@@ -282,16 +288,14 @@ impl Core {
 
     /// A delayed record as it enters its topic: without the time, with its first place.
     fn entering_copy(&mut self, topic: TopicId, record: Record) -> Option<Copy> {
-        let target = self.catalog.topic_by_id(topic)?;
         let Record { offset, timestamp, key, value, mut headers } = record;
         headers.retain(|header| header.key != DUE);
         if !headers.iter().any(|header| header.key == headers::ORIGIN) {
             headers.push(header(headers::ORIGIN, format!("{:032x}/{DELAYED_INDEX}/{offset}", topic.0)));
         }
-        let index = self.appends.place(target, key.as_deref());
-        let partition = target.partitions[index as usize];
+        let partition = self.sound_place(topic, key.as_deref())?;
         let record = NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() };
-        Some(Copy { topic, partition, record })
+        Some(Copy { topic, partition, record, packed: false })
     }
 
     /// Puts records that are due into the frame, and with them that they have left the hidden partition.

@@ -20,7 +20,8 @@ use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
-use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES};
+use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES};
+use crate::room::Size;
 use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
 
 /// A look that is to be made.
@@ -315,12 +316,18 @@ fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Plac
             Some((stored, cursor)) => match cursor.find(offset) {
                 Found::Record(mut record) => {
                     let content = content_bytes(&record);
-                    copy_out(std::iter::once(&mut record), content);
-                    bytes += content;
-                    DeadFound::Record(record)
+                    if content > MOVE_RECORD_BYTES {
+                        bytes += stored.body.len();
+                        DeadFound::Malformed(Some(raw(stored)))
+                    } else {
+                        bytes += content;
+                        copy_out(std::iter::once(&mut record), content);
+                        DeadFound::Record { record, packed: !Size::of(stored).is_plain() }
+                    }
                 }
                 Found::Malformed => {
                     let is_first = offset == cursor.batch().first_malformed();
+                    bytes += if is_first { stored.body.len() } else { 0 };
                     DeadFound::Malformed(is_first.then(|| raw(stored)))
                 }
                 Found::Hole => DeadFound::Gone,
@@ -364,7 +371,7 @@ fn delayed(
             }
         }
         let what = match index.map(|index| open[index].find(offset)) {
-            Some(Found::Record(record)) => DeadFound::Record(record),
+            Some(Found::Record(record)) => DeadFound::Record { record, packed: false },
             Some(Found::Malformed) => DeadFound::Malformed(None),
             Some(Found::Hole) | None => DeadFound::Gone,
         };

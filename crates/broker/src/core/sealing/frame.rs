@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp, TimestampType};
+use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType};
 use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
 
 use crate::core::group::AppendedSpans;
@@ -15,6 +15,7 @@ use crate::{NewRecord, Now, TopicPolicy};
 /// Records that are merged into one batch, open until something else comes to the partition.
 struct Open {
     builder: BatchBuilder,
+    codec: Codec,
     target: Target,
     bytes_max: usize,
     /// Hashes of the records' keys, if a queue needs them.
@@ -73,18 +74,31 @@ impl Frame {
         record: &NewRecord,
         wants_keys: bool,
     ) -> Timestamp {
+        self.push_copy(policy, target, record, Codec::None, wants_keys)
+    }
+
+    /// The same, compressed with its neighbours of the same codec.
+    pub(in crate::core) fn push_copy(
+        &mut self,
+        policy: &TopicPolicy,
+        target: Target,
+        record: &NewRecord,
+        codec: Codec,
+        wants_keys: bool,
+    ) -> Timestamp {
         self.raise(policy);
         let timestamp = match policy.timestamps {
             TimestampType::Create => record.timestamp.unwrap_or(self.now.wall),
             TimestampType::Append => self.now.wall,
         };
         let bytes = record_bytes(record);
-        let is_full = |open: &Open| open.builder.bytes() + bytes > open.bytes_max;
-        if self.open.get(&target.partition).is_some_and(is_full) {
+        let is_other = |open: &Open| open.codec != codec || open.builder.bytes() + bytes > open.bytes_max;
+        if self.open.get(&target.partition).is_some_and(is_other) {
             self.close_open(target.partition);
         }
         let open = self.open.entry(target.partition).or_insert_with(|| Open {
-            builder: BatchBuilder::new().timestamp_type(policy.timestamps),
+            builder: BatchBuilder::new().codec(codec).timestamp_type(policy.timestamps),
+            codec,
             target,
             bytes_max: MERGED_BATCH_BYTES.min(policy.batch_bytes_max as usize),
             keys: Vec::new(),

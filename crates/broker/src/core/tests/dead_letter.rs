@@ -1,10 +1,11 @@
 //! Dead-lettering: the record is in one of the two queues whatever happens, and never in both.
 
+use duolog_record::{BatchBuilder, Codec, Timestamp};
 use duolog_storage::LogError;
 
 use super::*;
 use crate::core::harness::{batch, policy};
-use crate::headers;
+use crate::{TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
 fn pair(h: &mut Harness) -> (QueueId, QueueId) {
@@ -268,4 +269,103 @@ fn many_dead_are_moved_in_many_commits() {
     let depth = h.depth(q);
     assert_eq!((depth.dead_lettered, depth.available, depth.in_flight), (2_100, 0, 0));
     assert_eq!(h.values(dead).len(), 2_100);
+}
+
+#[test]
+fn a_damaged_target_counts_as_none_and_a_sound_partition_of_it_is_found() {
+    let mut h = harness();
+    let target = h.topic("dead", 2, policy());
+    let (q, dead) = pair(&mut h);
+    h.send(q, &["a", "b"]);
+    let damage = |h: &mut Harness, index: usize, is_damaged: bool| {
+        let partition = h.partition(target, index);
+        h.core.partitions.get_mut(&partition).unwrap().quarantined = is_damaged;
+    };
+    // What the log would refuse, and the shard stop for.
+    let is_untouched = |h: &Harness, index: usize| h.records(h.partition(target, index)).is_empty();
+    (0..2).for_each(|index| damage(&mut h, index, true));
+    fail_all(&mut h, q);
+    fail_all(&mut h, q);
+    let held = h.lease(q, 10);
+    assert_eq!(held.iter().map(|it| it.attempt).collect::<Vec<_>>(), [3, 3], "they stay and are given again");
+    assert!(h.depth(q).undeliverable >= 2);
+    // Damaged while the record is on its way: rejecting it fails, and it stays.
+    let rejected = h.settle_one(lease_id(q, &held[0]), Outcome::DeadLetter);
+    assert_eq!(rejected, Err(SettleError::NotFound));
+    damage(&mut h, 1, false);
+    h.pass_ms(VISIBILITY_MS);
+    h.core.tick(h.now);
+    while !h.try_lease(q, 10).unwrap_or_default().is_empty() {}
+    h.settle();
+    assert!(is_untouched(&h, 0));
+    assert_eq!(h.records(h.partition(target, 1)).len(), 2);
+    assert_eq!(h.depth(dead).available, 2);
+}
+
+/// Moves everything of `q` and gives the stored bytes and the records of the dead-letter queue.
+fn move_all(h: &mut Harness, q: QueueId, dead: QueueId) -> (Vec<usize>, Vec<Record>) {
+    for _ in 0..3 {
+        while !h.try_lease(q, 1_000).unwrap_or_default().is_empty() {}
+        h.settle();
+        h.pass_ms(VISIBILITY_MS);
+    }
+    h.settle();
+    let partition = h.partition(h.topic_of(dead), 0);
+    let bounds = h.log.bounds(partition).unwrap();
+    let limit = ReadLimit { bytes_max: usize::MAX, until: bounds.end };
+    let stored = h.log.read(partition, bounds.start, limit).unwrap();
+    (stored.iter().map(|it| it.body.len()).collect(), h.records(partition))
+}
+
+fn packed(values: &[Vec<u8>]) -> Batch {
+    let mut builder = BatchBuilder::new().codec(Codec::Zstd);
+    for value in values {
+        builder.push(Timestamp(1), None, Some(value), &[]);
+    }
+    builder.build()
+}
+
+#[test]
+fn what_was_compressed_is_compressed_where_it_is_moved_to() {
+    let mut h = harness();
+    let (q, dead) = pair(&mut h);
+    let partition = h.partition(h.topic_of(q), 0);
+    h.append(partition, packed(&vec![vec![0; 100_000]; 40])).unwrap();
+    let (stored, records) = move_all(&mut h, q, dead);
+    assert_eq!(records.len(), 40);
+    assert!(records.iter().all(|it| it.value.as_ref().is_some_and(|value| value.len() == 100_000)));
+    assert!(stored.iter().sum::<usize>() < 100_000, "four MB became {stored:?}");
+    assert!(stored.len() > 10, "a batch is not larger than others that are made here: {stored:?}");
+}
+
+#[test]
+fn one_record_that_no_batch_of_the_target_may_hold_is_moved_all_the_same() {
+    let mut h = harness();
+    let target = TopicPolicy { batch_bytes_max: 10_000, ..policy() };
+    h.topic("dead", 1, target);
+    let (q, dead) = pair(&mut h);
+    h.send(q, &["small"; 3]);
+    let large = "x".repeat(20_000);
+    h.send(q, &[&large]);
+    let (stored, records) = move_all(&mut h, q, dead);
+    assert_eq!(records.len(), 4);
+    assert_eq!(stored.iter().filter(|bytes| **bytes > 10_000).count(), 1, "{stored:?}");
+    assert!(stored.len() >= 2, "the others are not with it: {stored:?}");
+}
+
+#[test]
+fn a_record_that_has_become_larger_than_a_commit_is_moved_as_its_stored_batch() {
+    let mut h = harness();
+    let (q, dead) = pair(&mut h);
+    let partition = h.partition(h.topic_of(q), 0);
+    let bomb = packed(&[vec![0; crate::limits::MOVE_RECORD_BYTES + 1], b"small".to_vec()]);
+    h.append(partition, bomb.clone()).unwrap();
+    let (_, records) = move_all(&mut h, q, dead);
+    assert_eq!(records.len(), 2);
+    assert_eq!(header(&records[0], headers::DEAD_REASON).as_deref(), Some("malformed"));
+    assert_eq!(records[0].value.as_ref().unwrap()[16..], bomb.bytes()[16..]);
+    assert_eq!(
+        (value(&records[1]), header(&records[1], headers::DEAD_REASON).as_deref()),
+        ("small".to_owned(), Some("attempts"))
+    );
 }

@@ -330,3 +330,17 @@ proptest! {
         prop_assert_eq!(h.fold_from(h.core.state.start), h.durable);
     }
 }
+
+#[test]
+fn what_is_due_waits_for_a_damaged_topic_and_is_not_lost() {
+    let mut h = Harness::new(|_| {});
+    let topic = h.topic("t", 1, policy());
+    h.send_delayed(topic, "a", 1_000);
+    let partition = h.partition(topic, 0);
+    h.core.partitions.get_mut(&partition).unwrap().quarantined = true;
+    h.pass(60_000);
+    assert_eq!(h.entered_values(topic), Vec::<String>::new());
+    h.core.partitions.get_mut(&partition).unwrap().quarantined = false;
+    h.pass(60_000);
+    assert_eq!(h.entered_values(topic), ["a"]);
+}

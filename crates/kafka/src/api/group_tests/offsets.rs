@@ -272,7 +272,11 @@ async fn answer_is_bounded_and_its_memory_reserved() {
     assert_eq!(answer.groups.iter().filter(|group| group.error_code == 0).count(), fits);
     assert_eq!(answer.groups[fits].error_code, code(ErrorCode::InvalidRequest));
 
-    let all = bench.client.budget.try_reserve(bench.client.budget.bytes_max()).unwrap();
+    let budget = &bench.client.budget;
+    let mut all = budget.try_reserve(Budget::largest(budget.bytes_max())).unwrap().unwrap();
+    while let Some(more) = budget.try_reserve(1024).unwrap() {
+        all.merge(more);
+    }
     let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
     let answer = bench.fetch(9, request.clone()).await;
     assert_eq!(answer.groups[0].error_code, code(ErrorCode::CoordinatorLoadInProgress), "to be asked again");
