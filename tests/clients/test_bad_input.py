@@ -233,3 +233,22 @@ def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_pa
     for client in clients:
         client.close()
     assert server.stop() == 0, server.stderr()
+
+
+def test_a_look_at_large_records_is_cut(server, sqs, name):
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    for _ in range(20):
+        sqs.send_message(QueueUrl=queue, MessageBody="x" * 1_000_000)
+    producer = Producer({"bootstrap.servers": server.kafka, "compression.type": "gzip", "message.max.bytes": 10_000_000})
+    producer.produce(name, b"\x01" * 3_000_000)
+    producer.produce(name, b"small")
+    assert producer.flush(10) == 0
+
+    def look(count: int, offset: int = 0):
+        return json.loads(server.get(f"/api/topics/{name}/records?count={count}&offset={offset}"))
+
+    assert [len(it["value"]) for it in look(2)] == [1_000_000] * 2
+    assert len(look(40)) == 17, "sixteen MiB and the one that reaches them"
+    large, small = look(2, 20)
+    assert (len(large["value"]), large["cut"]) == (1 << 20, True)
+    assert (small["value"], "cut" in small) == ("small", False)

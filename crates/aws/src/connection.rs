@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use duolog_net::{Connection, Context};
+use duolog_net::{Connection, Context, Patience, Patient, Phase};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -32,7 +32,6 @@ use crate::codec::query::{self, Form};
 use crate::codec::queue_url;
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{HEAD_BYTES, HEADERS};
-use crate::patience::{Patience, Patient, Phase};
 use crate::settings::Echo;
 
 use reply::ReplyBody;

@@ -14,7 +14,6 @@ mod frontend;
 pub mod limits;
 mod md5;
 mod options;
-mod patience;
 mod policy;
 mod settings;
 

@@ -1,18 +1,17 @@
 //! Positions in a partition by the time of its records: the index finds the batch, decoding it finds the record.
-//! May touch the disk. A batch is opened within the room that sessions share, or, by the reader's thread alone, beside it.
+//! May touch the disk.
 
-use duolog_record::{Batch, PartitionId, Record, Timestamp};
-use duolog_storage::{Log, ReadLimit, Span, StoredBatch};
+use duolog_record::{PartitionId, Record, Timestamp};
+use duolog_storage::{Log, Span};
 
 use crate::OffsetAt;
 use crate::errors::FetchError;
-use crate::limits::DECODED_BATCH_BYTES;
-use crate::room::{Room, Taken};
+use crate::room::Room;
 
 /// The first record whose timestamp is at or after `at`.
 pub(crate) fn offset_at(
     log: &dyn Log,
-    room: Option<&Room>,
+    room: &Room,
     partition: PartitionId,
     at: Timestamp,
 ) -> Result<Option<OffsetAt>, FetchError> {
@@ -25,7 +24,7 @@ pub(crate) fn offset_at(
 /// The record with the largest timestamp, the first of several.
 pub(crate) fn offset_of_max_timestamp(
     log: &dyn Log,
-    room: Option<&Room>,
+    room: &Room,
     partition: PartitionId,
 ) -> Result<Option<OffsetAt>, FetchError> {
     let Some(mut latest) = log.first_at_or_after(partition, Timestamp(i64::MIN))? else {
@@ -44,37 +43,22 @@ pub(crate) fn offset_of_max_timestamp(
     find(log, room, partition, latest, |record| record.timestamp >= largest)
 }
 
-/// Decodes one stored batch, one record after the other; what it takes is held until the end.
-fn records(room: Option<&Room>, stored: &StoredBatch) -> (impl Iterator<Item = Record>, Taken) {
-    let opened = match room {
-        Some(room) => room.open_blocking(stored),
-        None => {
-            let (base, epoch) = (stored.base, stored.leader_epoch);
-            let records = Batch::open_body(base, epoch, &stored.body, DECODED_BATCH_BYTES);
-            records.map(|records| (records, Taken::default()))
-        }
-    };
-    let (records, taken) = opened.map_or_else(|_| (None, Taken::default()), |(it, taken)| (Some(it), taken));
-    (records.into_iter().flatten().map_while(Result::ok), taken)
-}
-
 /// The first record of the batch at `span` that is `wanted`; the batch's first if none can be decoded.
 fn find(
     log: &dyn Log,
-    room: Option<&Room>,
+    room: &Room,
     partition: PartitionId,
     span: Span,
     wanted: impl Fn(&Record) -> bool,
 ) -> Result<Option<OffsetAt>, FetchError> {
-    let limit = ReadLimit { bytes_max: 1, until: span.base.plus(1) };
     let start = log.bounds(partition).map_or(span.base, |bounds| bounds.start);
-    let stored = log.read(partition, span.base.max(start), limit)?;
-    let Some(stored) = stored.first() else {
+    let Some(opened) = room.open_at(log, partition, span.base.max(start))? else {
         return Ok(None);
     };
-    let (mut records, _taken) = records(room, stored);
-    let found = records.find(|record| record.offset >= start && wanted(record));
+    let leader_epoch = opened.stored.leader_epoch;
+    let found = opened.records.iter().cloned().flatten().map_while(Result::ok);
+    let found = found.into_iter().find(|record| record.offset >= start && wanted(record));
     let (offset, timestamp) =
         found.map_or((span.base.max(start), span.max_timestamp), |record| (record.offset, record.timestamp));
-    Ok(Some(OffsetAt { offset, timestamp, leader_epoch: stored.leader_epoch }))
+    Ok(Some(OffsetAt { offset, timestamp, leader_epoch }))
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use duolog_record::{Batch, BatchError, Codec, Records};
-use duolog_storage::StoredBatch;
+use duolog_record::{Batch, BatchError, Codec, Offset, PartitionId, Records};
+use duolog_storage::{Log, ReadError, ReadLimit, StoredBatch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{DECODED_BATCH_BYTES, DECODED_FIRST_BYTES, OPENING_BYTES};
@@ -78,20 +78,45 @@ impl Room {
         u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units_max)
     }
 
-    /// Opens a batch on a thread that may block; what it takes is held until `Taken` is dropped.
+    /// Reads and opens the batch that holds `offset`, on a thread that may block; what it takes is held until `Opened` is
+    /// dropped. `None` at the end of the partition.
     ///
     /// # Errors
-    /// As `Batch::open_body`.
-    pub(crate) fn open_blocking(&self, stored: &StoredBatch) -> Result<(Records, Taken), BatchError> {
-        let mut size = Size::of(stored);
+    /// As `Log::read`.
+    pub(crate) fn open_at(
+        &self,
+        log: &dyn Log,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<Option<Opened>, ReadError> {
+        let mut expected: Option<Size> = None;
         loop {
-            let taken = self.take_blocking(size.room());
-            match size.open(stored) {
-                Err(BatchError::TooLarge { .. }) if size.grow() => {}
-                opened => return opened.map(|records| (records, taken)),
+            let spans = log.spans(partition, offset, 1)?;
+            let Some(span) = spans.first() else { return Ok(None) };
+            let bytes = span.bytes as usize;
+            let mut taken = self.take_blocking(bytes + expected.map_or(0, Size::room));
+            let limit = ReadLimit { bytes_max: 1, until: offset.plus(1) };
+            let Some(stored) = log.read(partition, offset, limit)?.into_iter().next() else { return Ok(None) };
+            let mut size = expected.unwrap_or_else(|| Size::of(&stored));
+            // Where there is no room to grow, what is held is given up before more is waited for.
+            while self.try_grow(&mut taken, bytes + size.room()) {
+                match size.open(&stored) {
+                    Err(BatchError::TooLarge { .. }) if size.grow() => {}
+                    records => return Ok(Some(Opened { stored, records, _taken: taken })),
+                }
             }
+            expected = Some(size);
         }
     }
+}
+
+/// A batch that was read and opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) stored: StoredBatch,
+    pub(crate) records: Result<Records, BatchError>,
+    /// What both take.
+    pub(crate) _taken: Taken,
 }
 
 impl Taken {
@@ -180,15 +205,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use duolog_record::{BatchBuilder, Offset, Timestamp};
+    use duolog_record::{BatchBuilder, Timestamp};
+    use duolog_storage::{Body, Commit, Durability, Entry, MemoryLog, Target, Trim};
 
     use super::*;
 
-    fn stored(codec: Codec, bytes: usize) -> StoredBatch {
+    fn batch(codec: Codec, bytes: usize) -> Batch {
         let mut builder = BatchBuilder::new().codec(codec);
         builder.push(Timestamp(1), None, Some(&vec![0; bytes]), &[]);
-        let body = builder.build().body();
-        StoredBatch { base: Offset(0), offsets: 1, leader_epoch: 0, append_time: Timestamp(1), body }
+        builder.build()
     }
 
     #[test]
@@ -219,21 +244,58 @@ mod tests {
         thread.join().unwrap();
     }
 
+    fn log_of(batches: &[Batch]) -> MemoryLog {
+        let log = MemoryLog::new();
+        for (base, batch) in batches.iter().enumerate() {
+            let target = Target { partition: PartitionId(1), base: Offset(base as u64), leader_epoch: 0 };
+            let entry =
+                Entry { body: Body::of(batch), targets: vec![target], key_hashes: Vec::new(), abort_first: None };
+            let trims =
+                if base == 0 { vec![Trim::Start { partition: PartitionId(1), start: Offset(0) }] } else { Vec::new() };
+            let commit = Commit {
+                entries: vec![entry],
+                trims,
+                durability: Durability::Os,
+                append_time: Timestamp(1),
+                may_use_reserve: true,
+            };
+            log.commit(commit, Box::new(|result| result.unwrap()));
+        }
+        log
+    }
+
     #[test]
     fn a_bomb_is_opened_in_steps_and_no_further_than_the_bound() {
         let room = Room::default();
-        let (records, taken) = room.open_blocking(&stored(Codec::Zstd, 10 << 20)).unwrap();
-        assert!(records.section_bytes() > 10 << 20);
+        let log = log_of(&[batch(Codec::Zstd, 10 << 20), batch(Codec::Zstd, DECODED_BATCH_BYTES)]);
+        let opened = room.open_at(&log, PartitionId(1), Offset(0)).unwrap().unwrap();
+        assert!(opened.records.as_ref().unwrap().section_bytes() > 10 << 20);
         assert!(!room.try_grow(&mut Taken::default(), OPENING_BYTES), "it is paid for while it is open");
-        drop(taken);
-        let error = room.open_blocking(&stored(Codec::Zstd, DECODED_BATCH_BYTES)).unwrap_err();
-        assert_eq!(error, BatchError::TooLarge { bytes_max: DECODED_BATCH_BYTES });
+        drop(opened);
+        let opened = room.open_at(&log, PartitionId(1), Offset(1)).unwrap().unwrap();
+        assert_eq!(opened.records.unwrap_err(), BatchError::TooLarge { bytes_max: DECODED_BATCH_BYTES });
+        drop(opened._taken);
         assert!(room.try_grow(&mut Taken::default(), OPENING_BYTES));
+        assert!(room.open_at(&log, PartitionId(1), Offset(2)).unwrap().is_none());
+    }
+
+    #[test]
+    fn many_who_look_at_bombs_are_all_served() {
+        let room = Room::new(40 << 20);
+        let log = log_of(&[batch(Codec::Zstd, 8 << 20)]);
+        let look = || room.open_at(&log, PartitionId(1), Offset(0)).unwrap().unwrap().records.unwrap().count();
+        std::thread::scope(|scope| {
+            let looking: Vec<_> = (0..8).map(|_| scope.spawn(look)).collect();
+            assert!(looking.into_iter().all(|it| it.join().unwrap() == 1));
+        });
     }
 
     #[test]
     fn an_uncompressed_batch_takes_what_it_is() {
-        let mut size = Size::of(&stored(Codec::None, 1 << 20));
+        let body = batch(Codec::None, 1 << 20).body();
+        let stored =
+            StoredBatch { base: Offset(0), offsets: 1, leader_epoch: 0, append_time: Timestamp(1), body };
+        let mut size = Size::of(&stored);
         assert!((1 << 20..=2 << 20).contains(&size.room()));
         assert!(!size.grow());
     }

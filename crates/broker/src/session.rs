@@ -7,12 +7,12 @@ mod lease;
 mod look;
 
 use std::future::Future;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use duolog_record::{Batch, Offset, PartitionId, Timestamp};
+use duolog_record::{Batch, Offset, PartitionId, Record, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::broker::Inner;
@@ -117,6 +117,23 @@ impl Session {
         look::read(&self.inner, ask)
     }
 
+    /// Decodes the records from `from` on, one after the other, until `visit` breaks or there are no more. One batch is
+    /// open at a time; a record keeps that alive. Blocks: on the disk, and until there is room for the batch.
+    ///
+    /// # Errors
+    /// See [`FetchError`]; `Storage` too for a batch that is nonsense, unless some record has been visited.
+    pub fn scan(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        visit: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), FetchError> {
+        if !self.may_on_partition(Action::Consume, partition) {
+            return Err(FetchError::Denied);
+        }
+        look::scan(&self.inner, partition, from, visit)
+    }
+
     /// True if a read from here would be served from memory and may be made on a thread that must not block.
     #[must_use]
     pub fn is_cached(&self, partition: PartitionId, from: Offset) -> bool {
@@ -149,7 +166,7 @@ impl Session {
             return Err(FetchError::Denied);
         }
         look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
-        by_time::offset_at(&*self.inner.log, Some(&self.inner.shared.room), partition, at)
+        by_time::offset_at(&*self.inner.log, &self.inner.shared.room, partition, at)
     }
 
     /// The record with the largest timestamp, the first of several. May touch the disk.
@@ -161,7 +178,7 @@ impl Session {
             return Err(FetchError::Denied);
         }
         look::bounds(&self.inner, partition).ok_or(FetchError::NotFound(partition))?;
-        by_time::offset_of_max_timestamp(&*self.inner.log, Some(&self.inner.shared.room), partition)
+        by_time::offset_of_max_timestamp(&*self.inner.log, &self.inner.shared.room, partition)
     }
 
     /// Where the records of an epoch end. May touch the disk: see `by_epoch`.

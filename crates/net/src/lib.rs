@@ -8,9 +8,11 @@ mod budget;
 mod connection;
 pub mod limits;
 mod listener;
+mod patience;
 mod shutdown;
 
 pub use budget::{Budget, OverBudget, Reservation};
 pub use connection::Connection;
 pub use listener::{BindError, Context, Frontend, Limits, Listener};
+pub use patience::{Patience, Patient, Phase};
 pub use shutdown::Shutdown;

@@ -21,7 +21,7 @@ use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
 use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES};
-use crate::room::Size;
+use crate::room::{Room, Size};
 use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
 
 /// A look that is to be made.
@@ -201,8 +201,10 @@ impl Work {
             }
             Self::DelayPass(at) => Some(Finding::DelayPass(at.perform(log))),
             Self::Times { partitions, at, then } => {
+                // This thread alone looks, at one batch at a time: it need not stand in line with the sessions.
+                let room = Room::default();
                 let found = partitions.into_iter().map(|partition| {
-                    match by_time::offset_at(log, None, partition, at) {
+                    match by_time::offset_at(log, &room, partition, at) {
                         Ok(found) => Ok((partition, found.map(|found| found.offset))),
                         Err(FetchError::NotFound(_)) => Ok((partition, None)),
                         Err(error) => Err(error),

@@ -1,12 +1,13 @@
 //! Looks that are answered from the log, past the shard's thread.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Record};
 use duolog_storage::{ReadError, ReadLimit};
 
 use crate::broker::Inner;
 use crate::errors::FetchError;
+use crate::room::Opened;
 use crate::{ReadAsk, ReadSlice};
 
 impl From<ReadError> for FetchError {
@@ -31,4 +32,44 @@ pub(super) fn read(inner: &Inner, ask: ReadAsk) -> Result<ReadSlice, FetchError>
     let limit = ReadLimit { bytes_max: ask.bytes_max, until: known.end };
     let batches = inner.log.read(ask.partition, ask.from, limit)?;
     Ok(ReadSlice { batches, log_start: known.start, high_watermark: known.end, last_stable: known.end })
+}
+
+/// See `Session::scan`.
+pub(super) fn scan(
+    inner: &Inner,
+    partition: PartitionId,
+    from: Offset,
+    mut visit: impl FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), FetchError> {
+    let until = bounds(inner, partition).ok_or(FetchError::NotFound(partition))?.end;
+    let mut has_visited = false;
+    let mut at = from;
+    while at < until
+        && let Some(Opened { stored, records, _taken }) = inner.shared.room.open_at(&*inner.log, partition, at)?
+    {
+        let mut damage = None;
+        match records {
+            Ok(records) => {
+                for record in records {
+                    match record {
+                        Ok(record) if record.offset < at => {}
+                        Ok(record) => {
+                            has_visited = true;
+                            if visit(record).is_break() {
+                                return Ok(());
+                            }
+                        }
+                        Err(error) => damage = Some(error),
+                    }
+                }
+            }
+            Err(error) => damage = Some(error),
+        }
+        if let Some(error) = damage.filter(|_| !has_visited) {
+            let reason = format!("the batch at offset {} cannot be decoded: {error}", stored.base);
+            return Err(FetchError::Storage(ReadError::Damaged { partition, at: stored.base, reason }));
+        }
+        at = stored.base.plus(u64::from(stored.offsets));
+    }
+    Ok(())
 }

@@ -44,7 +44,8 @@ impl ApiError {
         Self { status: StatusCode::FORBIDDEN, code: "denied", message }
     }
 
-    fn unavailable(message: String) -> Self {
+    /// Not now.
+    pub fn unavailable(message: String) -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message }
     }
 

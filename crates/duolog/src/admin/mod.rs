@@ -13,19 +13,24 @@ mod queues;
 mod topics;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use duolog_broker::{Principal, Session};
 use duolog_kafka::group::Groups;
-use duolog_net::{Budget, Connection, Context, Frontend, Shutdown};
+use duolog_net::{Budget, Connection, Context, Frontend, Patience, Patient, Phase, Reservation, Shutdown};
 use duolog_storage::Log;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 
+use self::error::ApiError;
 use crate::config::TopicDefaults;
 use crate::serve::Parts;
+
+/// How long a request waits for memory for its answer.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -51,6 +56,15 @@ impl Admin {
             shutdown: context.shutdown.clone(),
             begun: Instant::now(),
         }
+    }
+
+    /// Waits for memory for an answer, but not for ever.
+    async fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
+        let reserved = tokio::time::timeout(ROOM_TIMEOUT, self.budget.reserve(bytes)).await;
+        let reserved = reserved.map_err(|_| {
+            ApiError::unavailable("no memory is free for the answer: try again later, or ask for less".to_owned())
+        })?;
+        reserved.map_err(|error| ApiError::unavailable(error.to_string()))
     }
 }
 
@@ -84,10 +98,23 @@ impl Frontend for AdminFrontend {
 
     async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
         let peer = connection.peer();
+        let phase = Phase::default();
+        let patience =
+            Patience { idle: context.limits.idle_timeout, request: context.limits.request_timeout };
+        let stream = Patient::new(connection, phase.clone(), patience);
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |request| {
+            phase.begin();
+            let (answer, phase) = (router.call(request), phase.clone());
+            async move {
+                let answer = answer.await;
+                phase.end();
+                answer
+            }
+        });
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(context.limits.idle_timeout);
-        let service = TowerToHyperService::new(self.router.clone());
-        let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(connection), service));
+        http.header_read_timeout(None);
+        let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
         let done = tokio::select! {
             done = serving.as_mut() => done,
             () = context.shutdown.begun() => {

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::FetchError;
 use duolog_broker::{Keep, Labels, Session, Start, Topic, TopicPolicy, TopicSpec};
+use duolog_net::Budget;
+use duolog_net::limits::RESERVATION_SMALL_BYTES;
 use duolog_record::{Offset, PartitionId, TimestampType};
 use duolog_storage::Durability;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Admin;
 use super::error::ApiError;
 use super::extract::{Body, Name, Options};
-use super::peek::{self, Peeked};
+use super::peek;
 use duolog_broker::when;
 
 pub fn routes() -> Router<Admin> {
@@ -235,14 +239,28 @@ async fn records(
     State(admin): State<Admin>,
     Name(name): Name,
     Options(which): Options<Which>,
-) -> Result<Json<Vec<Peeked>>, ApiError> {
+) -> Result<Response, ApiError> {
     let partition = partition(&*admin.topic(&name)?, which.partition)?;
     let from = which.offset.map(Offset);
     let count = which.count.unwrap_or(peek::COUNT_DEFAULT);
-    let session = admin.session.clone();
-    // It may touch the disk.
-    let looked = tokio::task::spawn_blocking(move || peek::records(&session, partition, from, count));
-    looked.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string()))).map(Json)
+    // Most answers are small, and small ones need not wait for memory.
+    let mut room = RESERVATION_SMALL_BYTES;
+    loop {
+        let mut reserved = admin.reserve(room).await?;
+        let session = admin.session.clone();
+        // It may touch the disk.
+        let looking = move || peek::records(&session, partition, from, count, room);
+        let looked = tokio::task::spawn_blocking(looking).await;
+        let answer = looked.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())))?;
+        let room_max = peek::ROOM_BYTES.min(Budget::largest(admin.budget.bytes_max()));
+        if answer.is_cut && room < room_max {
+            room = room_max;
+            continue;
+        }
+        reserved.shrink_to(answer.body.capacity());
+        let json = [(CONTENT_TYPE, "application/json")];
+        return Ok((json, peek::held(answer.body, reserved)).into_response());
+    }
 }
 
 async fn trim(

@@ -1,4 +1,4 @@
-//! A stream that gives up on a client that does not go on: no request for too long, a head that drips, an answer that
+//! A stream of requests and answers that gives up on a client that does not go on: no request for too long, a head that drips, an answer that
 //! is not taken, or too slowly.
 //!
 //! While a request is being worked on (`Phase::begin` to `Phase::end`) reads have no deadline: a long poll waits, and
@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use duolog_net::limits::ANSWER_PROGRESS_BYTES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use crate::limits::ANSWER_PROGRESS_BYTES;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -22,7 +23,7 @@ const BUSY: u8 = 2;
 
 /// What the connection is doing, told by whoever serves its requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Phase(Arc<AtomicU8>);
+pub struct Phase(Arc<AtomicU8>);
 
 impl Phase {
     /// A request's head has been read.
@@ -47,16 +48,16 @@ impl Phase {
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// Between two requests.
     pub idle: Duration,
     /// For a head once begun, and for taking the next `ANSWER_PROGRESS_BYTES` of an answer or the rest of it.
     pub request: Duration,
 }
 
-/// The stream.
+/// A stream under a `Patience`.
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub struct Patient<S> {
     stream: S,
     phase: Phase,
     patience: Patience,
@@ -70,6 +71,7 @@ pub(crate) struct Patient<S> {
 
 impl<S> Patient<S> {
     /// Wraps a stream.
+    #[must_use]
     pub fn new(stream: S, phase: Phase, patience: Patience) -> Self {
         let read_deadline = Box::pin(sleep(patience.idle));
         Self { stream, phase, patience, armed: IDLE, read_deadline, write_deadline: None, progress: 0 }
