@@ -167,6 +167,11 @@ pub enum CursorError {
     /// The broker remembers as many cursors as `limits::CURSORS` allows.
     #[error("{0} cursors are the most that the broker remembers")]
     TooMany(usize),
+    /// Names of groups and metadata take as much as `limits::CURSORS_BYTES` allows.
+    #[error(
+        "the names of groups and the metadata of cursors take {0} bytes, the most that the broker remembers"
+    )]
+    Full(usize),
     /// No disk space.
     #[error("no space left on the data directory's disk")]
     DiskFull,

@@ -94,6 +94,9 @@ pub const TOPICS: usize = 20_000;
 pub const PARTITIONS: usize = 200_000;
 /// Cursors of a shard: bounds what groups may remember.
 pub const CURSORS: usize = 1_000_000;
+/// Bytes of the names of groups and the metadata of cursors, all together: far more than clients need, who commit none or
+/// a few bytes; cursors with all the metadata they may have would be 4 GiB.
+pub const CURSORS_BYTES: usize = 128 << 20;
 /// Bytes of all labels of one topic or queue: they are written with every change of it.
 pub const LABELS_BYTES: usize = 64 << 10;
 /// How long a lease alone waits for other changes to be written with it, milliseconds.

@@ -96,7 +96,9 @@ impl Room {
             let bytes = span.bytes as usize;
             let mut taken = self.take_blocking(bytes + expected.map_or(0, Size::room));
             let limit = ReadLimit { bytes_max: 1, until: offset.plus(1) };
-            let Some(stored) = log.read(partition, offset, limit)?.into_iter().next() else { return Ok(None) };
+            let Some(stored) = log.read(partition, offset, limit)?.into_iter().next() else {
+                return Ok(None);
+            };
             let mut size = expected.unwrap_or_else(|| Size::of(&stored));
             // Where there is no room to grow, what is held is given up before more is waited for.
             while self.try_grow(&mut taken, bytes + size.room()) {
@@ -248,10 +250,17 @@ mod tests {
         let log = MemoryLog::new();
         for (base, batch) in batches.iter().enumerate() {
             let target = Target { partition: PartitionId(1), base: Offset(base as u64), leader_epoch: 0 };
-            let entry =
-                Entry { body: Body::of(batch), targets: vec![target], key_hashes: Vec::new(), abort_first: None };
-            let trims =
-                if base == 0 { vec![Trim::Start { partition: PartitionId(1), start: Offset(0) }] } else { Vec::new() };
+            let entry = Entry {
+                body: Body::of(batch),
+                targets: vec![target],
+                key_hashes: Vec::new(),
+                abort_first: None,
+            };
+            let trims = if base == 0 {
+                vec![Trim::Start { partition: PartitionId(1), start: Offset(0) }]
+            } else {
+                Vec::new()
+            };
             let commit = Commit {
                 entries: vec![entry],
                 trims,
@@ -283,7 +292,8 @@ mod tests {
     fn many_who_look_at_bombs_are_all_served() {
         let room = Room::new(40 << 20);
         let log = log_of(&[batch(Codec::Zstd, 8 << 20)]);
-        let look = || room.open_at(&log, PartitionId(1), Offset(0)).unwrap().unwrap().records.unwrap().count();
+        let look =
+            || room.open_at(&log, PartitionId(1), Offset(0)).unwrap().unwrap().records.unwrap().count();
         std::thread::scope(|scope| {
             let looking: Vec<_> = (0..8).map(|_| scope.spawn(look)).collect();
             assert!(looking.into_iter().all(|it| it.join().unwrap() == 1));

@@ -7,7 +7,7 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
-use duolog_net::{Connection, Context, Shutdown};
+use duolog_net::{Budget, Connection, Context, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -28,6 +28,8 @@ enum End {
     Refused(#[from] Refusal),
     #[error("a request without an answer has failed")]
     Failed,
+    #[error("no memory came free for an answer")]
+    NoMemory,
     #[error("the response could not be sent: {0}")]
     Write(io::Error),
 }
@@ -54,7 +56,9 @@ pub(crate) async fn serve(client: Client, connection: Connection, context: Conte
         | End::Write(_) => {
             debug!(%peer, reason = %end, "connection ended");
         }
-        End::Read(_) | End::Refused(_) | End::Failed => info!(%peer, reason = %end, "connection closed"),
+        End::Read(_) | End::Refused(_) | End::Failed | End::NoMemory => {
+            info!(%peer, reason = %end, "connection closed")
+        }
     }
 }
 
@@ -86,15 +90,33 @@ async fn take_one(
     let Ok(place) = answers.reserve().await else { return Err(End::Shutdown) };
     let (request, reserved) = unless(&context.shutdown, frame::read(read, context)).await??;
     let mut answer = api::begin(client, request, reserved)?;
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(reply) = answer.as_mut().poll(cx) {
-            answer = Box::pin(std::future::ready(reply));
-        }
-        Poll::Ready(())
+    let ready = std::future::poll_fn(|cx| {
+        Poll::Ready(match answer.as_mut().poll(cx) {
+            Poll::Ready(reply) => Some(reply),
+            Poll::Pending => None,
+        })
     })
     .await;
+    if let Some(reply) = ready {
+        let reply = unless(&context.shutdown, pay(reply, context)).await??;
+        answer = Box::pin(std::future::ready(reply));
+    }
     place.send(answer);
     Ok(())
+}
+
+/// Reserves memory for an answer that is made already and stands in line behind others: as long as there is none, nothing
+/// more is read from the client.
+async fn pay(reply: Reply, context: &Context) -> Result<Reply, End> {
+    let bytes = reply.unpaid_bytes();
+    if bytes < limits::UNPAID_BYTES {
+        return Ok(reply);
+    }
+    let size = bytes.min(Budget::largest(context.budget.bytes_max()));
+    match timeout(context.limits.request_timeout, context.budget.reserve(size)).await {
+        Ok(Ok(memory)) => Ok(reply.paid(memory)),
+        Ok(Err(_)) | Err(_) => Err(End::NoMemory),
+    }
 }
 
 async fn unless<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Result<T, End> {

@@ -164,7 +164,7 @@ pub fn of_cursor(error: &CursorError) -> ErrorCode {
         CursorError::Denied => ErrorCode::GroupAuthorizationFailed,
         CursorError::MetadataTooLarge(_) => ErrorCode::OffsetMetadataTooLarge,
         // Retriable, as Kafka answers when the offsets topic cannot take a commit.
-        CursorError::DiskFull | CursorError::TooMany(_) | CursorError::Stopped(_) => {
+        CursorError::DiskFull | CursorError::TooMany(_) | CursorError::Full(_) | CursorError::Stopped(_) => {
             ErrorCode::CoordinatorNotAvailable
         }
     }

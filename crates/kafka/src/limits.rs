@@ -16,6 +16,9 @@ pub const TAGS: u32 = 1_000;
 pub const COPY_BELOW_BYTES: usize = 1024;
 /// Requests of one connection that are served at a time, in order: enough to fill a commit while another is on its way.
 pub const IN_FLIGHT: usize = 100;
+/// Bytes of an answer above which it is paid for while it stands in line behind others: `IN_FLIGHT` of smaller ones are what
+/// a connection costs anyhow.
+pub const UNPAID_BYTES: usize = 1024;
 /// Bytes of a connection's read buffer: holds a size and most requests without records.
 pub const READ_BUFFER_BYTES: usize = 8 << 10;
 /// Bytes of a request that are reserved and allocated on its word alone; the rest is, each time, as much as has come.

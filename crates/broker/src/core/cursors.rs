@@ -8,7 +8,7 @@ use super::Core;
 use super::command::Reply;
 use super::verdict::when_durable;
 use crate::errors::CursorError;
-use crate::limits::{CURSOR_METADATA_BYTES, CURSORS, PRODUCER_ID_BLOCK};
+use crate::limits::{CURSOR_METADATA_BYTES, CURSORS, CURSORS_BYTES, PRODUCER_ID_BLOCK};
 use crate::state::{CursorValue, Owner};
 use crate::{Cursor, CursorMove, GroupCursors, Now};
 
@@ -17,6 +17,8 @@ use crate::{Cursor, CursorMove, GroupCursors, Now};
 pub(super) struct Cursors {
     groups: BTreeMap<String, BTreeMap<PartitionId, Cursor>>,
     count: usize,
+    /// Of names of groups and metadata.
+    bytes: usize,
 }
 
 impl Cursors {
@@ -27,37 +29,48 @@ impl Cursors {
     pub(super) fn set(&mut self, group: &str, partition: PartitionId, cursor: Cursor) {
         if !self.groups.contains_key(group) {
             self.groups.insert(group.to_owned(), BTreeMap::new());
+            self.bytes += group.len();
         }
+        self.bytes += cursor.metadata.len();
         let known = self.groups.get_mut(group).and_then(|group| group.insert(partition, cursor));
         self.count += usize::from(known.is_none());
+        self.bytes -= known.map_or(0, |known| known.metadata.len());
     }
 
     pub(super) fn remove(&mut self, group: &str, partition: PartitionId) -> bool {
         let Some(cursors) = self.groups.get_mut(group) else {
             return false;
         };
-        let was_there = cursors.remove(&partition).is_some();
-        self.count -= usize::from(was_there);
+        let gone = cursors.remove(&partition);
+        if let Some(gone) = &gone {
+            self.count -= 1;
+            self.bytes -= gone.metadata.len();
+        }
         if cursors.is_empty() {
             self.groups.remove(group);
+            self.bytes -= group.len();
         }
-        was_there
+        gone.is_some()
     }
 
     /// Forgets the cursors in partitions that are not `kept`; gives their groups and partitions.
     pub(super) fn retain(&mut self, kept: impl Fn(PartitionId) -> bool) -> Vec<(String, PartitionId)> {
         let mut gone = Vec::new();
+        let mut bytes = 0;
         self.groups.retain(|group, cursors| {
-            cursors.retain(|&partition, _| {
+            cursors.retain(|&partition, cursor| {
                 let is_kept = kept(partition);
                 if !is_kept {
                     gone.push((group.clone(), partition));
+                    bytes += cursor.metadata.len();
                 }
                 is_kept
             });
+            bytes += if cursors.is_empty() { group.len() } else { 0 };
             !cursors.is_empty()
         });
         self.count -= gone.len();
+        self.bytes -= bytes;
         gone
     }
 
@@ -115,7 +128,7 @@ impl Core {
         moves: Vec<CursorMove>,
         reply: Reply<(), CursorError>,
     ) {
-        if let Err(error) = self.check_moves(&moves) {
+        if let Err(error) = self.check_moves(&group, &moves) {
             drop(reply.send(Err(error)));
             return;
         }
@@ -127,7 +140,9 @@ impl Core {
         self.answer_when_durable(when_durable(reply, ()));
     }
 
-    fn check_moves(&self, moves: &[CursorMove]) -> Result<(), CursorError> {
+    fn check_moves(&self, group: &str, moves: &[CursorMove]) -> Result<(), CursorError> {
+        let is_known = self.cursors.groups.contains_key(group);
+        let (mut added, mut more, mut less) = (0, if is_known { 0 } else { group.len() }, 0);
         for it in moves {
             if !self.partitions.contains_key(&it.partition) {
                 return Err(CursorError::NotFound(it.partition));
@@ -135,9 +150,18 @@ impl Core {
             if it.metadata.len() > CURSOR_METADATA_BYTES {
                 return Err(CursorError::MetadataTooLarge(it.metadata.len()));
             }
+            more += it.metadata.len();
+            match self.cursors.get(group, it.partition) {
+                Some(known) => less += known.metadata.len(),
+                None => added += 1,
+            }
         }
-        if self.cursors.count + moves.len() > CURSORS {
+        // Whoever is known may go on at the limits.
+        if added > 0 && self.cursors.count + added > CURSORS {
             return Err(CursorError::TooMany(CURSORS));
+        }
+        if more > less && self.cursors.bytes + (more - less) > CURSORS_BYTES {
+            return Err(CursorError::Full(CURSORS_BYTES));
         }
         Ok(())
     }
@@ -195,5 +219,34 @@ impl Core {
             Some(id) => self.answer_when_durable(when_durable(reply, id)),
             None => drop(reply.send(Err(CursorError::TooMany(usize::MAX)))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use duolog_record::{Offset, PartitionId, Timestamp};
+
+    use super::Cursors;
+    use crate::Cursor;
+
+    fn cursor(metadata: &str) -> Cursor {
+        Cursor { offset: Offset(1), leader_epoch: -1, metadata: metadata.to_owned(), moved_at: Timestamp(1) }
+    }
+
+    #[test]
+    fn what_is_counted_goes_again_with_what_it_was_counted_for() {
+        let mut cursors = Cursors::default();
+        for (partition, metadata) in [(1, "four"), (1, "seven 7"), (2, ""), (3, "xy")] {
+            cursors.set("group", PartitionId(partition), cursor(metadata));
+        }
+        cursors.set("g", PartitionId(3), cursor("z"));
+        assert_eq!((cursors.count, cursors.bytes), (4, 5 + 7 + 2 + 1 + 1));
+        assert!(cursors.remove("group", PartitionId(1)));
+        assert!(!cursors.remove("group", PartitionId(1)));
+        assert_eq!(cursors.bytes, 5 + 2 + 2);
+        assert_eq!(cursors.retain(|partition| partition == PartitionId(2)).len(), 2);
+        assert_eq!((cursors.count, cursors.bytes), (1, 5));
+        assert!(cursors.remove("group", PartitionId(2)));
+        assert_eq!((cursors.count, cursors.bytes), (0, 0));
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn scan(
     let mut has_visited = false;
     let mut at = from;
     while at < until
-        && let Some(Opened { stored, records, _taken }) = inner.shared.room.open_at(&*inner.log, partition, at)?
+        && let Some(Opened { stored, records, _taken }) =
+            inner.shared.room.open_at(&*inner.log, partition, at)?
     {
         let mut damage = None;
         match records {

@@ -100,7 +100,9 @@ impl From<CursorError> for ApiError {
         match error {
             CursorError::NotFound(_) => Self::not_found(message),
             CursorError::Denied => Self::denied(message),
-            CursorError::MetadataTooLarge(_) | CursorError::TooMany(_) => Self::invalid(message),
+            CursorError::MetadataTooLarge(_) | CursorError::TooMany(_) | CursorError::Full(_) => {
+                Self::invalid(message)
+            }
             CursorError::DiskFull => {
                 Self { status: StatusCode::INSUFFICIENT_STORAGE, code: "disk_full", message }
             }

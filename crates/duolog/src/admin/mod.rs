@@ -62,7 +62,9 @@ impl Admin {
     async fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
         let reserved = tokio::time::timeout(ROOM_TIMEOUT, self.budget.reserve(bytes)).await;
         let reserved = reserved.map_err(|_| {
-            ApiError::unavailable("no memory is free for the answer: try again later, or ask for less".to_owned())
+            ApiError::unavailable(
+                "no memory is free for the answer: try again later, or ask for less".to_owned(),
+            )
         })?;
         reserved.map_err(|error| ApiError::unavailable(error.to_string()))
     }

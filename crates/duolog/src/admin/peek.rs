@@ -129,7 +129,10 @@ mod tests {
         };
         let shown = peeked(&record, bytes_max);
         assert!(shown.cut);
-        assert_eq!((shown.key.as_deref(), shown.value.as_ref().map(String::len)), (Some("key"), Some(bytes_max - 3)));
+        assert_eq!(
+            (shown.key.as_deref(), shown.value.as_ref().map(String::len)),
+            (Some("key"), Some(bytes_max - 3))
+        );
         assert_eq!(shown.headers, [(String::new(), Some(String::new()))]);
         assert!(serde_json::to_vec(&shown).unwrap().len() < 8 * bytes_max);
     }

@@ -56,7 +56,7 @@ pub(super) async fn handle(client: &Client, header: &RequestHeader, request: Fet
     let (mut response, memory) = answer::build(&mut opened.wanted, gathered);
     response.session_id = opened.session_id();
     client.fetch_session.lock().close(opened);
-    Fetched { response, held: Held { _memory: memory, _turn: turn } }
+    Fetched { response, held: Held { memory, _turn: turn, is_paid: true } }
 }
 
 impl Ask {
@@ -85,7 +85,7 @@ fn wait_of(request: &FetchRequest) -> Duration {
 async fn gather(client: &Client, mut gathered: Gathered, wait: Duration) -> Gathered {
     let mut deadline = std::pin::pin!(tokio::time::sleep(wait));
     loop {
-        gathered = read(client, gathered).await;
+        gathered = read(gathered).await;
         if gathered.is_enough() || wait.is_zero() {
             return gathered;
         }
@@ -100,16 +100,27 @@ async fn gather(client: &Client, mut gathered: Gathered, wait: Duration) -> Gath
 }
 
 /// Reads what has become readable, on a thread that may block if not all of it lies in memory.
-async fn read(client: &Client, mut gathered: Gathered) -> Gathered {
+async fn read(mut gathered: Gathered) -> Gathered {
     let Some(want) = gathered.look() else { return gathered };
-    gathered.reserve(&client.budget, want).await;
+    gathered.reserve(want).await;
+    loop {
+        let is_done;
+        (gathered, is_done) = read_once(gathered).await;
+        if is_done {
+            return gathered;
+        }
+        gathered.reserve_short().await;
+    }
+}
+
+async fn read_once(mut gathered: Gathered) -> (Gathered, bool) {
     if gathered.is_cached() {
-        gathered.read();
-        return gathered;
+        let is_done = gathered.read();
+        return (gathered, is_done);
     }
     blocking(move || {
-        gathered.read();
-        gathered
+        let is_done = gathered.read();
+        (gathered, is_done)
     })
     .await
 }

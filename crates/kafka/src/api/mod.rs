@@ -112,14 +112,38 @@ pub(crate) enum Reply {
 #[derive(Default)]
 pub(crate) struct Held {
     /// Memory of its bodies.
-    _memory: Reservation,
+    memory: Reservation,
     /// Its turn among the fetches of the connection.
     _turn: Option<OwnedSemaphorePermit>,
+    /// Memory was reserved for it by whoever made it.
+    is_paid: bool,
+}
+
+impl Reply {
+    /// Bytes that it keeps until it is sent and nobody has reserved.
+    pub(crate) fn unpaid_bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame, held) if !held.is_paid => frame.bytes,
+            Self::Frame(..) | Self::Silent | Self::Close => 0,
+        }
+    }
+
+    /// The reply with memory that was reserved for it.
+    pub(crate) fn paid(self, memory: Reservation) -> Self {
+        match self {
+            Self::Frame(frame, mut held) => {
+                held.memory.merge(memory);
+                held.is_paid = true;
+                Self::Frame(frame, held)
+            }
+            other @ (Self::Silent | Self::Close) => other,
+        }
+    }
 }
 
 impl From<Reservation> for Held {
     fn from(memory: Reservation) -> Self {
-        Self { _memory: memory, _turn: None }
+        Self { memory, _turn: None, is_paid: true }
     }
 }
 

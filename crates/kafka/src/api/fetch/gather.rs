@@ -48,6 +48,9 @@ pub(super) struct Gathered {
     reserved: Reservation,
     /// What `bytes` may become in the next read: memory for it is reserved.
     granted: usize,
+    budget: Budget,
+    /// The first batch, which has to be given, needs so many bytes, and they are not free.
+    short: Option<usize>,
 }
 
 impl Gathered {
@@ -66,7 +69,16 @@ impl Gathered {
                 slices.push(Slice { state });
             }
         }
-        Self { session, ask, slices, bytes: 0, reserved: Reservation::default(), granted: 0 }
+        Self {
+            session,
+            ask,
+            slices,
+            bytes: 0,
+            reserved: Reservation::default(),
+            granted: 0,
+            budget: client.budget.clone(),
+            short: None,
+        }
     }
 
     /// Looks at the ends: how many bytes the next read may bring at most, `None` if there is nothing to read.
@@ -100,7 +112,8 @@ impl Gathered {
     }
 
     /// Reserves `want` bytes for the next read, or less if memory is short: a consumer then gets a smaller answer.
-    pub async fn reserve(&mut self, budget: &Budget, want: usize) {
+    pub async fn reserve(&mut self, want: usize) {
+        let budget = &self.budget;
         let mut size = want.clamp(1, (budget.bytes_max() / limits::FETCH_BUDGET_PART).max(1));
         let granted = loop {
             match budget.try_reserve(size) {
@@ -125,20 +138,44 @@ impl Gathered {
             .all(|reading| self.session.is_cached(reading.partition, reading.next))
     }
 
-    /// Reads on in every partition that has more.
-    pub fn read(&mut self) {
+    /// Reads on in every partition that has more. False if it must be done again once `reserve_short` has found memory for
+    /// the first batch.
+    pub fn read(&mut self) -> bool {
         for slice in &mut self.slices {
             let Ok(reading) = &mut slice.state else { continue };
             if !reading.is_behind() {
                 continue;
             }
             let room = self.granted.min(self.ask.bytes_max).saturating_sub(self.bytes);
-            match reading.read(&self.session, self.ask, room, self.bytes == 0) {
+            let (is_first, next) = (self.bytes == 0, reading.next);
+            match reading.read(&self.session, self.ask, room, is_first) {
+                Ok(bytes) if is_first && bytes > self.granted => match self.budget.try_reserve(bytes) {
+                    Ok(Some(reserved)) => {
+                        (self.reserved, self.granted, self.bytes) = (reserved, bytes, bytes);
+                    }
+                    Ok(None) | Err(_) => {
+                        reading.forget(next);
+                        self.short = Some(bytes);
+                        break;
+                    }
+                },
                 Ok(bytes) => self.bytes += bytes,
                 Err(code) => slice.state = Err(code),
             }
         }
         self.reserved.shrink_to(self.bytes);
+        self.short.is_none()
+    }
+
+    /// Waits for memory for a first batch that is larger than what was reserved, or for as much as there ever is; holds none
+    /// meanwhile.
+    pub async fn reserve_short(&mut self) {
+        if let Some(bytes) = self.short.take() {
+            self.reserved = Reservation::default();
+            let size = bytes.min(Budget::largest(self.budget.bytes_max()));
+            self.reserved = self.budget.reserve(size).await.unwrap_or_default();
+            self.granted = bytes;
+        }
     }
 
     /// True if the answer need not wait: enough bytes, nothing more that fits, or an error to tell.
@@ -177,6 +214,12 @@ impl Reading {
             high_watermark: Offset(0),
             last_stable: Offset(0),
         })
+    }
+
+    /// As if nothing had been read from `next` on.
+    fn forget(&mut self, next: Offset) {
+        (self.next, self.bytes, self.full) = (next, 0, false);
+        self.batches.clear();
     }
 
     fn is_behind(&self) -> bool {
