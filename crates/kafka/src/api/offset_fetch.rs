@@ -98,6 +98,7 @@ async fn group_offsets(
     asked: OffsetFetchRequestGroup,
     purse: &mut Purse,
 ) -> OffsetFetchResponseGroup {
+    let _turn = client.groups.look_in_turn().await;
     let cursors = match client.session.cursors(&asked.group_id).await {
         Ok(cursors) => cursors,
         Err(error) => return failed(asked, of_cursor(&error)),

@@ -12,11 +12,11 @@ use duolog_broker::{Clock, CursorMove, Now, Pending, Session};
 use duolog_net::Shutdown;
 use duolog_record::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 
 use super::{
     Coordinator, GroupConfig, GroupError, GroupListing, GroupView, Identity, JoinAsk, JoinRefused, Joined,
-    MemberIds, Reply, State, SyncAsk, Synced, Token,
+    MemberIds, Reply, State, SyncAsk, Synced, Token, limits,
 };
 
 /// All groups of a broker.
@@ -27,6 +27,8 @@ pub struct Groups {
     pub(super) core: Mutex<Core>,
     /// The nearest deadline may have moved.
     moved: Notify,
+    /// Turns of those who look at all offsets of a group.
+    looks: Semaphore,
 }
 
 /// What the lock guards.
@@ -66,7 +68,15 @@ impl Groups {
             committed: None,
         };
         let started_at = clock.now().wall;
-        Arc::new(Self { session, clock, started_at, core: Mutex::new(core), moved: Notify::new() })
+        let (core, moved) = (Mutex::new(core), Notify::new());
+        let looks = Semaphore::new(limits::LOOKS_AT_A_TIME);
+        Arc::new(Self { session, clock, started_at, core, moved, looks })
+    }
+
+    /// Waits for a turn to look at all offsets of a group: how much memory they take is known only then.
+    pub(crate) async fn look_in_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.looks.acquire().await.ok()
     }
 
     /// Joins a group; waits until its round ends. Giving up waiting does not take the join back.

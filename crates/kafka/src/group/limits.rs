@@ -28,3 +28,6 @@ pub const NEWCOMER_JOIN_MS: u64 = 5 * 60 * 1000;
 pub const REBALANCE_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 /// Shortest time between two attempts to close a round to which nobody came: a rebalance timeout of 0 must not spin.
 pub const REBALANCE_RETRY_MS: u64 = 1_000;
+/// Looks at all offsets of a group at a time: each may be as large as `duolog_broker::limits::CURSORS_BYTES`, and is paid
+/// for only once its size is known.
+pub const LOOKS_AT_A_TIME: usize = 4;
