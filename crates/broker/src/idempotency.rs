@@ -9,7 +9,7 @@ use std::sync::Arc;
 use duolog_record::{Batch, Header, Offset};
 
 use crate::errors::AppendError;
-use crate::limits::{DECODED_BATCH_BYTES, DEDUP_KEY_BYTES};
+use crate::limits::{DECODED_BATCH_BYTES, DEDUP_BATCH_BYTES, DEDUP_KEY_BYTES};
 use crate::{DedupPolicy, NewRecord, headers};
 
 /// An idempotency key within its topic: its scope and the key itself.
@@ -57,16 +57,43 @@ pub(crate) fn of_batch(policy: &DedupPolicy, batch: &Batch) -> Result<BatchKeys,
     const UNREADABLE: AppendError =
         AppendError::Malformed("records that cannot be decoded, on a topic that deduplicates");
     let mut keys = BatchKeys::new();
+    let mut bytes = 0;
     let records = batch.records(Offset(0), DECODED_BATCH_BYTES).map_err(|_| UNREADABLE)?;
-    for record in records {
+    let count = records.left() as usize;
+    for (index, record) in records.enumerate() {
         let record = record.map_err(|_| UNREADABLE)?;
         let key = in_headers(&record.headers);
-        keys.push(key.map(|key| scoped(policy, record.key.as_deref(), key)).transpose()?);
-    }
-    if keys.iter().all(Option::is_none) {
-        keys.clear();
+        let key = key.map(|key| scoped(policy, record.key.as_deref(), key)).transpose()?;
+        if key.is_some() && keys.is_empty() {
+            check_bytes(count * size_of::<Option<ScopedKey>>())?;
+            keys.reserve_exact(count);
+            keys.resize(index, None);
+        }
+        if key.is_some() || !keys.is_empty() {
+            keys.push(key);
+            bytes += keys.last().map_or(0, key_bytes);
+            check_bytes(bytes)?;
+        }
     }
     Ok(keys)
+}
+
+/// Bytes of memory that the keys of a batch take.
+pub(crate) fn bytes_of(keys: &BatchKeys) -> usize {
+    keys.iter().map(key_bytes).sum()
+}
+
+fn key_bytes(key: &Option<ScopedKey>) -> usize {
+    /// Counts of the handles, and what an allocation costs.
+    const OVERHEAD: usize = 32;
+    size_of::<Option<ScopedKey>>() + key.as_ref().map_or(0, |key| key.len() + OVERHEAD)
+}
+
+fn check_bytes(bytes: usize) -> Result<(), AppendError> {
+    if bytes <= DEDUP_BATCH_BYTES {
+        return Ok(());
+    }
+    Err(AppendError::Malformed("more idempotency keys than one batch may carry: send smaller batches"))
 }
 
 fn in_headers(headers: &[Header]) -> Option<&[u8]> {
@@ -77,9 +104,44 @@ fn in_headers(headers: &[Header]) -> Option<&[u8]> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::scoped;
-    use crate::DedupPolicy;
-    use crate::limits::DEDUP_KEY_BYTES;
+    use bytes::Bytes;
+    use duolog_record::{Batch, BatchBuilder, Codec, Header, Timestamp};
+
+    use super::{bytes_of, of_batch, scoped};
+    use crate::errors::AppendError;
+    use crate::limits::{DEDUP_BATCH_BYTES, DEDUP_KEY_BYTES};
+    use crate::{DedupPolicy, headers};
+
+    const POLICY: DedupPolicy = DedupPolicy { window_ms: 1, per_key: false };
+
+    /// A batch of records of which those from `first` on have a key.
+    fn keyed(records: u32, first: u32) -> Batch {
+        let mut builder = BatchBuilder::new().codec(Codec::Lz4);
+        for n in 0..records {
+            let key = headers::IDEMPOTENCY_KEY.into();
+            let header = Header { key, value: Some(Bytes::copy_from_slice(n.to_string().as_bytes())) };
+            let headers = if n < first { &[][..] } else { &[header][..] };
+            builder.push(Timestamp(1), None, None, headers);
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn keys_stand_where_their_records_stand_and_none_is_nothing() {
+        let keys = of_batch(&POLICY, &keyed(5, 3)).unwrap();
+        assert_eq!(keys.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, false, true, true]);
+        assert_eq!(of_batch(&POLICY, &keyed(5, 5)).unwrap().capacity(), 0);
+    }
+
+    #[test]
+    fn the_keys_of_one_batch_are_bounded() {
+        let most = of_batch(&POLICY, &keyed(50_000, 0)).unwrap();
+        assert!(bytes_of(&most) <= DEDUP_BATCH_BYTES);
+        for first in [0, 299_999] {
+            let refused = of_batch(&POLICY, &keyed(300_000, first));
+            assert!(matches!(refused, Err(AppendError::Malformed(_))), "from {first}");
+        }
+    }
 
     #[test]
     fn scopes_never_meet() {

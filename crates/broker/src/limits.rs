@@ -97,6 +97,9 @@ pub const CURSORS: usize = 1_000_000;
 /// Bytes of the names of groups and the metadata of cursors, all together: far more than clients need, who commit none or
 /// a few bytes; cursors with all the metadata they may have would be 4 GiB.
 pub const CURSORS_BYTES: usize = 128 << 20;
+/// Bytes of memory of the idempotency keys of one batch: more than a batch of a MiB of small records has, and a bound on
+/// one that is decompressed.
+pub const DEDUP_BATCH_BYTES: usize = 4 << 20;
 /// Bytes of all labels of one topic or queue: they are written with every change of it.
 pub const LABELS_BYTES: usize = 64 << 10;
 /// How long a lease alone waits for other changes to be written with it, milliseconds.

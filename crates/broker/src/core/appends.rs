@@ -33,11 +33,22 @@ pub(super) struct Placed {
 }
 
 impl Waiting {
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes that it is going to take in a commit.
+    fn stored_bytes(&self) -> usize {
         match self {
             Self::Batch { batch, .. } => batch.bytes().len(),
             Self::Publish { bytes, .. } => *bytes,
         }
+    }
+
+    /// Bytes that it takes while it waits.
+    fn bytes(&self) -> usize {
+        let keys = match self {
+            Self::Batch { keys, .. } => idempotency::bytes_of(keys),
+            // They are part of the records.
+            Self::Publish { .. } => 0,
+        };
+        self.stored_bytes() + keys
     }
 
     pub(super) fn refuse(self, error: AppendError) {
@@ -68,7 +79,7 @@ impl Appends {
 
     /// The first, if it fits into `room` bytes.
     pub(super) fn take(&mut self, room: usize) -> Option<Waiting> {
-        self.line.front().filter(|waiting| waiting.bytes() <= room)?;
+        self.line.front().filter(|waiting| waiting.stored_bytes() <= room)?;
         let waiting = self.line.pop_front()?;
         self.bytes -= waiting.bytes();
         Some(waiting)

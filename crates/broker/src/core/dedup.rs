@@ -16,7 +16,7 @@ use super::appends::{Placed, Waiting};
 use super::group::Group;
 use crate::errors::AppendError;
 use crate::idempotency::{BatchKeys, ScopedKey};
-use crate::limits::DECODED_BATCH_BYTES;
+use crate::limits::{DECODED_BATCH_BYTES, GROUP_BYTES};
 use crate::state::Owner;
 use crate::{DedupPolicy, Now, TopicId};
 
@@ -207,5 +207,11 @@ fn without(batch: &Batch, keep: &[bool]) -> Result<Batch, AppendError> {
         let Timestamp(at) = record.timestamp;
         builder.push(Timestamp(at), record.key.as_deref(), record.value.as_deref(), &record.headers);
     }
-    Ok(builder.build())
+    let batch = builder.build();
+    // What was compressed better than it is here may have become larger than a commit takes.
+    let bytes = batch.bytes().len();
+    if bytes > GROUP_BYTES {
+        return Err(AppendError::TooLarge { bytes: bytes as u64, bytes_max: GROUP_BYTES as u64 });
+    }
+    Ok(batch)
 }
