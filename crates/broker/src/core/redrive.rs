@@ -216,7 +216,7 @@ impl Core {
         }
         let spec = running.task.spec.clone();
         match found {
-            DeadFound::Record(record) => {
+            DeadFound::Record { record, packed } => {
                 let is_wanted = spec.filter.as_ref().is_none_or(|filter| filter.matches(&record));
                 if spec.dry_run || !is_wanted {
                     running.outstanding = running.outstanding.saturating_sub(1);
@@ -225,7 +225,7 @@ impl Core {
                     return;
                 }
                 match self.target_of_move(queue, &spec, &record) {
-                    Ok(topic) => self.send_on(queue, id, place, topic, record),
+                    Ok(topic) => self.send_on(queue, id, place, topic, record, packed),
                     Err(reason) => self.fail_move_task(now, queue, id, lease, reason),
                 }
             }
@@ -272,12 +272,26 @@ impl Core {
         if target.topic == queue.topic {
             return Err(format!("queue {} reads the topic that the records come from", target.name));
         }
+        if !self.has_sound_partition(target.topic) {
+            return Err(format!(
+                "queue {} takes no records, because files of its topic are damaged",
+                target.name
+            ));
+        }
         Ok(target.topic)
     }
 
     /// Puts a copy into the line of the dead letters: without their story, with its first place.
-    fn send_on(&mut self, queue: &Queue, id: MoveId, place: Place, topic: TopicId, record: Record) {
-        let Some(target) = self.catalog.topic_by_id(topic) else {
+    fn send_on(
+        &mut self,
+        queue: &Queue,
+        id: MoveId,
+        place: Place,
+        topic: TopicId,
+        record: Record,
+        packed: bool,
+    ) {
+        let Some(partition) = self.sound_place(topic, record.key.as_deref()) else {
             return;
         };
         let Record { timestamp, key, value, mut headers, .. } = record;
@@ -285,10 +299,8 @@ impl Core {
         if !headers.iter().any(|header| header.key == headers::ORIGIN) {
             headers.push(self.origin(queue.topic, place));
         }
-        let index = self.appends.place(target, key.as_deref());
-        let partition = target.partitions[index as usize];
         let record = NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() };
-        self.queue_move(queue.id, place, Copy { topic, partition, record }, Some(id));
+        self.queue_move(queue.id, place, Copy { topic, partition, record, packed }, Some(id));
     }
 
     /// A record of a task is in the frame.

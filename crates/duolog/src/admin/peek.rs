@@ -82,13 +82,16 @@ pub fn records(
 
 /// The bytes of an answer, which hold what they took from the budget until the last of them is sent.
 pub fn held(body: Vec<u8>, reserved: Reservation) -> Bytes {
-    struct Held(Vec<u8>, Reservation);
+    struct Held {
+        body: Vec<u8>,
+        _reserved: Reservation,
+    }
     impl AsRef<[u8]> for Held {
         fn as_ref(&self) -> &[u8] {
-            &self.0
+            &self.body
         }
     }
-    Bytes::from_owner(Held(body, reserved))
+    Bytes::from_owner(Held { body, _reserved: reserved })
 }
 
 fn peeked(record: &Record, bytes_max: usize) -> Peeked {
