@@ -98,8 +98,7 @@ async fn take_one(
     })
     .await;
     if let Some(reply) = ready {
-        let reply = unless(&context.shutdown, pay(reply, context)).await??;
-        answer = Box::pin(std::future::ready(reply));
+        answer = Box::pin(std::future::ready(pay(reply, context).await?));
     }
     place.send(answer);
     Ok(())
@@ -113,7 +112,11 @@ async fn pay(reply: Reply, context: &Context) -> Result<Reply, End> {
         return Ok(reply);
     }
     let size = bytes.min(Budget::largest(context.budget.bytes_max()));
-    match timeout(context.limits.request_timeout, context.budget.reserve(size)).await {
+    if let Ok(Some(memory)) = context.budget.try_reserve(size) {
+        return Ok(reply.paid(memory));
+    }
+    let reserving = timeout(context.limits.request_timeout, context.budget.reserve(size));
+    match unless(&context.shutdown, reserving).await? {
         Ok(Ok(memory)) => Ok(reply.paid(memory)),
         Ok(Err(_)) | Err(_) => Err(End::NoMemory),
     }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod membership;
+mod memory;
 mod offsets;
 
 use std::sync::Arc;
