@@ -43,12 +43,11 @@ fn reads(opened: &Opened) -> Vec<(&str, i32, i64)> {
     all.map(|(topic, asked)| (topic, asked.partition, asked.fetch_offset)).collect()
 }
 
+/// Topics, partitions and offsets.
+type Reads = Vec<(String, i32, i64)>;
+
 /// Opens and closes; gives the session's id and what was read.
-fn go(
-    slot: &mut FetchSlot,
-    room: &Arc<Semaphore>,
-    request: FetchRequest,
-) -> Result<(i32, Vec<(String, i32, i64)>), ErrorCode> {
+fn go(slot: &mut FetchSlot, room: &Arc<Semaphore>, request: FetchRequest) -> Result<(i32, Reads), ErrorCode> {
     let opened = slot.open(12, request, room)?;
     let read = reads(&opened).into_iter().map(|(topic, partition, at)| (topic.to_owned(), partition, at));
     let done = (opened.session_id(), read.collect());
@@ -56,7 +55,7 @@ fn go(
     Ok(done)
 }
 
-fn read(all: &[(&str, i32, i64)]) -> Vec<(String, i32, i64)> {
+fn read(all: &[(&str, i32, i64)]) -> Reads {
     all.iter().map(|&(topic, partition, at)| (topic.to_owned(), partition, at)).collect()
 }
 
