@@ -29,6 +29,8 @@ pub enum Bug {
     DeliveryCountLost,
     /// A restart forgets which idempotency keys were appended.
     WindowForgotten,
+    /// A delayed record enters its topic in one commit, and in the next it is noted that it has.
+    DelayInTwo,
     /// Files that were rewritten are unlinked before the manifest lists what they were rewritten into.
     UnlinkBeforeManifest,
     /// A rewritten file is listed that was not synced.
@@ -42,7 +44,7 @@ pub enum Bug {
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 10] = [
+pub const ALL: [Bug; 11] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -53,6 +55,7 @@ pub const ALL: [Bug; 10] = [
     Bug::DeadLetterInTwo,
     Bug::DeliveryCountLost,
     Bug::WindowForgotten,
+    Bug::DelayInTwo,
 ];
 
 /// Those that show in the log alone.

@@ -125,6 +125,12 @@ impl History {
         Err(Broken(format!("record {number} is at {partition}/{offset} and at {}/{} too", first.0, first.1)))
     }
 
+    /// The record was not stored, because one that it repeats was: it must not be seen.
+    pub fn left_out(&mut self, number: Number) {
+        self.note(Some(number), &"left out");
+        self.asked.remove(&number);
+    }
+
     /// A client asks to trim.
     pub fn asks_trim(&mut self, partition: PartitionId, start: Offset) {
         let (_, asked) = self.starts.entry(partition).or_default();
@@ -321,6 +327,22 @@ impl History {
                 *work = Work { maybe_settled: true, ..Work::default() };
             }
         }
+    }
+
+    /// The record was seen where a move has brought it from the dead-letter queue of `queue`.
+    pub fn moved_on(&mut self, queue: QueueId, number: Number) {
+        let is_loose = self.replayed.contains_key(&queue);
+        let work = self.work.entry((queue, number)).or_default();
+        if is_loose {
+            work.maybe_settled = true;
+        } else {
+            work.dead = true;
+        }
+    }
+
+    /// Records that were seen in a dead-letter queue.
+    pub fn dead(&self) -> impl Iterator<Item = Number> + '_ {
+        self.graves.keys().map(|&(_, number)| number)
     }
 
     /// A queue was worked until it was empty: what was promised to it and not settled must have been among `delivered`.

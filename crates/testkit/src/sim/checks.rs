@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use duolog_broker::{Isolation, LeaseAsk, Leased, Outcome, QueueId, ReadAsk, Session};
+use duolog_broker::{Isolation, LeaseAsk, Leased, MoveStatus, Outcome, QueueId, ReadAsk, Session, TopicId};
 use duolog_record::{Batch, Offset, PartitionId, Record};
 use duolog_storage::StoredBatch;
 
@@ -148,6 +148,28 @@ pub(super) fn graves(session: &Session, stage: &Stage, history: &mut History) ->
             history.dead_lettered(queue, number, (partition, record.offset))?;
         }
     }
+    moved(session, stage, history)
+}
+
+/// Reads where the dead are moved to: each has its first place with it, and so the queue that it died in.
+fn moved(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+    let catalog = session.catalog();
+    let topic = catalog.queue_by_id(stage.moved).and_then(|queue| catalog.topic_by_id(queue.topic));
+    for &partition in topic.iter().flat_map(|topic| &topic.partitions) {
+        let (_, _, records) = read_all(session, partition)?;
+        for record in records {
+            let number = number_of(record.value.as_ref())?;
+            let origin = record.headers.iter().find(|header| header.key == "duolog-origin");
+            let origin = origin.and_then(|header| std::str::from_utf8(header.value.as_deref()?).ok());
+            let first = origin.and_then(|origin| u128::from_str_radix(origin.split('/').next()?, 16).ok());
+            let queue = match first.map(TopicId) {
+                Some(topic) if topic == stage.stream_topic => stage.work,
+                Some(topic) if topic == stage.jobs_topic => stage.jobs,
+                _ => return Err(Broken(format!("record {number} was moved and comes from nowhere"))),
+            };
+            history.moved_on(queue, number);
+        }
+    }
     Ok(())
 }
 
@@ -168,12 +190,10 @@ pub(super) fn finale(
             of_stream.insert(number_of(record.value.as_ref())?);
         }
     }
-    let jobs = node.session.catalog().topic_by_id(stage.jobs_topic).map(|topic| topic.partitions.clone());
-    let jobs = jobs.unwrap_or_default();
     let of_jobs: BTreeSet<Number> = clients
         .published
         .iter()
-        .filter(|(partition, _)| jobs.contains(partition))
+        .filter(|(topic, _)| *topic == stage.jobs_topic)
         .map(|(_, number)| *number)
         .collect();
     for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs)] {
@@ -185,8 +205,41 @@ pub(super) fn finale(
         graves(&node.session, stage, history)?;
         history.drained(queue, &promised, &delivered)?;
     }
-    drain(node, clock, stage.dead, |lease| number_of(lease.record.value.as_ref()))?;
-    Ok(())
+    moves_over(node, clock)?;
+    let mut seen = BTreeSet::new();
+    for queue in [stage.dead, stage.moved] {
+        drain(node, clock, queue, |lease| {
+            let number = number_of(lease.record.value.as_ref())?;
+            if !seen.insert(number) && !clients.may_replay {
+                return Err(Broken(format!(
+                    "record {number} is among the dead twice, or moved and there still"
+                )));
+            }
+            Ok(number)
+        })?;
+    }
+    // What was moved away was among the dead, and has not been lost on the way.
+    let lost = history.dead().find(|number| !seen.contains(number));
+    lost.map_or(Ok(()), |number| Err(Broken(format!("record {number} was dead-lettered and is nowhere"))))
+}
+
+/// Waits until no move task runs any more.
+fn moves_over(node: &mut Node, clock: &ManualClock) -> Result<(), Broken> {
+    for _ in 0..10_000 {
+        let asked = node.session.list_moves(None);
+        let tasks = node.complete(asked).ok_or_else(stopped)?;
+        let tasks = tasks.map_err(|error| Broken(format!("the moves: {error}")))?;
+        if let Some(task) = tasks.iter().find(|task| matches!(task.status, MoveStatus::Failed { .. })) {
+            return Err(Broken(format!("a move has failed: {:?}", task.status)));
+        }
+        if !tasks.iter().any(duolog_broker::MoveTask::is_active) {
+            return Ok(());
+        }
+        clock.advance(50);
+        node.step();
+        let _moved_on = node.pump();
+    }
+    Err(Broken("a move does not end".to_owned()))
 }
 
 /// After damage at rest: whatever is still served is what was stored, and what is not is an error, never silence.

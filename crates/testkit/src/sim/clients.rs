@@ -8,10 +8,12 @@ use std::task::Poll;
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::{
-    Appended, CursorMove, LeaseAsk, LeaseId, Leased, NewRecord, Outcome, Pending, QueueId, Session, Start,
+    Appended, CursorMove, LeaseAsk, LeaseId, Leased, MoveSpec, NewRecord, Outcome, Pending, QueueId, Session,
+    Start, TopicId,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, Offset, PartitionId, Producer, Timestamp};
 
+use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
 use super::told::Told;
@@ -54,10 +56,11 @@ pub(super) struct Clients {
     held: Vec<Held>,
     producers: Vec<Idempotent>,
     /// Replays and purges loosen what can be judged, so only some runs have them.
-    may_replay: bool,
+    pub(super) may_replay: bool,
     may_trim: bool,
+    pub(super) keyed: Keyed,
     /// Acknowledged publishes, for the end of the run.
-    pub(super) published: BTreeSet<(PartitionId, Number)>,
+    pub(super) published: BTreeSet<(TopicId, Number)>,
     pub(super) asked: u64,
 }
 
@@ -78,6 +81,7 @@ impl Clients {
             producers: Vec::new(),
             may_replay,
             may_trim,
+            keyed: Keyed::default(),
             published: BTreeSet::new(),
             asked: 0,
         }
@@ -129,7 +133,9 @@ impl Clients {
         match self.random.below(100) {
             0..22 => self.append(session, stage, history),
             22..32 => self.append_idempotent(session, stage, history),
-            32..47 => self.publish(session, stage, history),
+            32..40 => self.publish(session, stage, history),
+            40..46 => self.publish_keyed(session, stage, history),
+            46..47 => self.move_dead(session, stage),
             47..67 => self.lease(session, stage),
             67..88 => self.settle(session, history),
             88..95 => self.move_cursor(session, stage, history),
@@ -248,14 +254,48 @@ impl Clients {
     fn publish(&mut self, session: &Session, stage: &Stage, history: &mut History) {
         let topic = *self.random.pick(&[stage.jobs_topic, stage.jobs_topic, stage.stream_topic]);
         let numbers = self.numbers(history);
+        let is_delayed = topic == stage.jobs_topic && self.random.one_in(3);
         let records = numbers.iter().map(|number| NewRecord {
+            delay_ms: is_delayed.then(|| 1 + self.random.below(3000)),
             key: self.random.one_in(2).then(|| Bytes::from(number.to_string())),
             value: Some(Bytes::from(self.value(*number))),
             ..NewRecord::default()
         });
         let records = records.collect();
         let pending = session.publish(topic, records);
-        self.flights.push(Box::pin(async move { Told::Publish { numbers, result: pending.await } }));
+        self.flights.push(Box::pin(async move { Told::Publish { topic, numbers, result: pending.await } }));
+    }
+
+    /// One record under one of a few keys, so that most are repeated.
+    fn publish_keyed(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let (key, number, asked_at) = (self.random.below(8), self.next_number, session.now());
+        self.next_number += 1;
+        history.asks(number);
+        let record = NewRecord {
+            value: Some(Bytes::from(self.value(number))),
+            idempotency_key: Some(Bytes::from(key.to_string())),
+            ..NewRecord::default()
+        };
+        let (pending, session) = (session.publish(stage.stream_topic, vec![record]), session.clone());
+        self.flights.push(Box::pin(async move {
+            let result = pending.await;
+            let sent = Sent { key, number, asked_at, heard_at: session.now() };
+            Told::Keyed { sent, result }
+        }));
+    }
+
+    fn move_dead(&mut self, session: &Session, stage: &Stage) {
+        let pending = session.start_move(MoveSpec {
+            source: stage.dead,
+            destination: Some(stage.moved),
+            rate_per_s: self
+                .random
+                .one_in(2)
+                .then(|| 1 + u32::try_from(self.random.below(200)).expect("small")),
+            filter: None,
+            dry_run: self.random.one_in(4),
+        });
+        self.flights.push(Box::pin(async move { Told::Move { result: pending.await } }));
     }
 
     fn lease(&mut self, session: &Session, stage: &Stage) {

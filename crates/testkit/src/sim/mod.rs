@@ -10,6 +10,7 @@
 mod checks;
 mod clients;
 mod clock;
+mod keyed;
 mod node;
 mod stage;
 mod told;

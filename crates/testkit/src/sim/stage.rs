@@ -3,7 +3,8 @@
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{
-    Backoff, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
+    Backoff, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
+    TopicSpec,
 };
 use duolog_record::{PartitionId, TimestampType};
 
@@ -24,7 +25,12 @@ pub(super) struct Stage {
     /// Where both dead-letter to.
     pub(super) dead: QueueId,
     pub(super) dead_topic: TopicId,
+    /// Where move tasks move the dead to.
+    pub(super) moved: QueueId,
 }
+
+/// How long the stream remembers idempotency keys, milliseconds: longer than most restarts take.
+pub(super) const DEDUP_WINDOW_MS: u64 = 8_000;
 
 /// What a shard that ends without a fault has broken.
 pub(super) fn stopped() -> Broken {
@@ -39,7 +45,7 @@ fn topic_policy() -> TopicPolicy {
         batch_bytes_max: 1 << 20,
         timestamps: TimestampType::Create,
         durability: None,
-        dedup: None,
+        dedup: Some(DedupPolicy { window_ms: DEDUP_WINDOW_MS, per_key: false }),
     }
 }
 
@@ -74,7 +80,7 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         topic: topic.map(str::to_owned),
         dedup: None,
         start: Start::Earliest,
-        policy: queue_policy(name != "dead"),
+        policy: queue_policy(name != "dead" && name != "moved"),
         labels: Labels::new(),
     };
     if node.session.catalog().queue(DEFAULT_NAMESPACE, name).is_none() {
@@ -99,6 +105,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         created(node.complete(asked))?;
     }
     let dead = declare(node, "dead", None)?;
+    let moved = declare(node, "moved", None)?;
     let work = declare(node, "work", Some("stream"))?;
     let jobs = declare(node, "jobs", None)?;
     let catalog = node.session.catalog();
@@ -113,6 +120,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         jobs,
         jobs_topic: topic("jobs")?.id,
         dead,
+        moved,
         dead_topic: topic("dead")?.id,
     })
 }

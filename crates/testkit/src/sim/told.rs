@@ -1,10 +1,11 @@
 //! What clients are told, and how the history hears of it.
 
 use duolog_broker::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError};
-use duolog_broker::{Appended, LeaseId, Leased, Outcome, Published, QueueId};
+use duolog_broker::{Appended, LeaseId, Leased, MoveId, Outcome, Published, QueueId, TopicId};
 use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
+use super::keyed::Sent;
 use crate::history::{Broken, History, Number};
 
 /// An answer to one verb.
@@ -18,8 +19,17 @@ pub(super) enum Told {
         result: Result<Appended, AppendError>,
     },
     Publish {
+        topic: TopicId,
         numbers: Vec<Number>,
         result: Result<Vec<Published>, AppendError>,
+    },
+    /// A record under a key.
+    Keyed {
+        sent: Sent,
+        result: Result<Vec<Published>, AppendError>,
+    },
+    Move {
+        result: Result<MoveId, ChangeError>,
     },
     Lease {
         queue: QueueId,
@@ -72,16 +82,34 @@ impl Told {
                     Err(error) => Err(broken("an append", &error)),
                 }
             }
-            Self::Publish { numbers, result } => match result {
+            Self::Publish { topic, numbers, result } => match result {
                 Ok(published) => {
                     for (number, place) in numbers.iter().zip(published) {
-                        history.appended(place.partition, place.offset, *number)?;
-                        clients.published.insert((place.partition, *number));
+                        // A delayed record is seen elsewhere: where it enters the topic.
+                        if place.partition_index != Published::DELAYED {
+                            history.appended(place.partition, place.offset, *number)?;
+                        }
+                        clients.published.insert((topic, *number));
                     }
                     Ok(())
                 }
                 Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
                 Err(error) => Err(broken("a publish", &error)),
+            },
+            Self::Keyed { sent, result } => match result {
+                Ok(published) => match published.first() {
+                    Some(&place) => clients.keyed.hear(history, sent, place),
+                    None => Err(Broken(format!("record {} was published nowhere", sent.number))),
+                },
+                Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
+                Err(error) => Err(broken("a publish", &error)),
+            },
+            Self::Move { result } => match result {
+                // One may be running.
+                Ok(_) | Err(ChangeError::Exists(_) | ChangeError::DiskFull | ChangeError::Stopped(_)) => {
+                    Ok(())
+                }
+                Err(error) => Err(broken("a move", &error)),
             },
             Self::Lease { queue, result } => match result {
                 Ok(leased) => clients.leased(history, queue, &leased),
