@@ -8,6 +8,7 @@ mod extract;
 mod groups;
 mod health;
 mod metrics;
+mod moves;
 mod peek;
 mod queues;
 mod topics;
@@ -88,6 +89,7 @@ fn router() -> Router<Admin> {
         .merge(metrics::routes())
         .merge(topics::routes())
         .merge(queues::routes())
+        .merge(moves::routes())
         .merge(groups::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

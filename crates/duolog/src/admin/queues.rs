@@ -141,7 +141,7 @@ struct Purged {
 }
 
 impl Admin {
-    fn queue(&self, name: &str) -> Result<Arc<Queue>, ApiError> {
+    pub(super) fn queue(&self, name: &str) -> Result<Arc<Queue>, ApiError> {
         self.session.catalog().queue(DEFAULT_NAMESPACE, name).cloned().ok_or_else(|| {
             let topic = self.session.catalog().topic(DEFAULT_NAMESPACE, name).is_some();
             ApiError::not_found(if topic {

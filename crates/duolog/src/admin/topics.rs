@@ -1,4 +1,4 @@
-//! `/api/topics`: list, describe, create, delete, peek.
+//! `/api/topics`: list, describe, create, change, delete, peek.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::FetchError;
-use duolog_broker::{Keep, Labels, Session, Start, Topic, TopicPolicy, TopicSpec};
+use duolog_broker::{DedupPolicy, Keep, Labels, Session, Start, Topic, TopicPolicy, TopicSpec};
 use duolog_net::Budget;
 use duolog_net::limits::RESERVATION_SMALL_BYTES;
 use duolog_record::{Offset, PartitionId, TimestampType};
@@ -27,6 +27,7 @@ pub fn routes() -> Router<Admin> {
     Router::new()
         .route("/api/topics", get(list).post(create))
         .route("/api/topics/{name}", get(describe).delete(delete))
+        .route("/api/topics/{name}/settings", post(change))
         .route("/api/topics/{name}/records", get(records))
         .route("/api/topics/{name}/trim", post(trim))
 }
@@ -56,6 +57,8 @@ struct Described {
     batch_bytes_max: u32,
     timestamps: &'static str,
     durability: Option<&'static str>,
+    dedup_window_ms: Option<u64>,
+    dedup_scope: Option<&'static str>,
     partitions: Vec<Partition>,
 }
 
@@ -80,6 +83,28 @@ struct Create {
     #[serde(default, deserialize_with = "given")]
     retention_bytes: Option<Option<u64>>,
     durability: Option<String>,
+    /// Left out is by retention; so many settled records are kept.
+    keep_settled: Option<u64>,
+    dedup_window_ms: Option<u64>,
+    dedup_scope: Option<String>,
+}
+
+/// Settings to change; what is left out stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    partitions: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
+    retention_ms: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    retention_bytes: Option<Option<u64>>,
+    /// `null` is by retention.
+    #[serde(default, deserialize_with = "given")]
+    keep_settled: Option<Option<u64>>,
+    /// `null` turns it off.
+    #[serde(default, deserialize_with = "given")]
+    dedup_window_ms: Option<Option<u64>>,
+    dedup_scope: Option<String>,
 }
 
 /// Tells a `null` from what is left out.
@@ -175,8 +200,54 @@ fn described(admin: &Admin, topic: &Topic) -> Described {
             Durability::Os => "os",
             Durability::Sync => "sync",
         }),
+        dedup_window_ms: topic.policy.dedup.map(|dedup| dedup.window_ms),
+        dedup_scope: topic.policy.dedup.map(|dedup| if dedup.per_key { "key" } else { "topic" }),
         partitions: admin.partitions_of(topic),
     }
+}
+
+/// The setting of a window and a scope; a scope without a window means nothing.
+fn dedup(window_ms: Option<u64>, scope: Option<&str>) -> Result<Option<DedupPolicy>, ApiError> {
+    let per_key = match scope {
+        None | Some("topic") => false,
+        Some("key") => true,
+        Some(other) => {
+            return Err(ApiError::invalid(format!("dedup_scope {other:?} is neither topic nor key")));
+        }
+    };
+    match window_ms {
+        Some(window_ms) => Ok(Some(DedupPolicy { window_ms, per_key })),
+        None if scope.is_some() => Err(ApiError::invalid("dedup_scope needs dedup_window_ms")),
+        None => Ok(None),
+    }
+}
+
+fn keep(settled: Option<u64>) -> Keep {
+    settled.map_or(Keep::Retention, |after| Keep::UntilSettled { after })
+}
+
+async fn change(
+    State(admin): State<Admin>,
+    Name(name): Name,
+    Body(change): Body<Change>,
+) -> Result<Json<Described>, ApiError> {
+    let topic = admin.topic(&name)?;
+    let mut policy = topic.policy.clone();
+    policy.retention_ms = change.retention_ms.unwrap_or(policy.retention_ms);
+    policy.retention_bytes = change.retention_bytes.unwrap_or(policy.retention_bytes);
+    policy.keep = change.keep_settled.map_or(policy.keep, keep);
+    let now = policy.dedup;
+    let window_ms = change.dedup_window_ms.unwrap_or(now.map(|dedup| dedup.window_ms));
+    let now_scope = now.map(|dedup| if dedup.per_key { "key" } else { "topic" });
+    let scope = change.dedup_scope.as_deref().or(now_scope.filter(|_| window_ms.is_some()));
+    policy.dedup = dedup(window_ms, scope)?;
+    if policy != topic.policy {
+        admin.session.set_topic(topic.id, policy, topic.labels.clone()).await?;
+    }
+    if let Some(total) = change.partitions.filter(|&total| total as usize != topic.partitions.len()) {
+        admin.session.add_partitions(topic.id, total).await?;
+    }
+    Ok(Json(described(&admin, &*admin.topic(&name)?)))
 }
 
 async fn create(
@@ -191,13 +262,13 @@ async fn create(
         Some(other) => return Err(ApiError::invalid(format!("durability {other:?} is neither sync nor os"))),
     };
     let policy = TopicPolicy {
-        keep: Keep::Retention,
+        keep: keep(create.keep_settled),
         retention_ms: create.retention_ms.unwrap_or(admin.defaults.retention_ms),
         retention_bytes: create.retention_bytes.unwrap_or(admin.defaults.retention_bytes),
         batch_bytes_max: admin.defaults.batch_bytes_max,
         timestamps: TimestampType::Create,
         durability,
-        dedup: None,
+        dedup: dedup(create.dedup_window_ms, create.dedup_scope.as_deref())?,
     };
     let spec = TopicSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),

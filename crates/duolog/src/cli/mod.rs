@@ -4,6 +4,7 @@
 
 mod client;
 mod group;
+mod moves;
 mod queue;
 mod table;
 mod topic;

@@ -4,6 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
+use super::moves::{self, Filter};
 use super::table::{Table, bytes, fields, items, plain, span, time};
 use super::{Answer, Verbs};
 use crate::config::Span;
@@ -97,6 +98,36 @@ pub enum QueueCommand {
         #[arg(long, value_name = "POINT")]
         from: String,
     },
+    /// Move messages back to the queues that they were dead-lettered from, or to another queue
+    ///
+    /// Receive counts start anew there. Each message is in one queue or the other, never in both. Waits until the move is
+    /// over and shows how far it is; interrupted, the move goes on in the broker.
+    Redrive {
+        /// Queue to move from
+        name: String,
+        /// Queue to move to; default: where each message came from
+        #[arg(long, value_name = "QUEUE")]
+        to: Option<String>,
+        /// At most so many messages a second
+        #[arg(long, value_name = "N")]
+        rate: Option<u32>,
+        /// Only messages with this key or header: `key=VALUE` or `header.NAME=VALUE`
+        #[arg(long, value_name = "FILTER")]
+        filter: Option<Filter>,
+        /// Count what would be moved, and move nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show the moves from a queue, the latest first
+    Moves {
+        /// Queue
+        name: String,
+    },
+    /// End a move; what it has moved stays moved
+    CancelMove {
+        /// Number of the move, as `queue moves` shows it
+        id: u64,
+    },
 }
 
 impl Verbs for QueueCommand {
@@ -145,6 +176,20 @@ impl Verbs for QueueCommand {
             Self::Replay { name, from } => {
                 let done = client.post(&format!("{}/replay", at(&name)), json!({ "from": from })).await?;
                 Answer::Done(format!("messages available again: {}", plain(&done["available"])), done)
+            }
+            Self::Redrive { name, to, rate, filter, dry_run } => {
+                let mut body = json!({ "to": to, "rate_per_s": rate, "dry_run": dry_run });
+                if let Some(filter) = filter {
+                    filter.put(&mut body);
+                }
+                moves::follow(client, &at(&name), body).await?
+            }
+            Self::Moves { name } => {
+                Answer::Value(client.get(&format!("{}/moves", at(&name))).await?, moves::listed)
+            }
+            Self::CancelMove { id } => {
+                let done = client.delete(&format!("/api/moves/{id}")).await?;
+                Answer::Done(format!("move {id} is {}", plain(&done["status"])), done)
             }
         })
     }

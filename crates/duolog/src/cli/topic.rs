@@ -33,6 +33,38 @@ pub enum TopicCommand {
         /// What an acknowledgement means: `sync` or `os`; default: the broker's
         #[arg(long, value_name = "sync|os")]
         durability: Option<Acked>,
+        /// Keep records until every queue on the topic has acknowledged them, and so many more; default: by retention
+        #[arg(long, value_name = "N")]
+        keep_settled: Option<u64>,
+        /// Store a record once that is sent again under one idempotency key within this time, as in 5m
+        #[arg(long, value_name = "TIME")]
+        dedup_window: Option<Span>,
+        /// Where a key counts: in the whole `topic` (default), or among records of one `key`
+        #[arg(long, value_name = "topic|key", requires = "dedup_window")]
+        dedup_scope: Option<String>,
+    },
+    /// Change settings of a topic; what is not named stays
+    Set {
+        /// Topic
+        name: String,
+        /// Grow to so many partitions
+        #[arg(long, value_name = "N")]
+        partitions: Option<u32>,
+        /// Age past which records go, as in 7d, or `none`
+        #[arg(long, value_name = "TIME|none")]
+        retention: Option<OrNone<Span>>,
+        /// Bytes per partition past which the oldest records go, or `none`
+        #[arg(long, value_name = "SIZE|none")]
+        retention_bytes: Option<OrNone<Size>>,
+        /// Keep records until every queue has acknowledged them, and so many more; `none` is by retention
+        #[arg(long, value_name = "N|none")]
+        keep_settled: Option<OrNone<Size>>,
+        /// Store a record once that is sent again under one idempotency key within this time, or `none`
+        #[arg(long, value_name = "TIME|none")]
+        dedup_window: Option<OrNone<Span>>,
+        /// Where a key counts: in the whole `topic`, or among records of one `key`
+        #[arg(long, value_name = "topic|key")]
+        dedup_scope: Option<String>,
     },
     /// Delete a topic, its records and the queues on it
     Delete {
@@ -73,22 +105,52 @@ impl Verbs for TopicCommand {
             Self::Describe { name } => {
                 Answer::Value(client.get(&format!("/api/topics/{}", in_path(&name))).await?, described)
             }
-            Self::Create { name, partitions, retention, retention_bytes, durability } => {
+            Self::Create {
+                name,
+                partitions,
+                retention,
+                retention_bytes,
+                durability,
+                keep_settled,
+                dedup_window,
+                dedup_scope,
+            } => {
                 let mut body = json!({ "name": name });
                 let fields = [
                     ("partitions", partitions.map(|it| json!(it))),
                     ("retention_ms", retention.map(|it| json!(it.0.map(Span::ms)))),
                     ("retention_bytes", retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
                     ("durability", durability.map(|it| json!(it.name()))),
+                    ("keep_settled", keep_settled.map(|it| json!(it))),
+                    ("dedup_window_ms", dedup_window.map(|it| json!(it.ms()))),
+                    ("dedup_scope", dedup_scope.map(|it| json!(it))),
                 ];
-                for (field, value) in fields {
-                    if let Some(value) = value {
-                        body[field] = value;
-                    }
-                }
+                put(&mut body, fields);
                 let made = client.post("/api/topics", body).await?;
                 let count = items(&made["partitions"]).len();
                 Answer::Done(format!("topic {name} created, partitions: {count}"), made)
+            }
+            Self::Set {
+                name,
+                partitions,
+                retention,
+                retention_bytes,
+                keep_settled,
+                dedup_window,
+                dedup_scope,
+            } => {
+                let mut body = json!({});
+                let fields = [
+                    ("partitions", partitions.map(|it| json!(it))),
+                    ("retention_ms", retention.map(|it| json!(it.0.map(Span::ms)))),
+                    ("retention_bytes", retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
+                    ("keep_settled", keep_settled.map(|it| json!(it.0.map(|count| count.0)))),
+                    ("dedup_window_ms", dedup_window.map(|it| json!(it.0.map(Span::ms)))),
+                    ("dedup_scope", dedup_scope.map(|it| json!(it))),
+                ];
+                put(&mut body, fields);
+                let path = format!("/api/topics/{}/settings", in_path(&name));
+                Answer::Value(client.post(&path, body).await?, described)
             }
             Self::Delete { name } => {
                 client.delete(&format!("/api/topics/{}", in_path(&name))).await?;
@@ -108,6 +170,15 @@ impl Verbs for TopicCommand {
                 Answer::Value(client.post(&path, body).await?, partitions)
             }
         })
+    }
+}
+
+/// Puts what is there into a request.
+fn put<const N: usize>(body: &mut Value, fields: [(&str, Option<Value>); N]) {
+    for (field, value) in fields {
+        if let Some(value) = value {
+            body[field] = value;
+        }
     }
 }
 
@@ -144,10 +215,19 @@ fn described(topic: &Value) -> String {
         ("retention", or(&topic["retention_ms"], span, "for ever")),
         ("retention bytes", or(&topic["retention_bytes"], bytes, "no limit")),
         ("largest batch", bytes(&topic["batch_bytes_max"])),
+        ("deduplication", deduplication(topic)),
         ("timestamps", plain(&topic["timestamps"])),
         ("durability", or(&topic["durability"], plain, "the broker's")),
     ]);
     format!("{head}\n{}", partitions(&topic["partitions"]))
+}
+
+fn deduplication(topic: &Value) -> String {
+    match (&topic["dedup_window_ms"], topic["dedup_scope"].as_str()) {
+        (Value::Null, _) => "none".to_owned(),
+        (window, Some("key")) => format!("{} by key", span(window)),
+        (window, _) => span(window),
+    }
 }
 
 fn partitions(partitions: &Value) -> String {

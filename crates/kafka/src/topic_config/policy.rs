@@ -4,7 +4,7 @@
 //! A topic that a queue made is kept until settled; setting a retention on it makes it a topic kept by retention, and
 //! taking the last such setting away makes it kept until settled again.
 
-use duolog_broker::{Keep, Labels, TopicPolicy};
+use duolog_broker::{DedupPolicy, Keep, Labels, TopicPolicy};
 use duolog_record::TimestampType;
 use duolog_storage::Durability;
 
@@ -16,6 +16,7 @@ const RETENTION_BYTES: &str = "retention.bytes";
 const BATCH_BYTES: &str = "max.message.bytes";
 const TIMESTAMPS: &str = "message.timestamp.type";
 const DURABILITY: &str = "duolog.durability";
+const DEDUP_WINDOW: &str = "duolog.dedup.window.ms";
 
 /// The two settings that decide how long records are kept.
 pub(super) fn is_retention(name: &str) -> bool {
@@ -49,6 +50,7 @@ pub(super) fn of_policy(name: &str, policy: &TopicPolicy) -> Option<String> {
             TimestampType::Create => "CreateTime".to_owned(),
             TimestampType::Append => "LogAppendTime".to_owned(),
         }),
+        DEDUP_WINDOW => Some(policy.dedup.map_or(0, |dedup| dedup.window_ms).to_string()),
         DURABILITY => policy.durability.map(|durability| match durability {
             Durability::Sync => "sync".to_owned(),
             Durability::Os => "os".to_owned(),
@@ -73,6 +75,12 @@ pub(super) fn apply(policy: &mut TopicPolicy, name: &str, value: Option<&str>) {
                 Some("LogAppendTime") => TimestampType::Append,
                 _ => TimestampType::Create,
             };
+        }
+        DEDUP_WINDOW => {
+            // The scope is for the command line and other protocols to say.
+            let per_key = policy.dedup.is_some_and(|dedup| dedup.per_key);
+            let window_ms = value.and_then(|value| value.parse().ok()).filter(|&ms| ms > 0);
+            policy.dedup = window_ms.map(|window_ms| DedupPolicy { window_ms, per_key });
         }
         DURABILITY => {
             policy.durability = match value {

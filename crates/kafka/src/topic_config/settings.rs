@@ -7,6 +7,9 @@ use super::{Check, Kind, Setting};
 /// Largest batch that fits a commit, bytes. Source: `duolog_broker::limits::GROUP_BYTES`.
 const BATCH_BYTES: i64 = duolog_broker::limits::GROUP_BYTES as i64;
 
+/// Longest window of deduplication, milliseconds. Source: `duolog_broker::limits::DEDUP_WINDOW_MS`.
+const DEDUP_WINDOW_MS: i64 = duolog_broker::limits::DEDUP_WINDOW_MS as i64;
+
 const SEGMENTS: &str = "Accepted and kept, without effect: the log is not cut into segments per partition, and retention does not depend on it.";
 const SYNCS: &str = "Accepted and kept, without effect: what is acknowledged is synced; duolog.durability says otherwise per topic.";
 const COMPACTION: &str = "Accepted and kept, without effect: there is no compaction.";
@@ -73,6 +76,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         .follows("compression.zstd.level"),
     setting("delete.retention.ms", Kind::Long, "86400000", at_least(0), COMPACTION)
         .follows("log.cleaner.delete.retention.ms"),
+    setting(
+        "duolog.dedup.window.ms",
+        Kind::Long,
+        "0",
+        Check::Between(0, DEDUP_WINDOW_MS),
+        "How long a record with the header duolog-idempotency-key is not stored again; 0 stores every record.",
+    ),
     setting(
         "duolog.durability",
         Kind::Text,

@@ -196,6 +196,7 @@ pub(super) fn finale(
         .filter(|(topic, _)| *topic == stage.jobs_topic)
         .map(|(_, number)| *number)
         .collect();
+    delays_over(node, clock, stage.jobs)?;
     for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs)] {
         let delivered = drain(node, clock, queue, |lease| {
             let number = number_of(lease.record.value.as_ref())?;
@@ -221,6 +222,21 @@ pub(super) fn finale(
     // What was moved away was among the dead, and has not been lost on the way.
     let lost = history.dead().find(|number| !seen.contains(number));
     lost.map_or(Ok(()), |number| Err(Broken(format!("record {number} was dead-lettered and is nowhere"))))
+}
+
+/// Waits until nothing is delayed any more.
+fn delays_over(node: &mut Node, clock: &ManualClock, queue: QueueId) -> Result<(), Broken> {
+    for _ in 0..1_000 {
+        let asked = node.session.depth(queue);
+        let depth = node.complete(asked).ok_or_else(stopped)?;
+        if depth.map_err(|error| Broken(format!("the depth of queue {}: {error}", queue.0)))?.delayed == 0 {
+            return Ok(());
+        }
+        clock.advance(50);
+        node.step();
+        let _moved_on = node.pump();
+    }
+    Err(Broken("what is delayed does not come".to_owned()))
 }
 
 /// Waits until no move task runs any more.
