@@ -137,10 +137,18 @@ impl Core {
         group.firsts.entry(delayed.partition).or_insert(delayed.sequencer.next);
         let target = delayed.sequencer.take(delayed.partition, 1);
         delayed.count += 1;
+        delayed.give((due, target.base.0));
         let timestamp = frame.push_record(&policy, target, &record, false);
         group.delayed.push((topic, (due, target.base.0)));
         self.dirty.insert(Owner::Delay(topic.0));
         Some((target.partition, target.base, timestamp))
+    }
+
+    /// Delayed records of a group were refused.
+    pub(super) fn forget_delayed(&mut self, group: &mut Group) {
+        for (topic, key) in std::mem::take(&mut group.delayed) {
+            self.delays.drop_in_flight(topic, key);
+        }
     }
 
     /// Delayed records of a group have become durable.

@@ -406,6 +406,7 @@ impl Core {
             }
         }
         self.forget_keys(group);
+        self.forget_delayed(group);
         for (key, before) in std::mem::take(&mut group.producers_before) {
             let owner = Owner::Producer(key.0.0, key.1);
             group.changes.records.retain(|record| record.owner != owner);

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use duolog_broker::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask, QueueId};

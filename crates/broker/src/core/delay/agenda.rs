@@ -45,6 +45,8 @@ pub(in crate::core) struct Delayed {
     /// The latest time of what was taken from the index: what comes later is due later.
     pub(super) reached: i64,
     index: BTreeSet<DueKey>,
+    /// Given out and not durable yet: nothing behind the first of them may leave before it.
+    in_flight: BTreeSet<DueKey>,
     horizon: Option<DueKey>,
     /// Rises when what is being looked at is no longer wanted.
     pub(super) generation: u64,
@@ -69,6 +71,7 @@ impl Delayed {
             moved: BEFORE_ALL,
             reached: i64::MIN,
             index: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
             horizon: None,
             generation: 0,
             is_looking: false,
@@ -125,8 +128,15 @@ impl Delayed {
         Some(Trim::Start { partition: self.partition, start })
     }
 
+    /// The next that may leave.
     fn first(&self) -> Option<DueKey> {
-        self.index.first().copied()
+        let first = self.index.first().copied()?;
+        self.in_flight.first().is_none_or(|&in_flight| first < in_flight).then_some(first)
+    }
+
+    /// A record was given its place.
+    pub(super) fn give(&mut self, key: DueKey) {
+        self.in_flight.insert(key);
     }
 
     /// All that is to come is in the index.
@@ -239,12 +249,21 @@ impl Delays {
         let Some(delayed) = self.topics.get_mut(&topic) else {
             return;
         };
+        delayed.in_flight.remove(&key);
         if delayed.horizon.is_none_or(|horizon| key <= horizon) {
             delayed.index.insert(key);
             if delayed.index.len() > room {
                 delayed.index.pop_last();
                 delayed.horizon = delayed.index.last().copied();
             }
+        }
+        self.relist(topic);
+    }
+
+    /// A record was refused.
+    pub(in crate::core) fn drop_in_flight(&mut self, topic: TopicId, key: DueKey) {
+        if let Some(delayed) = self.topics.get_mut(&topic) {
+            delayed.in_flight.remove(&key);
         }
         self.relist(topic);
     }
@@ -316,6 +335,7 @@ impl Delays {
         let at = match delayed.first() {
             _ if is_busy => None,
             Some((due, _)) => Some(due),
+            None if !delayed.index.is_empty() => None,
             None => needs_pass.then_some(i64::MIN),
         };
         if at == delayed.listed {

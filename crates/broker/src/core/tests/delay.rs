@@ -136,6 +136,25 @@ fn a_crash_between_neither_doubles_nor_loses() {
 }
 
 #[test]
+fn what_is_in_flight_keeps_what_is_due_later_from_leaving_before_it() {
+    let mut h = Harness::new(|_| {});
+    let topic = h.topic("t", 1, policy());
+    h.send_delayed(topic, "later", 20);
+    let _slow = h.ask(|reply| Command::Publish { topic, records: vec![delayed("sooner", 10)], reply });
+    h.seal();
+    // Its commit takes so long that both are due.
+    h.pass_ms(100);
+    h.core.tick(h.now);
+    h.look();
+    assert_eq!(h.core.delayed_count(topic), 2);
+    h.pump();
+    h.seal();
+    h.crash();
+    h.settle_all_due();
+    assert_eq!(h.entered_values(topic), ["sooner", "later"]);
+}
+
+#[test]
 fn a_full_disk_delays_a_move_and_refuses_what_is_new() {
     let mut h = Harness::new(|_| {});
     let topic = h.topic("t", 1, policy());
