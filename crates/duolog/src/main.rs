@@ -1,6 +1,7 @@
 //! The `duolog` binary: it wires what the crates below decide.
 //!
-//! `serve` runs a broker, `topic`, `queue` and `group` talk to one over its admin API, `bench` loads one. Only here are
+//! `serve` runs a broker, `topic`, `queue` and `group` talk to one over its admin API, `bench` loads one, `doctor` looks at
+//! the directory of one that does not run. Only here are
 //! the system's clock and chance read; everything below gets them as parameters.
 
 mod admin;
@@ -8,6 +9,7 @@ mod bench;
 mod cli;
 mod clock;
 mod config;
+mod doctor;
 mod serve;
 
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ enum Command {
         #[command(subcommand)]
         command: cli::GroupCommand,
     },
+    /// Examine a data directory that no broker uses: what is damaged, what can be done, what can be read
+    ///
+    /// Changes nothing in it. Exits with 1 if anything is damaged.
+    Doctor(doctor::DoctorArgs),
     /// Load a broker and print figures
     Bench {
         #[command(subcommand)]
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         Command::Topic { target, command } => cli::run(target, command),
         Command::Queue { target, command } => cli::run(target, command),
         Command::Group { target, command } => cli::run(target, command),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Bench { command } => bench::run(command),
     };
     match done {

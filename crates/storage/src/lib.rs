@@ -12,6 +12,7 @@ mod format;
 mod fs;
 pub mod limits;
 mod memory;
+mod overlay;
 #[doc(hidden)]
 pub mod planted;
 mod runs;
@@ -22,6 +23,7 @@ pub use api::{
     Body, Bounds, CleanStats, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit,
     Span, StoredBatch, Target, Trim,
 };
-pub use disk_log::{DiskLog, OpenError, Options};
+pub use disk_log::{DiskLog, Examination, Finding, OpenError, Options, Severity, examine, is_in_use};
 pub use fs::FsDisk;
 pub use memory::MemoryLog;
+pub use overlay::OverlayDisk;

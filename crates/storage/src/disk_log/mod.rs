@@ -2,11 +2,12 @@
 //!
 //! Place: `writer` writes what `commit` queues and publishes it to the `view`, which `read` and `sizes` look at; `store` makes
 //! files and swaps the manifest; `recover`, `listing` and `scan` open a directory; `reclaim` unlinks dead files, `clean` rewrites
-//! those that are mostly dead.
+//! those that are mostly dead; `examine` looks without opening.
 //! Invariant: visible means durable (for `Sync`), and a failed write or sync ends the log.
 //! A new structure on disk goes to `format`; docs/storage-format.md describes all of them.
 
 mod clean;
+mod examine;
 mod files;
 mod listing;
 mod options;
@@ -33,6 +34,7 @@ use duolog_record::{Offset, PartitionId, Timestamp};
 use parking_lot::Mutex;
 
 use self::clean::{Cleaner, Step};
+pub use self::examine::{Examination, Finding, Severity, examine, is_in_use};
 pub use self::options::{OpenError, Options};
 use self::recover::recover;
 use self::shared::{Shared, Woken};
@@ -132,6 +134,13 @@ impl DiskLog {
     pub fn clean(&self, now: Timestamp) -> Result<bool, LogError> {
         let step = self.inner.cleaner.lock().step(&self.inner.shared, &self.inner.writer, now)?;
         Ok(step != Step::Nothing)
+    }
+
+    /// Where the next batch begins behind `at` that the index does not know to be damaged; `None` if none does. For saving what
+    /// can be read: the log itself never skips damage.
+    #[must_use]
+    pub fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
+        read::readable_behind(&self.inner.shared.view, partition, at)
     }
 
     /// Number of commits that wait.

@@ -274,6 +274,20 @@ pub(crate) fn first(
     Ok(found)
 }
 
+/// See `DiskLog::readable_behind`.
+pub(crate) fn readable_behind(view: &RwLock<View>, partition: PartitionId, at: Offset) -> Option<Offset> {
+    let mut found = None;
+    let visit = |seen: Seen<'_>| {
+        if seen.entry.base > at && !seen.entry.damaged {
+            found = Some(seen.entry.base);
+        }
+        found.is_none()
+    };
+    // Where the index itself cannot be read, nothing behind it is found.
+    let _ = walk(view, partition, at, |_| false, visit);
+    found
+}
+
 /// See `Log::is_cached`.
 pub(crate) fn is_cached(view: &RwLock<View>, partition: PartitionId, from: Offset) -> bool {
     let view = view.read();

@@ -347,18 +347,17 @@ fn known_of(
     })
 }
 
-enum ReadFooter {
+/// Why a footer could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadFooter {
+    #[error(transparent)]
     Io(io::Error),
-    Format(FormatError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
-impl From<FormatError> for ReadFooter {
-    fn from(error: FormatError) -> Self {
-        Self::Format(error)
-    }
-}
-
-fn read_footer(file: &LogFile) -> Result<footer::Footer, ReadFooter> {
+/// The footer of a sealed file.
+pub(crate) fn read_footer(file: &LogFile) -> Result<footer::Footer, ReadFooter> {
     let length = file.handle.len().map_err(ReadFooter::Io)?;
     let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else {
         return Err(FormatError::Absent.into());

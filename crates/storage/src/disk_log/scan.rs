@@ -164,6 +164,53 @@ fn find_frames(file: &LogFile, known: &Known) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
+/// What a doctor sees of a file's frames.
+pub(crate) struct Looked {
+    pub(crate) frames: u64,
+    pub(crate) last_sequence: u64,
+    pub(crate) damages: Vec<String>,
+    /// CRC of each sound body, by where it lies.
+    pub(crate) bodies: HashMap<u64, u32>,
+}
+
+/// Looks at the frames of a file as `scan` does, and says what is wrong with them.
+///
+/// # Errors
+/// The system's, where a read failed.
+pub(crate) fn look(file: &LogFile, known: &Known) -> io::Result<Looked> {
+    let found = find_frames(file, known)?;
+    let durable = found.iter().map(|it| it.frame.durable_upto).fold(known.durable_upto, u64::max);
+    let last_sequence = known.first_sequence.saturating_sub(1);
+    let mut out = Looked { frames: 0, last_sequence, damages: Vec::new(), bodies: HashMap::new() };
+    for Found { frame, unsound, gap_from } in &found {
+        let is_torn = gap_from.is_some() && out.last_sequence >= durable;
+        if is_torn || (!unsound.is_empty() && frame.sequence > durable) {
+            break;
+        }
+        if let Some(gap_from) = gap_from {
+            let (first, last) = (out.last_sequence + 1, frame.sequence - 1);
+            out.damages.push(format!(
+                "bytes {gap_from} to {} cannot be read: frames {first} to {last} are lost",
+                frame.position
+            ));
+        }
+        for (index, entry) in frame.entries.iter().enumerate() {
+            if !unsound.contains(&index) {
+                out.bodies.insert(entry.body_position, entry.body_crc);
+                continue;
+            }
+            for target in &entry.targets {
+                let until = target.base.plus(u64::from(entry.offsets));
+                let (partition, from) = (target.partition, target.base);
+                out.damages.push(format!("partition {partition}: offsets {from} to {until} cannot be read"));
+            }
+        }
+        out.frames += 1;
+        out.last_sequence = frame.sequence;
+    }
+    Ok(out)
+}
+
 /// True if any readable frame of a file is a commit: it may hold what was acknowledged.
 ///
 /// # Errors
