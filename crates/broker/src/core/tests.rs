@@ -7,6 +7,7 @@ mod declare;
 mod dedup;
 mod delay;
 mod durable;
+mod herd;
 mod lease;
 mod order;
 mod partitions;

@@ -33,7 +33,7 @@ struct Group {
     held: u32,
     /// From here on its records were passed over; `NOTHING` if none were.
     more_from: u64,
-    /// When it was last served; a new one as if it had been when it came.
+    /// When it was last served, or came: by `Groups::turn`.
     served: u64,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Groups {
     free: usize,
     /// Records that hold up their groups.
     held: usize,
-    /// Rises with every lease.
+    /// Rises with every lease and every group that comes.
     turn: u64,
     /// No record in a chain lives since before then.
     pub(super) live_since: i64,
@@ -290,8 +290,10 @@ impl Groups {
 
     /// Changes a group and what stands beside it.
     fn update(&mut self, key: u64, change: impl FnOnce(&mut Group)) {
-        let turn = self.turn;
-        let group = self.groups.entry(key).or_insert_with(|| Group::new(turn));
+        let group = self.groups.entry(key).or_insert_with(|| {
+            self.turn += 1;
+            Group::new(self.turn)
+        });
         let before = group.place(self.order);
         change(group);
         let now = group.place(self.order);

@@ -70,6 +70,9 @@ impl Fetch {
                 Ok(Err(error)) => {
                     tracing::warn!(queue = id.queue.0, %error, "a leased record cannot be read");
                     fetched.unreadable = Some(error);
+                    // What stands behind it may be of its key, and comes with another call if it is not.
+                    fetched.grants += 1;
+                    break;
                 }
                 Ok(Ok(false)) => fetched.gone.push(id),
                 Ok(Ok(true)) => match source.find(grant.offset) {
