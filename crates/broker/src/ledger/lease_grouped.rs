@@ -102,7 +102,8 @@ impl PartitionLedger {
             self.set_live(offset, Live::Moving, timers);
             return Took::Dead;
         }
-        if !self.records.contains_key(&offset) && !self.may_lease_fresh(offset, call) {
+        let is_first = result.granted.is_empty();
+        if !self.records.contains_key(&offset) && !self.may_lease_fresh(offset, is_first, call) {
             return Took::Refused;
         }
         let (hold, live) = call.hold();
@@ -147,9 +148,9 @@ impl PartitionLedger {
     }
 
     /// Whether a fresh record may be leased: a full ledger leases only what continues a settled run. Where nothing is
-    /// held one may always be: after a replay it can stand before records with a history, which wait for it.
-    fn may_lease_fresh(&self, offset: u64, call: &Call<'_>) -> bool {
-        let is_idle = self.groups.as_ref().is_some_and(|groups| groups.held() == 0);
+    /// held the first of a call may always be: after a replay it can stand before records with a history, which wait for it.
+    fn may_lease_fresh(&self, offset: u64, is_first: bool, call: &Call<'_>) -> bool {
+        let is_idle = is_first && self.groups.as_ref().is_some_and(|groups| groups.held() == 0);
         (is_idle || call.records_elsewhere + self.records.len() < call.records_max)
             && (call.runs_elsewhere + self.settled.runs_len() < call.runs_max || self.settled.touches(offset))
     }
