@@ -78,7 +78,7 @@ settings! {
     #[arg(long, env = "DUOLOG_REQUEST_BYTES_MAX", value_name = "SIZE")]
     request_bytes_max: Size = Some(Size(100 << 20)),
 
-    /// How long a client may take to send a request that it began
+    /// How long a client may take to send a request that it began, or to read a MiB of an answer
     #[arg(long, env = "DUOLOG_REQUEST_TIMEOUT", value_name = "TIME")]
     request_timeout: Span = Some(Span(Duration::from_secs(30))),
 
