@@ -82,7 +82,7 @@ def test_settings_are_set_deleted_and_described(server, admin, name):
     assert shown["segment.ms"].value == "604800000" and shown["segment.ms"].is_default
     assert shown["min.insync.replicas"].value == "2"
     assert shown[throttled].value == "1:1"
-    assert len(shown) == 34, "33 of Kafka 4.2, and duolog.durability"
+    assert len(shown) == 35, "33 of Kafka 4.2, duolog.durability and duolog.dedup.window.ms"
 
 
 def test_a_replacement_forgets_what_it_does_not_name(server, admin, name):

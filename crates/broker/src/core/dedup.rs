@@ -14,6 +14,7 @@ pub(super) use self::table::{Chunk, Dedup};
 use super::Core;
 use super::appends::{Placed, Waiting};
 use super::group::Group;
+use super::producers::Sequenced;
 use crate::errors::AppendError;
 use crate::idempotency::{BatchKeys, ScopedKey};
 use crate::limits::{DECODED_BATCH_BYTES, GROUP_BYTES};
@@ -44,7 +45,8 @@ impl Core {
         self.dedup.find(now.monotonic, topic, key?)
     }
 
-    /// True if one of the keys is that of a record in a group in flight: the answer must wait for its fate.
+    /// True if one of the keys is that of a record in a group in flight, or the batch was appended by one: the answer must
+    /// wait for its fate.
     pub(super) fn rests_on_flight(&self, now: Now, group: &Group, waiting: &Waiting) -> bool {
         if self.in_flight.is_empty() {
             return false;
@@ -53,13 +55,26 @@ impl Core {
             self.first_append(now, topic, key).is_some_and(|place| self.is_in_flight(group, place))
         };
         match waiting {
-            Waiting::Batch { partition, keys, .. } => self
-                .catalog
-                .topic_of(*partition)
-                .is_some_and(|topic| keys.iter().any(|key| is_in_flight(topic.id, key.as_ref()))),
+            Waiting::Batch { partition, batch, keys, .. } => {
+                self.first_of_producer(*partition, batch)
+                    .is_some_and(|base| self.is_in_flight(group, (*partition, base)))
+                    || self
+                        .catalog
+                        .topic_of(*partition)
+                        .is_some_and(|topic| keys.iter().any(|key| is_in_flight(topic.id, key.as_ref())))
+            }
             Waiting::Publish { topic, records, .. } => {
                 records.iter().any(|it| is_in_flight(*topic, it.key.as_ref()))
             }
+        }
+    }
+
+    /// Where an idempotent producer's batch was appended before.
+    fn first_of_producer(&self, partition: PartitionId, batch: &Batch) -> Option<Offset> {
+        let header = batch.header();
+        match self.producers.check(partition, header.producer.as_ref()?, header.offsets()) {
+            Ok(Sequenced::Duplicate(base)) => Some(base),
+            Ok(Sequenced::Next) | Err(_) => None,
         }
     }
 

@@ -61,6 +61,11 @@ impl Directory {
         store.manifest.next_file = store.manifest.next_file.max(1);
         let mut names = disk.list().map_err(self.io("list the files"))?;
         names.sort_unstable();
+        if names.iter().any(|it| Self::is_unlisted(&store, it)) {
+            // The manifest that was read may have been renamed into place by a process that died before it synced the
+            // directory. What it no longer lists may go only once no power loss brings an older manifest back.
+            store.sync_directory().map_err(|error| self.room(error))?;
+        }
         for name in &names {
             if let Some(file) = log_id(name) {
                 // Ids are never used again, not even one whose file was never listed.
@@ -73,6 +78,10 @@ impl Directory {
             }
         }
         Ok(store)
+    }
+
+    fn is_unlisted(store: &Store, name: &str) -> bool {
+        log_id(name).is_some_and(|file| store.manifest.files.iter().all(|it| it.file != file))
     }
 
     fn manifest(&self, disk: &dyn Disk, salt: u64) -> Result<Manifest, OpenError> {

@@ -240,14 +240,21 @@ impl Clients {
     }
 
     /// An idempotent batch was answered: stored, or to be sent again with the same sequence.
-    pub(super) fn producer_heard(&mut self, index: usize, result: &Result<Appended, AppendError>) {
+    pub(super) fn producer_heard(
+        &mut self,
+        index: usize,
+        numbers: &[Number],
+        result: &Result<Appended, AppendError>,
+    ) {
         let producer = &mut self.producers[index];
+        // A batch that was sent twice is answered twice: only what still waits is resolved by its answer.
+        let Some(done) = producer.unresolved.take_if(|it| it.numbers == numbers) else { return };
         producer.waits = false;
-        if result.is_ok()
-            && let Some(done) = producer.unresolved.take()
-        {
+        if result.is_ok() {
             let count = i32::try_from(done.numbers.len()).expect("a few");
             *producer.sequences.entry(done.partition).or_default() += count;
+        } else {
+            producer.unresolved = Some(done);
         }
     }
 

@@ -69,7 +69,7 @@ impl Told {
         match self {
             Self::Append { producer, partition, numbers, result } => {
                 if let Some(producer) = producer {
-                    clients.producer_heard(producer, &result);
+                    clients.producer_heard(producer, &numbers, &result);
                 }
                 match result {
                     Ok(appended) => {

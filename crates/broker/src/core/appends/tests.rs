@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use duolog_record::{Offset, PartitionId, Producer};
+use duolog_record::{BatchBuilder, Offset, PartitionId, Producer, Timestamp};
 use duolog_storage::{Log, LogError};
 
 use crate::core::Command;
 use crate::core::harness::{Harness, batch, policy};
 use crate::errors::AppendError;
-use crate::limits::{PRODUCER_ID_BLOCK, PRODUCERS};
+use crate::limits::{PRODUCER_ID_BLOCK, PRODUCERS, SECOND_GROUP_BYTES};
 
 fn sent(epoch: i16, base_sequence: i32) -> Option<Producer> {
     Some(Producer { id: 7, epoch, base_sequence })
@@ -84,6 +84,31 @@ fn a_refused_batch_may_be_sent_again() {
     }
     let stored = it.append(partition, batch(4, sent(0, 1))).unwrap();
     assert_eq!((stored.base, stored.duplicate), (Offset(1), false));
+}
+
+#[test]
+fn a_batch_sent_again_while_its_first_append_is_in_flight_shares_its_fate() {
+    let mut it = Harness::new(|_| ());
+    let topic = it.topic("orders", 2, policy());
+    let (partition, other) = (it.partition(topic, 0), it.partition(topic, 1));
+    let ask = |it: &mut Harness, partition, batch| {
+        it.ask(|reply| Command::Append { partition, batch, keys: None, reply })
+    };
+    let mut first = ask(&mut it, partition, batch(4, sent(0, 0)));
+    it.seal();
+    // Enough for a second group while the first is on its way; the first finds no space, the second does.
+    let mut builder = BatchBuilder::new();
+    builder.push(Timestamp(1), None, Some(&vec![0; SECOND_GROUP_BYTES]), &[]);
+    let mut beside = ask(&mut it, other, builder.build());
+    let mut again = ask(&mut it, partition, batch(4, sent(0, 0)));
+    it.seal();
+    it.log.fail_next(LogError::DiskFull { bytes: 1, directory: "memory".to_owned() });
+    it.settle();
+    assert_eq!(first.try_recv().unwrap(), Err(AppendError::DiskFull));
+    assert_eq!(beside.try_recv().unwrap().unwrap().base, Offset(0));
+    let again = again.try_recv().unwrap().unwrap();
+    assert_eq!((again.base, again.duplicate), (Offset(0), false));
+    assert_eq!(it.log.bounds(partition), Some(Offset(0)..Offset(4)));
 }
 
 #[test]
