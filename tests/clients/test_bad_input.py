@@ -203,6 +203,12 @@ def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_pa
     for _ in range(10):
         sqs.send_message(QueueUrl=large, MessageBody="x" * 1_000_000)
     sqs.send_message(QueueUrl=small, MessageBody="one")
+
+    def received_at_once() -> int:
+        return len(sqs.receive_message(QueueUrl=large, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []))
+
+    # The first receive wakes the queue, which has not read all of it yet.
+    wait_until(lambda: received_at_once() == 10, 20, "all of it is received at once")
     before = resident_bytes(server.process.pid)
     ask = json.dumps({"QueueUrl": large, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 20}).encode()
     begun = time.monotonic()

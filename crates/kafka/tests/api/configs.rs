@@ -203,7 +203,8 @@ async fn every_setting_of_a_topic_is_described_whole() {
     client.create("t", 1, &[("retention.ms", "5")]).await;
     let all = describe(&mut client, "t").await;
     let names: BTreeSet<&str> = all.iter().map(|config| config.name.as_str()).collect();
-    let expected = TOPIC_SETTINGS_OF_KAFKA.split_whitespace().chain(["duolog.dedup.window.ms", "duolog.durability"]);
+    let expected =
+        TOPIC_SETTINGS_OF_KAFKA.split_whitespace().chain(["duolog.dedup.window.ms", "duolog.durability"]);
     assert_eq!(names, expected.collect());
     for config in &all {
         assert!((1..=7).contains(&config.config_type), "{config:?}");
