@@ -82,6 +82,11 @@ impl Job {
         self.inputs.iter().map(|it| it.file.id).collect()
     }
 
+    /// Bytes of all bodies that are kept.
+    pub(super) fn bytes(&self) -> u64 {
+        self.sorted.outputs.iter().map(|bodies| self.sorted.measure(bodies).1).sum()
+    }
+
     /// Bytes that the next output takes, hardly more; `None` if all are written.
     pub(super) fn next_capacity(&self) -> Option<u64> {
         let bodies = self.sorted.outputs.get(self.finished.len())?;

@@ -84,10 +84,7 @@ impl Cleaner {
                 give_up(writer, *job);
                 Ok(Step::Did(0))
             }
-            Err(Failed::Full) => {
-                self.no_room(writer, *job);
-                Ok(Step::Nothing)
-            }
+            Err(Failed::Full) => Ok(self.no_room(writer, *job)),
             Err(Failed::Io(error)) => {
                 let mut writer = writer.lock();
                 writer.stop(format!("cannot write a rewritten file: {error}"));
@@ -173,13 +170,11 @@ impl Cleaner {
                 // Where nobody reads them, the inputs are unlinked here, while commits go on.
                 drop(gone);
                 writer.lock().after_reclaim()?;
-                self.bytes_max = REWRITE_BYTES;
+                // What it freed may be all that there is room for.
+                self.bytes_max = self.bytes_max.saturating_mul(4).min(REWRITE_BYTES);
                 Ok(Step::Did(0))
             }
-            Err(RoomError::Full { .. }) => {
-                self.no_room(writer, *job);
-                Ok(Step::Nothing)
-            }
+            Err(RoomError::Full { .. }) => Ok(self.no_room(writer, *job)),
             Err(RoomError::Failed(reason)) => {
                 let mut writer = writer.lock();
                 writer.stop(reason);
@@ -188,11 +183,13 @@ impl Cleaner {
         }
     }
 
-    /// The outputs are dropped, and the next job is a smaller one.
-    fn no_room(&mut self, writer: &Mutex<Writer>, job: Job) {
-        debug!(files = job.inputs.len(), "no room to rewrite files");
+    /// The outputs are dropped, and the next job is a smaller one: at once, unless it was of one file, which is the smallest.
+    fn no_room(&mut self, writer: &Mutex<Writer>, job: Job) -> Step {
+        let (files, bytes) = (job.inputs.len(), job.bytes());
+        debug!(files, bytes, "no room to rewrite files");
         give_up(writer, job);
-        self.bytes_max = (self.bytes_max / 4).max(1);
+        self.bytes_max = (self.bytes_max.min(bytes) / 4).max(1);
+        if files > 1 { Step::Did(0) } else { Step::Nothing }
     }
 }
 
