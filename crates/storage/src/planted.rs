@@ -31,6 +31,10 @@ pub enum Bug {
     WindowForgotten,
     /// A delayed record enters its topic in one commit, and in the next it is noted that it has.
     DelayInTwo,
+    /// A restart forgets of what key the leased records are, so that the key is no longer blocked.
+    KeyFreedByRestart,
+    /// What a lease gives back goes behind the later records of its key.
+    ReleasedToTheEnd,
     /// Files that were rewritten are unlinked before the manifest lists what they were rewritten into.
     UnlinkBeforeManifest,
     /// A rewritten file is listed that was not synced.
@@ -44,7 +48,7 @@ pub enum Bug {
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 11] = [
+pub const ALL: [Bug; 13] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -56,6 +60,8 @@ pub const ALL: [Bug; 11] = [
     Bug::DeliveryCountLost,
     Bug::WindowForgotten,
     Bug::DelayInTwo,
+    Bug::KeyFreedByRestart,
+    Bug::ReleasedToTheEnd,
 ];
 
 /// Those that show in the log alone.

@@ -4,10 +4,14 @@
 //! clients asked for and what they were answered, and the history finds contradictions at once or at the end.
 //! Adding a rule: an event, a field, and a test below that breaks it.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use duolog_broker::QueueId;
 use duolog_record::{Offset, PartitionId};
+
+pub use order::{Lines, Moment, Receive, Received};
 
 /// What a client put into a record, unique in a run.
 pub type Number = u64;
@@ -64,6 +68,8 @@ pub struct History {
     loosened: BTreeMap<QueueId, u64>,
     /// How many of them are not answered yet.
     replaying: BTreeMap<QueueId, u32>,
+    /// Queues by key.
+    lines: BTreeMap<QueueId, Lines>,
     acknowledged: u64,
     trace: Option<Number>,
 }
@@ -79,6 +85,16 @@ impl History {
         if self.trace.is_some() && (number.is_none() || number == self.trace) {
             eprintln!("{what}");
         }
+    }
+
+    /// The queue delivers by key.
+    pub fn by_key(&mut self, queue: QueueId) {
+        self.lines.entry(queue).or_default();
+    }
+
+    /// What is known of its order, if it does.
+    pub fn lines(&mut self, queue: QueueId) -> Option<&mut Lines> {
+        self.lines.get_mut(&queue)
     }
 
     /// A client asks for a record to be appended or published.
@@ -237,11 +253,13 @@ impl History {
         for work in self.work.values_mut() {
             work.durable_attempt = work.durable_attempt.max(work.attempt);
         }
+        self.lines.values_mut().for_each(Lines::barrier);
     }
 
     /// The process ended: what it told of leases and did not follow with a durable commit may be forgotten.
     pub fn crashed(&mut self) {
         self.note(None, &"crash");
+        self.lines.values_mut().for_each(Lines::crashed);
         for work in self.work.values_mut() {
             work.attempt = work.durable_attempt;
         }

@@ -5,6 +5,8 @@
 //! at or behind its group's `more_from`. What is read of the log may be older than what is known here: states are looked
 //! up anew for each record.
 
+use duolog_storage::planted::{self, Bug};
+
 use super::KeyedSpan;
 use super::groups::{Groups, Waiting};
 use super::partition::{Live, PartitionLedger};
@@ -74,7 +76,9 @@ impl PartitionLedger {
         let key = entry.state.key;
         if is_held(before) && !is_held(live) {
             groups.free_one(key);
-            if offset < self.window.end() {
+            if planted::is(Bug::ReleasedToTheEnd) && matches!(before, Live::Leased { .. }) {
+                groups.skip_from(key, offset);
+            } else if offset < self.window.end() {
                 groups.add(key, Waiting { offset, live_from: entry.state.live_from });
             }
         } else if !is_held(before) && is_held(live) {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId};
+use duolog_storage::planted::{self, Bug};
 
 use super::changes::{Hold, PartitionState};
 use super::partition::{Entry, Live, PartitionLedger};
@@ -113,12 +114,15 @@ impl PartitionLedger {
         for (start, end) in self.settled.remove(bounds.end, u64::MAX) {
             self.mark(start, end);
         }
-        for (offset, state) in records.by_ref() {
+        for (offset, mut state) in records.by_ref() {
             if !bounds.contains(&offset) || self.settled.contains(offset) {
                 self.mark(offset, offset + 1);
                 continue;
             }
             let live = live_after_restart(&state, now, backoff);
+            if planted::is(Bug::KeyFreedByRestart) && matches!(live, Live::Leased { .. }) {
+                state.key = 0;
+            }
             if live == Live::Ready && self.groups.is_none() {
                 self.ready.insert(offset);
             }

@@ -190,14 +190,13 @@ pub(super) fn finale(
             of_stream.insert(number_of(record.value.as_ref())?);
         }
     }
-    let of_jobs: BTreeSet<Number> = clients
-        .published
-        .iter()
-        .filter(|(topic, _)| *topic == stage.jobs_topic)
-        .map(|(_, number)| *number)
-        .collect();
+    let published_to = |topic| {
+        let there = clients.published.iter().filter(|(of, _)| *of == topic);
+        there.map(|(_, number)| *number).collect::<BTreeSet<Number>>()
+    };
+    let (of_jobs, of_lines) = (published_to(stage.jobs_topic), published_to(stage.lines_topic));
     delays_over(node, clock, stage.jobs)?;
-    for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs)] {
+    for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs), (stage.lines, of_lines)] {
         let delivered = drain(node, clock, queue, |lease| {
             let number = number_of(lease.record.value.as_ref())?;
             history.leased(queue, number, lease.attempts)?;

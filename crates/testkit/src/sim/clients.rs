@@ -17,7 +17,7 @@ use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
 use super::told::Told;
-use crate::history::{Broken, History, Number};
+use crate::history::{Broken, History, Number, Receive, Received};
 use crate::{Random, SimDisk};
 
 /// A batch whose fate is not known yet.
@@ -66,6 +66,8 @@ pub(super) struct Clients {
 
 /// Most verbs that wait at a time.
 const FLIGHTS_MAX: usize = 24;
+/// Keys in the queue by key.
+const LINES: u64 = 3;
 /// Most leases that clients remember.
 const HELD_MAX: usize = 200;
 
@@ -136,7 +138,7 @@ impl Clients {
             32..40 => self.publish(session, stage, history),
             40..46 => self.publish_keyed(session, stage, history),
             46..47 => self.move_dead(session, stage),
-            47..67 => self.lease(session, stage),
+            47..67 => self.lease(session, stage, history),
             67..88 => self.settle(session, history),
             88..95 => self.move_cursor(session, stage, history),
             95..97 if self.may_trim => self.trim(session, stage, history),
@@ -259,12 +261,19 @@ impl Clients {
     }
 
     fn publish(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let topic = *self.random.pick(&[stage.jobs_topic, stage.jobs_topic, stage.stream_topic]);
+        let topics =
+            [stage.jobs_topic, stage.jobs_topic, stage.stream_topic, stage.lines_topic, stage.lines_topic];
+        let topic = *self.random.pick(&topics);
         let numbers = self.numbers(history);
         let is_delayed = topic == stage.jobs_topic && self.random.one_in(3);
+        let by_key = topic == stage.lines_topic;
         let records = numbers.iter().map(|number| NewRecord {
             delay_ms: is_delayed.then(|| 1 + self.random.below(3000)),
-            key: self.random.one_in(2).then(|| Bytes::from(number.to_string())),
+            key: if by_key {
+                Some(Bytes::from((number % LINES).to_string()))
+            } else {
+                self.random.one_in(2).then(|| Bytes::from(number.to_string()))
+            },
             value: Some(Bytes::from(self.value(*number))),
             ..NewRecord::default()
         });
@@ -305,17 +314,30 @@ impl Clients {
         self.flights.push(Box::pin(async move { Told::Move { result: pending.await } }));
     }
 
-    fn lease(&mut self, session: &Session, stage: &Stage) {
-        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.jobs]);
+    fn lease(&mut self, session: &Session, stage: &Stage, history: &mut History) {
+        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.jobs, stage.lines, stage.lines]);
+        let visibility_ms = if queue == stage.lines {
+            // At least something, and often long enough to outlive a restart.
+            Some(1 + self.random.below(12_000))
+        } else {
+            self.random.one_in(3).then(|| self.random.below(3000))
+        };
         let ask = LeaseAsk {
             queue,
             count: 1 + u32::try_from(self.random.below(10)).expect("small"),
-            visibility_ms: self.random.one_in(3).then(|| self.random.below(3000)),
+            visibility_ms,
             wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
             attempt: None,
         };
+        let asked = history.lines(queue).map(|lines| lines.moment());
+        let until = session.clock().now().monotonic.plus_ms(visibility_ms.unwrap_or_default());
         let session = session.clone();
-        self.flights.push(Box::pin(async move { Told::Lease { queue, result: session.lease(ask).await } }));
+        self.flights.push(Box::pin(async move {
+            let result = session.lease(ask).await;
+            let receive =
+                asked.map(|asked| Receive { asked: asked + 1, until, now: session.clock().now().monotonic });
+            Told::Lease { queue, receive, result }
+        }));
     }
 
     /// Records under lease: the history hears of them, and the clients hold them.
@@ -323,8 +345,12 @@ impl Clients {
         &mut self,
         history: &mut History,
         queue: QueueId,
+        receive: Option<Receive>,
         leased: &[Leased],
     ) -> Result<(), Broken> {
+        if let (Some(receive), Some(lines)) = (receive, history.lines(queue)) {
+            lines.received(receive, &leased.iter().map(received).collect::<Vec<_>>())?;
+        }
         for lease in leased {
             let number = number_of(lease.record.value.as_ref())?;
             history.leased(queue, number, lease.attempts)?;
@@ -342,6 +368,7 @@ impl Clients {
             return;
         }
         let queue = self.random.pick(&self.held).queue;
+        let by_key = history.lines(queue).is_some();
         let mut asked = Vec::new();
         for _ in 0..1 + self.random.below(6) {
             let Some(index) = self.held.iter().position(|it| it.queue == queue) else { break };
@@ -355,16 +382,19 @@ impl Clients {
                 0 => Outcome::Release { after_ms: 0 },
                 1 => Outcome::Release { after_ms: self.random.below(2000) },
                 2 => Outcome::Extend { for_ms: self.random.below(3000) },
-                3 => Outcome::DeadLetter,
+                // A queue without a dead-letter queue settles what it is told to move there.
+                3 if !by_key => Outcome::DeadLetter,
                 _ => Outcome::Ack,
             };
             if matches!(outcome, Outcome::Ack) {
                 history.asks_settle(queue, held.number);
             }
             history.note(Some(held.number), &format_args!("{outcome:?} asked with {:?}", held.id));
-            asked.push((held.id, held.number, outcome));
+            let place = (held.id.partition, held.id.offset);
+            let touched = history.lines(queue).map(|lines| lines.touch(place));
+            asked.push((held.id, held.number, outcome, touched));
         }
-        let outcomes = asked.iter().map(|(id, _, outcome)| (*id, *outcome)).collect();
+        let outcomes = asked.iter().map(|(id, _, outcome, _)| (*id, *outcome)).collect();
         let pending = session.settle(queue, outcomes);
         let replays = history.replays(queue);
         self.flights
@@ -415,6 +445,16 @@ impl Clients {
         history.asks_replay(queue);
         let pending = session.purge_queue(queue);
         self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));
+    }
+}
+
+/// What the history of a queue by key hears of a lease.
+fn received(leased: &Leased) -> Received {
+    let key = leased.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+    Received {
+        place: (leased.id.partition, leased.id.offset),
+        key: key.unwrap_or(u64::MAX),
+        attempt: leased.attempts,
     }
 }
 

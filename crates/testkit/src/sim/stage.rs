@@ -22,7 +22,10 @@ pub(super) struct Stage {
     /// A queue with a topic of its own.
     pub(super) jobs: QueueId,
     pub(super) jobs_topic: TopicId,
-    /// Where both dead-letter to.
+    /// A queue by key with a topic of its own, of two partitions.
+    pub(super) lines: QueueId,
+    pub(super) lines_topic: TopicId,
+    /// Where both others dead-letter to.
     pub(super) dead: QueueId,
     pub(super) dead_topic: TopicId,
     /// Where move tasks move the dead to.
@@ -80,7 +83,10 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         topic: topic.map(str::to_owned),
         dedup: None,
         start: Start::Earliest,
-        policy: queue_policy(name != "dead" && name != "moved"),
+        policy: match name {
+            "lines" => QueuePolicy { order: Order::ByKey, ..queue_policy(false) },
+            _ => queue_policy(name != "dead" && name != "moved"),
+        },
         labels: Labels::new(),
     };
     if node.session.catalog().queue(DEFAULT_NAMESPACE, name).is_none() {
@@ -94,10 +100,13 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
 
 /// Declares what is missing.
 pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
-    if node.session.catalog().topic(DEFAULT_NAMESPACE, "stream").is_none() {
+    for name in ["stream", "lines"] {
+        if node.session.catalog().topic(DEFAULT_NAMESPACE, name).is_some() {
+            continue;
+        }
         let asked = node.session.create_topic(TopicSpec {
             namespace: DEFAULT_NAMESPACE.to_owned(),
-            name: "stream".to_owned(),
+            name: name.to_owned(),
             partitions: 2,
             policy: topic_policy(),
             labels: Labels::new(),
@@ -108,6 +117,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
     let moved = declare(node, "moved", None)?;
     let work = declare(node, "work", Some("stream"))?;
     let jobs = declare(node, "jobs", None)?;
+    let lines = declare(node, "lines", Some("lines"))?;
     let catalog = node.session.catalog();
     let topic = |name: &str| {
         let topic = catalog.topic(DEFAULT_NAMESPACE, name);
@@ -119,6 +129,8 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         work,
         jobs,
         jobs_topic: topic("jobs")?.id,
+        lines,
+        lines_topic: topic("lines")?.id,
         dead,
         moved,
         dead_topic: topic("dead")?.id,

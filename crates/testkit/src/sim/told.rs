@@ -6,7 +6,7 @@ use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
 use super::keyed::Sent;
-use crate::history::{Broken, History, Number};
+use crate::history::{Broken, History, Number, Receive};
 
 /// An answer to one verb.
 pub(super) enum Told {
@@ -33,11 +33,14 @@ pub(super) enum Told {
     },
     Lease {
         queue: QueueId,
+        /// What is known of it, if the queue is one by key.
+        receive: Option<Receive>,
         result: Result<Vec<Leased>, LeaseError>,
     },
     Settle {
         queue: QueueId,
-        asked: Vec<(LeaseId, Number, Outcome)>,
+        /// Each with what the history of a queue by key said when it was asked.
+        asked: Vec<(LeaseId, Number, Outcome, Option<u64>)>,
         /// [`History::replays`] when it was asked.
         replays: u64,
         result: Result<Vec<Result<(), SettleError>>, SettleError>,
@@ -111,8 +114,8 @@ impl Told {
                 }
                 Err(error) => Err(broken("a move", &error)),
             },
-            Self::Lease { queue, result } => match result {
-                Ok(leased) => clients.leased(history, queue, &leased),
+            Self::Lease { queue, receive, result } => match result {
+                Ok(leased) => clients.leased(history, queue, receive, &leased),
                 Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_)) => Ok(()),
                 // With the power off nothing can be read.
                 Err(LeaseError::Storage(_)) if clients.power_is_off() => Ok(()),
@@ -124,7 +127,13 @@ impl Told {
                     Err(SettleError::DiskFull | SettleError::Stopped(_)) => return Ok(()),
                     Err(error) => return Err(broken("a settlement", &error)),
                 };
-                for ((_, number, outcome), result) in asked.into_iter().zip(results) {
+                for ((id, number, outcome, touched), result) in asked.into_iter().zip(results) {
+                    if let (Ok(()), Outcome::Release { after_ms: 0 }, Some(touched)) =
+                        (&result, outcome, touched)
+                        && let Some(lines) = history.lines(queue)
+                    {
+                        lines.released((id.partition, id.offset), touched);
+                    }
                     match result {
                         Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
                             history.settled(queue, number);

@@ -298,6 +298,7 @@ impl World {
         let mut node =
             Node::start(&self.disk, &self.clock, seed).map_err(|error| Broken(error.to_string()))?;
         let stage = stage::set(&mut node)?;
+        self.history.by_key(stage.lines);
         while self.clients.producers() < 2 {
             let asked = node.session.new_producer_id();
             match node.complete(asked) {

@@ -46,7 +46,7 @@ fn a_queue_in_key_order_keeps_its_topic_from_growing() {
     let topic = h.topic("t", 1, policy());
     let ordered = QueuePolicy { order: Order::ByKey, ..queue_policy() };
     let spec = QueueSpec { topic: Some("t".to_owned()), policy: ordered, ..queue_spec("q") };
-    let Ok(q) = h.declare(spec) else { return };
+    let q = h.declare(spec).unwrap();
     assert!(matches!(h.grow(topic, 2), Err(ChangeError::Invalid { what: "partitions", .. })));
     h.done(|reply| Command::DeleteQueue { queue: q, reply }).unwrap();
     h.grow(topic, 2).unwrap();
