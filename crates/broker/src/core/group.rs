@@ -14,7 +14,7 @@ use super::dead_letter::Copy;
 use super::delay::DueKey;
 use super::producers::{ProducerKey, ProducerState};
 use super::verdict::{Answer, Verdict};
-use crate::state::StateRecord;
+use crate::state::{STATE_PARTITION, StateRecord};
 use crate::{Catalog, TopicId};
 
 /// What a group carries besides appends; survives a refusal.
@@ -41,6 +41,11 @@ impl Changes {
             && self.moves.is_empty()
             && self.answers.is_empty()
             && self.catalog.is_none()
+    }
+
+    /// Records go with it that nobody needs, by what was settled before.
+    pub(super) fn gives_up_records(&self) -> bool {
+        !self.trims.is_empty() || !self.discards.is_empty()
     }
 
     /// Puts what came later behind.
@@ -108,10 +113,16 @@ impl Group {
         }
     }
 
-    /// Takes over the answers of a group that has nothing to write.
-    pub(super) fn adopt_answers(&mut self, later: Self) {
+    /// It changes the state; of such groups none becomes durable before those that were sealed earlier.
+    pub(super) fn has_state(&self) -> bool {
+        self.firsts.contains_key(&STATE_PARTITION)
+    }
+
+    /// Takes over what a group that has nothing to write does when it is durable.
+    pub(super) fn adopt(&mut self, later: Self) {
         self.append_answers.extend(later.append_answers);
         self.changes.answers.extend(later.changes.answers);
+        self.changes.discards.extend(later.changes.discards);
     }
 
     /// Tells everybody the same.

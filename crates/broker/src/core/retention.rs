@@ -332,7 +332,8 @@ impl Core {
             self.changes.discards.push((partition, runs));
         } else if !self.kept.is_empty() {
             self.kept.discards.push((partition, runs));
-        } else if let Some(group) = self.in_flight.back_mut() {
+        } else if let Some(group) = self.in_flight.iter_mut().rev().find(|it| it.has_state()) {
+            // One with appends alone may find space where the settlement does not.
             group.changes.discards.push((partition, runs));
         } else {
             self.queues.work.push_back(Work::Discard { partition, runs });

@@ -64,7 +64,7 @@ impl Core {
             self.take_dirty(&mut group);
         }
         self.seal_state(&mut frame, &mut group);
-        let sealed = self.finish(frame, group);
+        let sealed = self.finish(now, frame, group);
         if sealed.is_none() && std::mem::take(&mut self.carried) {
             // Only answers were left of what was refused: what waits behind them need not wait any longer.
             return self.seal(now);
@@ -87,6 +87,11 @@ impl Core {
         }
         if self.carried {
             return !self.kept.is_empty();
+        }
+        if !self.in_flight.is_empty() && self.changes.gives_up_records() {
+            // What is given up rests on settlements and moves that may be in flight: if they find no space and it does,
+            // the record is nowhere after a crash.
+            return false;
         }
         let is_due = |since: Monotonic| since.plus_ms(LAZY_MS) <= now.monotonic || self.clean;
         let lazy_is_due = self.lazy_since.is_some_and(is_due);
@@ -274,17 +279,21 @@ impl Core {
         frame.push_state(&mut self.state, records);
     }
 
-    fn finish(&mut self, frame: Frame, mut group: Group) -> Option<Sealed> {
+    fn finish(&mut self, now: Now, frame: Frame, mut group: Group) -> Option<Sealed> {
         let is_awaited = !group.changes.answers.is_empty();
         let trims = group.changes.trims.iter().copied().chain(group.state_trim).collect();
         let (commit, appended) = frame.close(trims, is_awaited);
         group.appended = appended;
         if commit.entries.is_empty() && commit.trims.is_empty() {
-            // Nothing to write, yet what these answers rest on may still be in flight. Of what was refused nothing is left.
+            // Nothing to write, yet the state that these answers rest on may still be in flight, and of groups in flight only
+            // those with state share a fate. Of what was refused nothing is left.
             self.carried = false;
-            match self.in_flight.back_mut() {
-                Some(last) => last.adopt_answers(group),
-                None => group.answer_all(&Verdict::Durable),
+            match self.in_flight.iter_mut().rev().find(|it| it.has_state()) {
+                Some(last) => last.adopt(group),
+                None => {
+                    self.show_retention(now, &mut group);
+                    group.answer_all(&Verdict::Durable);
+                }
             }
             return None;
         }

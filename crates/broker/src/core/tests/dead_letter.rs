@@ -5,6 +5,7 @@ use duolog_storage::LogError;
 
 use super::*;
 use crate::core::harness::{batch, policy};
+use crate::limits::{RETENTION_SETTLED_MS, SECOND_GROUP_BYTES};
 use crate::{TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
@@ -161,6 +162,37 @@ fn a_crash_while_the_move_is_refused_leaves_the_record_where_it_was() {
     h.seal();
     h.pump();
     assert!(answer.try_recv().is_err(), "not answered, because it is not durable");
+    h.crash();
+    assert_eq!(h.values(dead), Vec::<String>::new());
+    h.pass_ms(VISIBILITY_MS);
+    assert_eq!(h.offsets(q, 1), [0]);
+}
+
+/// What the source was rid of because of a move must not be durable before the move is.
+#[test]
+fn a_source_is_not_trimmed_while_the_move_may_still_be_refused() {
+    let mut h = harness();
+    let (q, dead) = pair(&mut h);
+    let other = h.topic("other", 1, policy());
+    let other = h.partition(other, 0);
+    h.send(q, &["a", "b"]);
+    let held = h.lease(q, 1);
+    h.settle();
+    let outcomes = vec![(lease_id(q, &held[0]), Outcome::DeadLetter)];
+    let mut answer = h.ask(|reply| Command::Settle { queue: q, outcomes, reply });
+    h.seal();
+    // A round of retention while the move is in flight, and enough beside it for a second group.
+    h.pass_ms(RETENTION_SETTLED_MS);
+    let mut builder = BatchBuilder::new();
+    builder.push(Timestamp(1), None, Some(&vec![0; SECOND_GROUP_BYTES]), &[]);
+    let batch = builder.build();
+    drop(h.ask(|reply| Command::Append { partition: other, batch, keys: None, reply }));
+    h.seal();
+    h.log.fail_next(LogError::DiskFull { bytes: 1, directory: "/data".to_owned() });
+    while h.pump() {}
+    h.look();
+    assert!(answer.try_recv().is_err(), "not answered, because it is not durable");
+    assert_eq!(h.log.bounds(h.partition(h.topic_of(q), 0)).unwrap().start, Offset(0));
     h.crash();
     assert_eq!(h.values(dead), Vec::<String>::new());
     h.pass_ms(VISIBILITY_MS);
