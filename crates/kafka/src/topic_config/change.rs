@@ -11,6 +11,9 @@ use super::policy::{apply, is_retention};
 use super::{ConfigError, Kind, SETTINGS, Setting, find};
 use crate::KafkaOptions;
 
+/// Settings that Kafka does not have begin with this.
+const OURS: &str = "duolog.";
+
 /// What is to become of one setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
@@ -62,7 +65,8 @@ pub(crate) fn changed<'a>(
     Ok(next.done())
 }
 
-/// Policy and labels if these settings are all that is set.
+/// Policy and labels if these settings are all that is set. Settings that Kafka does not have stay if it was another
+/// protocol or the command line that set them.
 ///
 /// # Errors
 /// See [`ConfigError`]; then nothing changes.
@@ -73,7 +77,10 @@ pub(crate) fn replaced<'a>(
 ) -> Result<(TopicPolicy, Labels), ConfigError> {
     let mut next = Next::of(topic, options);
     for setting in SETTINGS.iter().filter(|setting| setting.set_on(topic, options).is_some()) {
-        next.change(setting, Change::Delete)?;
+        // Who lists Kafka's settings does not mean to end the window of a FIFO queue.
+        if setting.is_said(topic) || !setting.name.starts_with(OURS) {
+            next.change(setting, Change::Delete)?;
+        }
     }
     let mut seen = HashSet::new();
     for (name, value) in set {

@@ -172,12 +172,17 @@ impl Setting {
 
     /// What a client has set on a topic, or the policy says although no client has set it; `None` is the default.
     pub fn set_on(&self, topic: &Topic, options: &KafkaOptions) -> Option<String> {
-        let set = topic.labels.get(&self.label()).cloned();
-        // Another protocol or the command line may have made the topic: show what holds.
-        set.or_else(|| {
-            policy::of_policy(self.name, &topic.policy)
-                .filter(|now| Some(now) != self.default(topic, options).as_ref())
-        })
+        let Some(now) = policy::of_policy(self.name, &topic.policy) else {
+            return topic.labels.get(&self.label()).cloned();
+        };
+        // Another protocol or the command line may have made the topic, or changed it since: show what holds.
+        now.filter(|now| self.is_said(topic) || Some(now) != self.default(topic, options).as_ref())
+    }
+
+    /// A client has set what holds, and nobody else has changed it since.
+    fn is_said(&self, topic: &Topic) -> bool {
+        let said = topic.labels.get(&self.label());
+        said.is_some() && policy::of_policy(self.name, &topic.policy).is_none_or(|now| now.as_ref() == said)
     }
 
     /// All that can decide the value on this topic, the strongest first: the first decides. Never empty.

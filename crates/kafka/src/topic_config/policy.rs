@@ -40,23 +40,27 @@ pub(super) fn of_options(name: &str, options: &KafkaOptions) -> Option<Option<St
     }
 }
 
-/// What a policy says, as the value of a setting.
-pub(super) fn of_policy(name: &str, policy: &TopicPolicy) -> Option<String> {
-    match name {
-        RETENTION_MS => Some(limit(policy.retention_ms)),
-        RETENTION_BYTES => Some(limit(policy.retention_bytes)),
-        BATCH_BYTES => Some(policy.batch_bytes_max.to_string()),
-        TIMESTAMPS => Some(match policy.timestamps {
+/// What a policy says, as the value of a setting; the outer `None` is a setting that it does not decide.
+#[allow(clippy::option_option)]
+pub(super) fn of_policy(name: &str, policy: &TopicPolicy) -> Option<Option<String>> {
+    let value = match name {
+        RETENTION_MS => limit(policy.retention_ms),
+        RETENTION_BYTES => limit(policy.retention_bytes),
+        BATCH_BYTES => policy.batch_bytes_max.to_string(),
+        TIMESTAMPS => match policy.timestamps {
             TimestampType::Create => "CreateTime".to_owned(),
             TimestampType::Append => "LogAppendTime".to_owned(),
-        }),
-        DEDUP_WINDOW => Some(policy.dedup.map_or(0, |dedup| dedup.window_ms).to_string()),
-        DURABILITY => policy.durability.map(|durability| match durability {
-            Durability::Sync => "sync".to_owned(),
-            Durability::Os => "os".to_owned(),
-        }),
-        _ => None,
-    }
+        },
+        DEDUP_WINDOW => policy.dedup.map_or(0, |dedup| dedup.window_ms).to_string(),
+        DURABILITY => {
+            return Some(policy.durability.map(|durability| match durability {
+                Durability::Sync => "sync".to_owned(),
+                Durability::Os => "os".to_owned(),
+            }));
+        }
+        _ => return None,
+    };
+    Some(Some(value))
 }
 
 /// Writes a value that was checked into a policy; `None` is nothing said.

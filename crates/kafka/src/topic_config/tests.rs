@@ -89,6 +89,30 @@ fn what_is_set_decides_and_what_is_deleted_follows_the_default_again() {
 }
 
 #[test]
+fn what_another_door_has_changed_since_is_shown_as_it_holds() {
+    let changes = [
+        ("duolog.dedup.window.ms", Change::Set("1000")),
+        ("duolog.durability", Change::Set("os")),
+        ("retention.ms", Change::Set("5")),
+    ];
+    let mut topic = after(&plain(), &changes).unwrap();
+    topic.policy.dedup = Some(duolog_broker::DedupPolicy { window_ms: 2000, per_key: true });
+    topic.policy.durability = None;
+    topic.policy.retention_ms = None;
+    assert_eq!(shown(&topic, "duolog.dedup.window.ms"), value("2000", ConfigSource::Topic));
+    assert_eq!(shown(&topic, "duolog.durability"), (None, ConfigSource::Default));
+    assert_eq!(shown(&topic, "retention.ms"), value("-1", ConfigSource::Topic));
+    topic.policy.dedup = None;
+    assert_eq!(shown(&topic, "duolog.dedup.window.ms"), value("0", ConfigSource::Default));
+    // A change of something else leaves it so.
+    let later = after(&topic, &[("segment.ms", Change::Set("5"))]).unwrap();
+    assert_eq!(later.policy, topic.policy);
+    // What says the default in so many words is set all the same.
+    let said = after(&plain(), &[("duolog.dedup.window.ms", Change::Set("0"))]).unwrap();
+    assert_eq!(shown(&said, "duolog.dedup.window.ms"), value("0", ConfigSource::Topic));
+}
+
+#[test]
 fn what_is_refused_changes_nothing_and_says_why() {
     let why = |changes: &[(&str, Change)]| after(&plain(), changes).unwrap_err().to_string();
     assert_eq!(why(&[("nope", Change::Delete)]), "unknown topic config name: nope");
@@ -156,6 +180,23 @@ fn a_replacement_forgets_what_it_does_not_name() {
     assert_eq!((now.policy.retention_ms, now.policy.retention_bytes), (plain().policy.retention_ms, Some(7)));
     assert_eq!(now.labels.len(), 1);
     assert_eq!(shown(&now, "segment.ms"), value("604800000", ConfigSource::Default));
+}
+
+#[test]
+fn a_replacement_leaves_what_is_ours_and_another_door_has_set() {
+    let window = "duolog.dedup.window.ms";
+    let replaced = |topic: &Topic| {
+        let (policy, labels) = replaced(topic, &KafkaOptions::default(), std::iter::empty()).unwrap();
+        Topic { policy, labels, ..topic.clone() }
+    };
+    let by_kafka =
+        after(&plain(), &[(window, Change::Set("1000")), ("retention.ms", Change::Set("5"))]).unwrap();
+    assert_eq!(replaced(&by_kafka), plain());
+    let mut by_queue = by_kafka;
+    by_queue.policy.dedup = Some(duolog_broker::DedupPolicy { window_ms: 300_000, per_key: true });
+    let left = replaced(&by_queue);
+    assert_eq!(left.policy, TopicPolicy { dedup: by_queue.policy.dedup, ..plain().policy });
+    assert_eq!(shown(&left, window), value("300000", ConfigSource::Topic));
 }
 
 #[test]
