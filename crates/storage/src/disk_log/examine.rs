@@ -97,11 +97,12 @@ fn whole(handle: &dyn DiskFile, length: usize) -> io::Result<Vec<u8>> {
 impl Examination {
     fn look(&mut self, disk: &Arc<dyn Disk>) -> io::Result<()> {
         let Some(manifest) = self.manifest(&**disk)? else { return Ok(()) };
+        let durable_upto = self.watermark(&**disk)?;
         let names = disk.list()?;
         for listed in &manifest.files {
             let name = log_name(listed.file);
             match disk.open(&name) {
-                Ok(handle) => self.file(disk, &manifest, listed, handle)?,
+                Ok(handle) => self.file(disk, &manifest, listed, handle, durable_upto)?,
                 Err(error) if is_absent(&error) => {
                     self.find(name, Severity::Fatal, "the manifest lists it, and it is not there");
                 }
@@ -121,7 +122,7 @@ impl Examination {
                 self.find(name, Severity::Harmless, text);
             }
         }
-        self.watermark(&**disk)
+        Ok(())
     }
 
     fn manifest(&mut self, disk: &dyn Disk) -> io::Result<Option<Manifest>> {
@@ -145,22 +146,24 @@ impl Examination {
         }
     }
 
-    fn watermark(&mut self, disk: &dyn Disk) -> io::Result<()> {
+    /// Sequence of the last frame that it says was durable.
+    fn watermark(&mut self, disk: &dyn Disk) -> io::Result<u64> {
         match disk.open(WATERMARK) {
             Ok(handle) if handle.len()? >= WATERMARK_BYTES as u64 => {
                 let bytes = whole(&*handle, WATERMARK_BYTES)?;
-                if Watermark::decode(&bytes).is_none() && bytes.iter().any(|byte| *byte != 0) {
+                let mark = Watermark::decode(&bytes);
+                if mark.is_none() && bytes.iter().any(|byte| *byte != 0) {
                     let text =
                         "neither slot can be read: were the last frame damaged too, nothing would show it";
                     self.find(WATERMARK, Severity::Harmless, text);
                 }
-                Ok(())
+                Ok(mark.map_or(0, |it| it.durable_upto))
             }
             Ok(_) => {
                 self.find(WATERMARK, Severity::Harmless, "it is too short, and is written anew");
-                Ok(())
+                Ok(0)
             }
-            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -171,6 +174,7 @@ impl Examination {
         manifest: &Manifest,
         listed: &ManifestFile,
         handle: Arc<dyn DiskFile>,
+        durable_upto: u64,
     ) -> io::Result<()> {
         let name = log_name(listed.file);
         let length = handle.len()?;
@@ -187,11 +191,13 @@ impl Examination {
                 listed.first_sequence
             }
         };
+        // Of the newest file only what it was begun with and said to hold; what lies behind may be a torn tail.
+        let last = if listed.sealed { listed.last_sequence } else { durable_upto.max(carried_upto) };
         let known = Known {
             frames_at: BLOCK_BYTES as u64,
             first_sequence: listed.first_sequence,
             carried_upto,
-            durable_upto: if listed.sealed { listed.last_sequence } else { 0 },
+            durable_upto: last,
             frames_end: listed.sealed.then_some(listed.frames_end),
         };
         let looked = look(&file, &known)?;
@@ -199,8 +205,8 @@ impl Examination {
         for text in looked.damages {
             self.find(&name, Severity::Damage, text);
         }
-        if listed.sealed && looked.last_sequence < listed.last_sequence {
-            let text = format!("frames {} to {} are lost", looked.last_sequence + 1, listed.last_sequence);
+        if looked.last_sequence < last && listed.first_sequence <= last {
+            let text = format!("frames {} to {last} are lost", looked.last_sequence + 1);
             self.find(&name, Severity::Damage, text);
         }
         if listed.sealed { self.index(&name, file, &looked.bodies) } else { Ok(()) }

@@ -175,12 +175,16 @@ impl Files {
     /// Files that lost a header may have lost anything that no other file has: holes of the partitions of which they do not say
     /// where they stood are in doubt.
     fn doubt_holes(&mut self, places: &Places) {
+        if self.doubtful.is_empty() {
+            return;
+        }
+        let newest = self.newest.as_ref().map_or_else(Vec::new, |(_, it)| it.entries.clone());
         for (index, told) in std::mem::take(&mut self.doubtful) {
             let mut entries = match &self.sealed[index].index {
                 Index::Memory { entries, .. } => entries.clone(),
                 Index::Footer(_) => continue,
             };
-            entries.extend(self.holes(places, &[], &told));
+            entries.extend(self.holes(places, &newest, &told));
             self.sealed[index].index = in_memory(entries);
         }
     }

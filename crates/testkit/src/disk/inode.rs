@@ -1,8 +1,9 @@
 //! The bytes of one file: as a reader sees them, as they were at the last sync, and the writes in between.
 
 use std::io;
+use std::ops::Range;
 
-use super::Hits;
+use super::{Damage, Hits};
 use crate::Random;
 
 /// Disks write such units whole or not at all.
@@ -30,6 +31,12 @@ fn write_into(bytes: &mut Vec<u8>, position: usize, from: &[u8]) {
         bytes.resize(end, 0);
     }
     bytes[position..end].copy_from_slice(from);
+}
+
+/// One of the blocks of so many bytes; the last may be a part of one.
+fn block_of(length: usize, unit: usize, random: &mut Random) -> Range<usize> {
+    let at = random.index(length.div_ceil(unit)) * unit;
+    at..(at + unit).min(length)
 }
 
 fn position_of(position: u64) -> usize {
@@ -133,23 +140,40 @@ impl Inode {
         }
     }
 
-    /// Zeroes a block, cuts the file short, or swaps two blocks, at rest. False if that changes nothing.
-    pub(super) fn rot(&mut self, random: &mut Random) -> bool {
+    /// Goes bad at rest; `other` is what another file holds. False if that changes nothing.
+    pub(super) fn rot(&mut self, damage: Damage, other: &[u8], random: &mut Random) -> bool {
         let before = self.synced.clone();
-        let blocks = self.synced.len() / BLOCK_BYTES;
-        match random.below(3) {
-            0 if blocks > 0 => {
-                let at = random.index(blocks) * BLOCK_BYTES;
-                self.synced[at..at + BLOCK_BYTES].fill(0);
+        if before.is_empty() {
+            return false;
+        }
+        let bytes = &mut self.synced;
+        match damage {
+            Damage::BitFlipped => return self.flip_bit(random),
+            Damage::BlockZeroed => {
+                let block = block_of(bytes.len(), BLOCK_BYTES, random);
+                bytes[block].fill(0);
             }
-            1 if blocks > 1 => {
-                let (one, other) = (random.index(blocks) * BLOCK_BYTES, random.index(blocks) * BLOCK_BYTES);
-                for at in 0..BLOCK_BYTES {
-                    self.synced.swap(one + at, other + at);
+            Damage::CutShort => bytes.truncate(random.index(before.len())),
+            Damage::BlocksSwapped => {
+                // A file of one block has its halves swapped.
+                let unit = if bytes.len() < 2 * BLOCK_BYTES { bytes.len() / 2 } else { BLOCK_BYTES };
+                if unit == 0 {
+                    return false;
+                }
+                let units = bytes.len() / unit;
+                let (one, other) = (random.index(units) * unit, random.index(units) * unit);
+                for at in 0..unit {
+                    bytes.swap(one + at, other + at);
                 }
             }
-            _ if !self.synced.is_empty() => self.synced.truncate(random.index(before.len())),
-            _ => return false,
+            Damage::BlockOfAnother if other.is_empty() => return false,
+            Damage::BlockOfAnother => {
+                let (from, into) =
+                    (block_of(other.len(), BLOCK_BYTES, random), block_of(bytes.len(), BLOCK_BYTES, random));
+                let length = from.len().min(into.len());
+                bytes[into.start..into.start + length]
+                    .copy_from_slice(&other[from.start..from.start + length]);
+            }
         }
         self.now.clone_from(&self.synced);
         self.unsynced.clear();

@@ -35,6 +35,27 @@ pub struct Faults {
     pub capacity_bytes: Option<u64>,
 }
 
+/// What may happen to a file at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Damage {
+    /// One bit.
+    BitFlipped,
+    /// A block reads as zeros.
+    BlockZeroed,
+    /// The file ends early.
+    CutShort,
+    /// Two blocks have changed places.
+    BlocksSwapped,
+    /// A block of another file lies in the place of one of its own.
+    BlockOfAnother,
+}
+
+impl Damage {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::BitFlipped, Self::BlockZeroed, Self::CutShort, Self::BlocksSwapped, Self::BlockOfAnother];
+}
+
 /// How often each fault struck, so that a run that tests nothing is noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hits {
@@ -58,7 +79,7 @@ pub struct Hits {
     pub full: u64,
     /// Bits flipped.
     pub bits_flipped: u64,
-    /// Blocks zeroed or swapped, and files cut short.
+    /// Blocks zeroed, swapped or taken from another file, and files cut short.
     pub blocks_rotten: u64,
 }
 
@@ -121,7 +142,13 @@ impl SimDisk {
         {
             let (from, mut into) = (self.state.lock(), copy.state.lock());
             into.names = from.names.clone();
-            into.inodes = from.inodes.clone();
+            into.names.sync();
+            into.inodes = vec![Inode::default(); from.inodes.len()];
+            // Not those whose names are gone.
+            for inode in from.names.inodes() {
+                into.inodes[inode] = from.inodes[inode].clone();
+                into.inodes[inode].sync();
+            }
         }
         copy
     }
@@ -182,13 +209,20 @@ impl SimDisk {
         flipped
     }
 
-    /// Zeroes a block, truncates, or swaps two blocks at rest, in the file of this name. False if nothing was changed.
-    pub fn rot(&self, name: &str) -> bool {
+    /// Damages the file of this name at rest. False if nothing was changed.
+    pub fn rot(&self, name: &str, damage: Damage) -> bool {
         let mut state = self.state.lock();
         let Some(inode) = state.names.find(name) else { return false };
+        let others: Vec<usize> = state.names.inodes().filter(|it| *it != inode).collect();
         let State { inodes, random, hits, .. } = &mut *state;
-        let rotten = inodes[inode].rot(random);
-        hits.blocks_rotten += u64::from(rotten);
+        let other = match damage {
+            Damage::BlockOfAnother if !others.is_empty() => inodes[*random.pick(&others)].bytes().to_vec(),
+            _ => Vec::new(),
+        };
+        let rotten = inodes[inode].rot(damage, &other, random);
+        let count =
+            if damage == Damage::BitFlipped { &mut hits.bits_flipped } else { &mut hits.blocks_rotten };
+        *count += u64::from(rotten);
         rotten
     }
 

@@ -5,18 +5,18 @@
 //! Beside `sim`, which judges the whole broker by what its clients see, this one can settle and fan out as no client does yet.
 
 mod model;
+mod rot;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use duolog_record::{BatchBuilder, Offset, PartitionId, Timestamp};
 use duolog_storage::disk::Disk;
-use duolog_storage::{
-    Body, Commit, DiskLog, Durability, Entry, Log, OpenError, Options, ReadError, ReadLimit, Target, Trim,
-};
+use duolog_storage::{Body, Commit, DiskLog, Durability, Entry, Log, OpenError, Options, Target, Trim};
 
-use self::model::{Append, Model, Planned, value_of};
-use crate::disk::{Faults, Hits};
+use self::model::{Append, Model, Planned};
+pub use self::rot::FileKind;
+use crate::disk::{Damage, Faults, Hits};
 use crate::{Random, SimDisk};
 
 const PARTITIONS: u64 = 5;
@@ -24,7 +24,7 @@ const PARTITIONS: u64 = 5;
 const LIVES: u32 = 6;
 
 /// What a run did, so that a run in which nothing happened is noticed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Faults of the disk that struck.
     pub hits: Hits,
@@ -36,6 +36,14 @@ pub struct Report {
     pub refused: u64,
     /// Reads that were refused because of rot.
     pub damaged: u64,
+    /// Reads that were refused though the batch lies in files that are whole: in the shadow of what another has lost.
+    pub in_doubt: u64,
+    /// Damages at rest by what was damaged, those aside that changed nothing.
+    pub rot: BTreeMap<(FileKind, Damage), u64>,
+    /// Appends taken, and refused for their partitions' sake, by logs that opened in spite of rot.
+    pub appended: (u64, u64),
+    /// Directories that a doctor looked at, and what it found.
+    pub examined: (u64, u64),
 }
 
 impl Report {
@@ -46,6 +54,12 @@ impl Report {
         self.rewrites_cut += other.rewrites_cut;
         self.refused += other.refused;
         self.damaged += other.damaged;
+        self.in_doubt += other.in_doubt;
+        for (&what, &times) in &other.rot {
+            *self.rot.entry(what).or_default() += times;
+        }
+        self.appended = (self.appended.0 + other.appended.0, self.appended.1 + other.appended.1);
+        self.examined = (self.examined.0 + other.examined.0, self.examined.1 + other.examined.1);
     }
 }
 
@@ -61,6 +75,10 @@ struct Run {
     discarded: BTreeSet<(u64, u64)>,
     /// Values that went to several partitions at once.
     shared: Vec<String>,
+    /// In which files a value lies, by the number that it begins with: as it was before anything was damaged.
+    lies_in: HashMap<u64, BTreeSet<String>>,
+    /// A doctor looks too: at a directory that was closed in good order.
+    examines: bool,
     next_partition: u64,
     incarnation: u32,
     written: u64,
@@ -80,6 +98,7 @@ pub fn run(seed: u64) -> Result<Report, String> {
         let log = run.open()?;
         drop(log);
         run.disk.kill_process();
+        run.look_at_healthy();
         run.rot()
     };
     play().map_err(|broken| format!("seed {seed}: {broken}"))?;
@@ -106,6 +125,8 @@ pub fn run_rot(seed: u64, damages: u32) -> Result<Report, String> {
         drop(log);
         run.disk.kill_process();
         let healthy = run.disk.clone();
+        run.look_at_healthy();
+        run.examines = true;
         for _ in 0..damages {
             run.disk = healthy.copy(run.random.draw());
             run.rot()?;
@@ -147,6 +168,8 @@ impl Run {
             hoped: Model::default(),
             discarded: BTreeSet::new(),
             shared: Vec::new(),
+            lies_in: HashMap::new(),
+            examines: false,
             next_partition: PARTITIONS,
             incarnation: 0,
             written: 0,
@@ -424,78 +447,5 @@ impl Run {
                 self.disk.power_on();
             }
         }
-    }
-
-    /// Something goes bad at rest: an opening may be refused and reads may fail, nothing false is served, nothing is passed
-    /// over in silence, nothing is deleted.
-    fn rot(&mut self) -> Result<(), String> {
-        let names = self.disk.names();
-        let mut rotten = Vec::new();
-        for times in 0..1 + self.random.below(2) {
-            let name = self.random.pick(&names).clone();
-            if times > 0 && name == "watermark" {
-                break;
-            }
-            if self.random.one_in(3) {
-                self.disk.flip_bit(&name);
-            } else {
-                self.disk.rot(&name);
-            }
-            rotten.push(name);
-            // Together with the last frame it is the only witness of the last group: both at once are too much to ask.
-            if rotten.iter().any(|name| name == "watermark") {
-                break;
-            }
-        }
-        let log = match DiskLog::open_manual(self.disk(), self.options.clone()) {
-            Ok(log) => log,
-            Err(_) => {
-                self.report.refused += 1;
-                let left = self.disk.names();
-                return match names.iter().find(|name| name.ends_with(".log") && !left.contains(name)) {
-                    Some(name) => Err(format!("{name} was deleted by an opening that was refused")),
-                    None => Ok(()),
-                };
-            }
-        };
-        let ids: Vec<u64> = self.model.partitions.keys().copied().collect();
-        ids.into_iter()
-            .try_for_each(|id| self.look_at_rotten(&log, id))
-            .map_err(|broken| format!("with {rotten:?} of {names:?} rotten: {broken}"))
-    }
-
-    fn look_at_rotten(&mut self, log: &DiskLog, id: u64) -> Result<(), String> {
-        let partition = &self.model.partitions[&id];
-        for (base, (_, at, value)) in &partition.batches {
-            let from = (*base).max(partition.start);
-            let limit = ReadLimit { bytes_max: 1, until: Offset(u64::MAX) };
-            match log.read(PartitionId(id), Offset(from), limit) {
-                Ok(batches) => {
-                    let found = batches.first().filter(|it| it.base.0 == *base);
-                    match found {
-                        Some(found) if value_of(found)? == value.as_bytes() && found.append_time.0 == *at => {
-                        }
-                        Some(found) => {
-                            return Err(format!(
-                                "{id}/{base} was served as {:?}, was {value}",
-                                value_of(found)
-                            ));
-                        }
-                        None if self.discarded.contains(&(id, *base)) => {}
-                        // At the end there is nothing to pass over.
-                        None if log.quarantined().contains(&PartitionId(id)) && batches.is_empty() => {}
-                        None => {
-                            let (bounds, all) = (log.bounds(PartitionId(id)), log.quarantined());
-                            return Err(format!(
-                                "{id}/{base} was passed over in silence, of {bounds:?}, quarantined {all:?}: {batches:?}"
-                            ));
-                        }
-                    }
-                }
-                Err(ReadError::Io { reason, .. }) => return Err(format!("{id}/{base}: {reason}")),
-                Err(_) => self.report.damaged += 1,
-            }
-        }
-        Ok(())
     }
 }
