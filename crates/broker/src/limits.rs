@@ -57,8 +57,11 @@ pub const WAITERS_PER_QUEUE: usize = 10_000;
 /// How long after its last receive a queue forgets its look-ahead window, milliseconds: queues that nobody works on cost
 /// no memory.
 pub const QUEUE_IDLE_MS: u64 = 60_000;
-/// How often a queue looks for records that have outlived their time to live, milliseconds.
+/// How often a queue looks for records that have outlived their time to live, at the least, milliseconds: as often as that
+/// time is long, so that what its counts tell and the disk keeps is soon right.
 pub const TTL_CHECK_MS: u64 = 60_000;
+/// And at the most, milliseconds: a look costs a read where nobody receives.
+pub const TTL_CHECK_MS_MIN: u64 = 1_000;
 /// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
 pub const LOOK_RETRY_MS: u64 = 5_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic

@@ -18,7 +18,7 @@ use super::work::{Ahead, Work};
 use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
 use crate::limits::{
     LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL, LOOK_RETRY_MS,
-    QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS,
+    QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN,
 };
 use crate::state::{Owner, StateRecord, Value};
 use crate::{Monotonic, Now, Queue, QueueId, TopicId};
@@ -318,11 +318,13 @@ impl Core {
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
-        if queue.policy.message_ttl_ms.is_none() {
+        let Some(ttl_ms) = queue.policy.message_ttl_ms else {
             state.outlived_at = None;
             return;
-        }
-        state.outlived_at.get_or_insert(now.monotonic.plus_ms(TTL_CHECK_MS));
+        };
+        // The time to live may have become shorter since the last look was set.
+        let next = now.monotonic.plus_ms(ttl_ms.clamp(TTL_CHECK_MS_MIN, TTL_CHECK_MS));
+        state.outlived_at = Some(state.outlived_at.map_or(next, |at| at.min(next)));
         if state.ledger.settle_outlived(now, &queue.policy) > 0 {
             self.note_lazy(now, id);
         }

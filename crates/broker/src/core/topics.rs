@@ -50,7 +50,7 @@ fn check_policy(policy: &TopicPolicy) -> Result<(), ChangeError> {
 fn check_dedup(dedup: Option<&DedupPolicy>) -> Result<(), ChangeError> {
     let window_ms = dedup.map_or(1, |dedup| dedup.window_ms);
     if window_ms == 0 || window_ms > DEDUP_WINDOW_MS {
-        return Err(invalid("dedup.window_ms", "it is not between 1 ms and 7 days"));
+        return Err(invalid("dedup_window_ms", "it is not between 1 ms and 7 days"));
     }
     Ok(())
 }

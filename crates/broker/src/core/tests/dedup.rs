@@ -271,7 +271,7 @@ fn a_window_must_be_one() {
         let policy = TopicPolicy { dedup: Some(DedupPolicy { window_ms, per_key: false }), ..policy() };
         let spec = super::super::harness::spec("t", 1, policy);
         let refused = h.done(|reply| Command::CreateTopic { spec, reply });
-        assert!(matches!(refused, Err(ChangeError::Invalid { what: "dedup.window_ms", .. })));
+        assert!(matches!(refused, Err(ChangeError::Invalid { what: "dedup_window_ms", .. })));
     }
 }
 
