@@ -5,25 +5,15 @@ import pathlib
 import subprocess
 import sys
 import threading
-import time
 
 import aiokafka
 import confluent_kafka
 import kafka
 
+from waits import eventually
+
 HEARTBEAT_MS = 500
 SESSION_MS = 6000
-
-
-def eventually(condition, timeout_s=30, what="it"):
-    """Waits until `condition` gives something true, and gives that back."""
-    until = time.monotonic() + timeout_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < until, f"{what} did not happen within {timeout_s} s"
-        time.sleep(0.02)
 
 
 class Member:

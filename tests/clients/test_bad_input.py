@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from conftest import sqs_client
 from server import Server
+from waits import eventually
 
 CHANCE = random.Random(5)
 
@@ -184,13 +185,6 @@ def reserved_bytes(server: Server) -> int:
     raise AssertionError("the metric is not there")
 
 
-def wait_until(holds, seconds: float, what: str):
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
-
-
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory is read from /proc")
 def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_path):
     patience_s, budget = 8, 128 << 20
@@ -208,12 +202,12 @@ def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_pa
         return len(sqs.receive_message(QueueUrl=large, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []))
 
     # The first receive wakes the queue, which has not read all of it yet.
-    wait_until(lambda: received_at_once() == 10, 20, "all of it is received at once")
+    eventually(lambda: received_at_once() == 10, what="all of it is received at once")
     before = resident_bytes(server.process.pid)
     ask = json.dumps({"QueueUrl": large, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 20}).encode()
     begun = time.monotonic()
     clients = [deaf(server.addresses["aws"], post(ask, "AmazonSQS.ReceiveMessage")) for _ in range(24)]
-    wait_until(lambda: reserved_bytes(server) > budget // 2, patience_s, "their answers wait for them")
+    eventually(lambda: reserved_bytes(server) > budget // 2, patience_s, "their answers wait for them")
 
     def timed(what, work):
         at = time.monotonic()
@@ -235,7 +229,7 @@ def test_clients_that_never_read_keep_nobody_waiting_and_nothing_for_ever(tmp_pa
     assert time.monotonic() - begun < patience_s and reserved_bytes(server) > budget // 2
     grown = resident_bytes(server.process.pid) - before
     assert grown < 2 * budget, f"it grew by {grown >> 20} MiB"
-    wait_until(lambda: reserved_bytes(server) < 1 << 20, 6 * patience_s, "nobody waits for them any more")
+    eventually(lambda: reserved_bytes(server) < 1 << 20, 6 * patience_s, "nobody waits for them any more")
     for client in clients:
         client.close()
     assert server.stop() == 0, server.stderr()

@@ -1,7 +1,5 @@
 """Settings of topics through unmodified admin clients: changed, described, refused, and seen to take effect."""
 
-import time
-
 import confluent_kafka
 import confluent_kafka.admin as admin_api
 import kafka
@@ -11,6 +9,7 @@ import pytest
 
 from server import Server
 from streams import LIBRARIES
+from waits import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,13 +51,6 @@ def start_of(server, topic):
         return consumer.beginning_offsets([partition])[partition]
     finally:
         consumer.close()
-
-
-def wait_until(holds, what):
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_settings_are_set_deleted_and_described(server, admin, name):
@@ -135,7 +127,7 @@ def test_records_past_retention_ms_go(server, admin, name):
     library.produce(server.kafka, name, [(b"k", b"old", []) for _ in range(10)])
     assert start_of(server, name) == 0
     change(admin, name, ("retention.ms", SET, "1"))
-    wait_until(lambda: start_of(server, name) == 10, "what is old has gone")
+    eventually(lambda: start_of(server, name) == 10, what="what is old has gone")
     # What comes from now on is kept again.
     change(admin, name, ("retention.ms", DELETE, ""))
     library.produce(server.kafka, name, [(b"k", b"new", [])])
@@ -150,7 +142,7 @@ def test_the_oldest_past_retention_bytes_go(server, admin, name):
     for i in range(20):
         library.produce(server.kafka, name, [(b"%d" % i, b"x" * 10_000, [])])
     change(admin, name, ("retention.bytes", SET, "55000"))
-    wait_until(lambda: start_of(server, name) == 15, "five batches of ten thousand bytes fit")
+    eventually(lambda: start_of(server, name) == 15, what="five batches of ten thousand bytes fit")
     seen = library.consume(server.kafka, name, name, 5)
     assert [key for _, _, key, _, _ in seen] == [b"%d" % i for i in range(15, 20)]
 
@@ -166,7 +158,7 @@ def test_what_a_queue_holds_unsettled_outlives_retention(server, admin, name):
     for topic in (name, other):
         change(admin, topic, ("retention.ms", SET, "1"))
     # Once the other topic's record has gone, a round has passed over both.
-    wait_until(lambda: start_of(server, other) == 1, "nobody holds it")
+    eventually(lambda: start_of(server, other) == 1, what="nobody holds it")
     assert start_of(server, name) == 0, "the queue still needs it"
 
 

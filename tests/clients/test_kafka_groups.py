@@ -6,9 +6,10 @@ import kafka
 import kafka.admin
 import pytest
 
-from members import MEMBERS, SESSION_MS, ConfluentMember, Process, eventually
+from members import MEMBERS, SESSION_MS, ConfluentMember, Process
 from server import Server
 from streams import LIBRARIES
+from waits import eventually
 
 pytestmark = pytest.mark.timeout(120)
 

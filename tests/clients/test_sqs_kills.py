@@ -11,6 +11,7 @@ import pytest
 
 from conftest import sqs_client
 from test_sqs import receive_all
+from waits import eventually, poll_until
 
 pytestmark = pytest.mark.timeout(120)
 UNREACHABLE = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
@@ -42,15 +43,6 @@ def receive(sqs, url, wait=0, **more):
 def delete(sqs, url, messages):
     entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(messages)]
     assert "Failed" not in sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-
-
-def poll_until(look, holds, what, within=30):
-    """The first of `look`'s answers for which `holds`."""
-    deadline = time.monotonic() + within
-    while not holds(seen := look()):
-        assert time.monotonic() < deadline, f"{what}; at last: {seen}"
-        time.sleep(0.02)
-    return seen
 
 
 def fifo(sqs, name, **more):
@@ -229,8 +221,7 @@ def test_what_falls_due_while_the_broker_is_down_comes_at_once(fresh, name):
     assert counts(sqs, url) == (0, 0, 2)
     fresh.kill()
     # The broker goes by the clock of the machine: let it pass the first, not the second.
-    while time.monotonic() < began + 1.5:
-        time.sleep(0.05)
+    eventually(lambda: time.monotonic() > began + 1.5, what="time passes")
     fresh.start()
     sqs = sqs_client(fresh.aws)
     assert [m["Body"] for m in receive_all(sqs, url, 1)] == ["soon"]

@@ -7,6 +7,7 @@ import pytest
 
 from conftest import sqs_client
 from streams import LIBRARIES
+from waits import eventually
 
 pytestmark = pytest.mark.timeout(120)
 CONFLUENT = LIBRARIES["confluent-kafka"]
@@ -15,13 +16,6 @@ CONFLUENT = LIBRARIES["confluent-kafka"]
 def counts(server, queue):
     told = json.loads(server.cli("queue", "describe", queue, "--json").stdout)
     return told["available"], told["in_flight"], told["dead_lettered"]
-
-
-def wait_until(holds, what):
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def receive(sqs, url, wait=0):
@@ -43,9 +37,9 @@ def test_what_has_outlived_its_queue_is_settled_there_and_stays_for_others(serve
     began = time.monotonic()
     url = sqs.get_queue_url(QueueName=short)["QueueUrl"]
     assert counts(server, short) == (3, 0, 0)
-    wait_until(lambda: time.monotonic() - began > 6, "time passes")
+    eventually(lambda: time.monotonic() - began > 6, what="time passes")
     assert receive(sqs, url) == []
-    wait_until(lambda: counts(server, short) == (0, 0, 0), "the messages have outlived the queue's time")
+    eventually(lambda: counts(server, short) == (0, 0, 0), what="the messages have outlived the queue's time")
     assert counts(server, dead) == (0, 0, 0), "too old is not failed"
     # Everybody else has them still.
     assert counts(server, long) == (3, 0, 0)
@@ -64,11 +58,11 @@ def test_who_holds_a_message_may_finish_it_and_given_back_it_has_ended(server, s
     got = []
     while len(got) < 2:
         got += receive(sqs, url, 5)
-    wait_until(lambda: time.monotonic() - sent > 4.2, "time passes")
+    eventually(lambda: time.monotonic() - sent > 4.2, what="time passes")
     sqs.delete_message(QueueUrl=url, ReceiptHandle=got[0]["ReceiptHandle"])
     # The visibility timeout of the other ends meanwhile.
     assert receive(sqs, url, 5) == []
-    wait_until(lambda: counts(server, name) == (0, 0, 0), "nothing is left")
+    eventually(lambda: counts(server, name) == (0, 0, 0), what="nothing is left")
 
 
 def test_the_time_to_live_goes_on_over_kill_9_and_frees_what_a_queue_made(fresh, name):
@@ -79,7 +73,7 @@ def test_the_time_to_live_goes_on_over_kill_9_and_frees_what_a_queue_made(fresh,
     sqs.send_message(QueueUrl=url, MessageBody="old")
     fresh.kill()
     # The age goes on while nobody serves.
-    wait_until(lambda: time.monotonic() - began > 5.2, "time passes")
+    eventually(lambda: time.monotonic() - began > 5.2, what="time passes")
     fresh.start()
     sqs = sqs_client(fresh.aws)
     assert receive(sqs, url) == []

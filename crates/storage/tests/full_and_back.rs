@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Pumped, all, append, commit_of, open, remove, tiny, trim, trims, value_of};
+use common::{Pumped, all, append, commit_of, open, remove, seeds, tiny, trim, trims, value_of};
 use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::{Commit, DiskLog, Log, LogError, Options, Trim};
 use duolog_testkit::disk::Faults;
@@ -291,11 +291,7 @@ fn options() -> Options {
 
 #[test]
 fn twenty_times_full_and_back_loses_nothing_and_shows_nothing_refused() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-    let is_full = std::env::var_os("DUOLOG_TEST_FULL").is_some();
-    let seeds = number("DUOLOG_SEEDS").unwrap_or(if is_full { 30 } else { 2 });
-    let first = number("DUOLOG_SEED").unwrap_or(0);
-    for seed in first..first + seeds {
+    for seed in seeds(2, 30) {
         let counts = Run::new(seed).play();
         println!("seed {seed}: {counts:?}");
         assert!(counts.refused >= u64::from(TIMES) && counts.acknowledged > 3_000, "{counts:?}");

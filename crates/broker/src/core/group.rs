@@ -118,11 +118,10 @@ impl Group {
         self.firsts.contains_key(&STATE_PARTITION)
     }
 
-    /// Takes over what a group that has nothing to write does when it is durable.
-    pub(super) fn adopt(&mut self, later: Self) {
-        self.append_answers.extend(later.append_answers);
-        self.changes.answers.extend(later.changes.answers);
-        self.changes.discards.extend(later.changes.discards);
+    /// Takes over what was to be done when changes without a state of their own are durable.
+    pub(super) fn adopt(&mut self, later: &mut Changes) {
+        self.changes.answers.append(&mut later.answers);
+        self.changes.discards.append(&mut later.discards);
     }
 
     /// Tells everybody the same.

@@ -14,6 +14,7 @@ use super::command::Reply;
 use super::{Command, Core, CoreOptions, STATE_PARTITION, Shared};
 use crate::catalog::DEFAULT_NAMESPACE;
 use crate::errors::{AppendError, ChangeError, Stopped};
+use crate::limits::SECOND_GROUP_BYTES;
 use crate::state::{BrokerValue, Value};
 use crate::{Appended, CursorMove, Keep, Labels, Monotonic, Now, TopicId, TopicPolicy, TopicSpec};
 
@@ -67,6 +68,13 @@ pub(super) fn batch(records: u32, producer: Option<Producer>) -> Batch {
     for _ in 0..records {
         builder.push(Timestamp(1), None, Some(&Bytes::from_static(b"0123456789")), &[]);
     }
+    builder.build()
+}
+
+/// A batch for which a second group is sealed while another is in flight.
+pub(super) fn large_batch() -> Batch {
+    let mut builder = BatchBuilder::new();
+    builder.push(Timestamp(1), None, Some(&vec![0; SECOND_GROUP_BYTES]), &[]);
     builder.build()
 }
 

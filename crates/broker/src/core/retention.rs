@@ -332,8 +332,7 @@ impl Core {
             self.changes.discards.push((partition, runs));
         } else if !self.kept.is_empty() {
             self.kept.discards.push((partition, runs));
-        } else if let Some(group) = self.in_flight.iter_mut().rev().find(|it| it.has_state()) {
-            // One with appends alone may find space where the settlement does not.
+        } else if let Some(group) = self.last_state_in_flight() {
             group.changes.discards.push((partition, runs));
         } else {
             self.queues.work.push_back(Work::Discard { partition, runs });

@@ -280,27 +280,32 @@ impl Core {
     }
 
     fn finish(&mut self, now: Now, frame: Frame, mut group: Group) -> Option<Sealed> {
+        // What these answers and discards rest on may still be in flight, and of groups in flight only those with state share
+        // a fate: the appends of this one may find space where that did not.
+        if !group.has_state()
+            && let Some(last) = self.last_state_in_flight()
+        {
+            last.adopt(&mut group.changes);
+        }
         let is_awaited = !group.changes.answers.is_empty();
         let trims = group.changes.trims.iter().copied().chain(group.state_trim).collect();
         let (commit, appended) = frame.close(trims, is_awaited);
         group.appended = appended;
         if commit.entries.is_empty() && commit.trims.is_empty() {
-            // Nothing to write, yet the state that these answers rest on may still be in flight, and of groups in flight only
-            // those with state share a fate. Of what was refused nothing is left.
-            self.carried = false;
-            match self.in_flight.iter_mut().rev().find(|it| it.has_state()) {
-                Some(last) => last.adopt(group),
-                None => {
-                    self.show_retention(now, &mut group);
-                    group.answer_all(&Verdict::Durable);
-                }
-            }
+            // Nothing to write, and nothing in flight that it rests on.
+            self.show_retention(now, &mut group);
+            group.answer_all(&Verdict::Durable);
             return None;
         }
         let id = group.id;
         self.next_group += 1;
         self.in_flight.push_back(group);
         Some(Sealed { group: id, commit })
+    }
+
+    /// The last group in flight that changes the state.
+    pub(super) fn last_state_in_flight(&mut self) -> Option<&mut Group> {
+        self.in_flight.iter_mut().rev().find(|group| group.has_state())
     }
 
     /// The fate of a sealed group. Shows and answers what became durable.

@@ -70,7 +70,7 @@ impl Directory {
             if let Some(file) = log_id(name) {
                 // Ids are never used again, not even one whose file was never listed.
                 store.manifest.next_file = store.manifest.next_file.max(file.saturating_add(1));
-                if store.manifest.files.iter().all(|it| it.file != file) {
+                if Self::is_unlisted(&store, name) {
                     self.remove_unlisted(&store, file, &names)?;
                 }
             } else if let Some(number) = spare_number(name) {

@@ -13,6 +13,14 @@ use duolog_storage::{
 use duolog_testkit::SimDisk;
 use parking_lot::Mutex;
 
+/// `DUOLOG_SEEDS` seeds from `DUOLOG_SEED` on; unless set `quick` of them, or `full` with `DUOLOG_TEST_FULL`.
+pub fn seeds(quick: u64, full: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let is_full = std::env::var_os("DUOLOG_TEST_FULL").is_some();
+    let first = number("DUOLOG_SEED").unwrap_or(0);
+    first..first + number("DUOLOG_SEEDS").unwrap_or(if is_full { full } else { quick })
+}
+
 /// Tiny files, so that a test rolls many.
 pub fn tiny() -> Options {
     Options { file_bytes: 32 << 10, file_targets: 100, cache_bytes: 4 << 10, ..Options::default() }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use duolog_record::{BatchBuilder, Offset, PartitionId, Producer, Timestamp};
+use duolog_record::{Offset, PartitionId, Producer};
 use duolog_storage::{Log, LogError};
 
 use crate::core::Command;
-use crate::core::harness::{Harness, batch, policy};
+use crate::core::harness::{Harness, batch, large_batch, policy};
 use crate::errors::AppendError;
-use crate::limits::{PRODUCER_ID_BLOCK, PRODUCERS, SECOND_GROUP_BYTES};
+use crate::limits::{PRODUCER_ID_BLOCK, PRODUCERS};
 
 fn sent(epoch: i16, base_sequence: i32) -> Option<Producer> {
     Some(Producer { id: 7, epoch, base_sequence })
@@ -97,9 +97,7 @@ fn a_batch_sent_again_while_its_first_append_is_in_flight_shares_its_fate() {
     let mut first = ask(&mut it, partition, batch(4, sent(0, 0)));
     it.seal();
     // Enough for a second group while the first is on its way; the first finds no space, the second does.
-    let mut builder = BatchBuilder::new();
-    builder.push(Timestamp(1), None, Some(&vec![0; SECOND_GROUP_BYTES]), &[]);
-    let mut beside = ask(&mut it, other, builder.build());
+    let mut beside = ask(&mut it, other, large_batch());
     let mut again = ask(&mut it, partition, batch(4, sent(0, 0)));
     it.seal();
     it.log.fail_next(LogError::DiskFull { bytes: 1, directory: "memory".to_owned() });

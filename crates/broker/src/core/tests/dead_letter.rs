@@ -4,8 +4,8 @@ use duolog_record::{BatchBuilder, Codec, Timestamp};
 use duolog_storage::LogError;
 
 use super::*;
-use crate::core::harness::{batch, policy};
-use crate::limits::{RETENTION_SETTLED_MS, SECOND_GROUP_BYTES};
+use crate::core::harness::{batch, large_batch, policy};
+use crate::limits::RETENTION_SETTLED_MS;
 use crate::{TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
@@ -183,10 +183,7 @@ fn a_source_is_not_trimmed_while_the_move_may_still_be_refused() {
     h.seal();
     // A round of retention while the move is in flight, and enough beside it for a second group.
     h.pass_ms(RETENTION_SETTLED_MS);
-    let mut builder = BatchBuilder::new();
-    builder.push(Timestamp(1), None, Some(&vec![0; SECOND_GROUP_BYTES]), &[]);
-    let batch = builder.build();
-    drop(h.ask(|reply| Command::Append { partition: other, batch, keys: None, reply }));
+    drop(h.ask(|reply| Command::Append { partition: other, batch: large_batch(), keys: None, reply }));
     h.seal();
     h.log.fail_next(LogError::DiskFull { bytes: 1, directory: "/data".to_owned() });
     while h.pump() {}

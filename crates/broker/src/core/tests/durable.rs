@@ -3,7 +3,7 @@
 use duolog_storage::LogError;
 
 use super::*;
-use crate::core::harness::policy;
+use crate::core::harness::{large_batch, policy};
 
 fn disk_full() -> LogError {
     LogError::DiskFull { bytes: 1, directory: "/data".to_owned() }
@@ -21,6 +21,36 @@ fn an_ack_is_answered_when_it_is_durable_and_not_before() {
     assert!(answer.try_recv().is_err());
     h.pump();
     assert_eq!(answer.try_recv().unwrap().unwrap(), [Ok(())]);
+    h.crash();
+    assert_eq!(h.offsets(q, 1), []);
+}
+
+#[test]
+fn a_second_ack_does_not_rely_on_appends_that_found_space_where_the_first_did_not() {
+    let mut h = harness();
+    let q = h.queue("q");
+    let other = h.topic("other", 1, policy());
+    let other = h.partition(other, 0);
+    h.send(q, &["a"]);
+    let held = h.lease(q, 1);
+    h.settle();
+    let ack = |h: &mut Harness| {
+        let outcomes = vec![(lease_id(q, &held[0]), Outcome::Ack)];
+        h.ask(|reply| Command::Settle { queue: q, outcomes, reply })
+    };
+    let mut first = ack(&mut h);
+    h.seal();
+    let mut second = ack(&mut h);
+    let mut beside =
+        h.ask(|reply| Command::Append { partition: other, batch: large_batch(), keys: None, reply });
+    h.seal();
+    h.log.fail_next(disk_full());
+    while h.pump() {}
+    assert!(beside.try_recv().unwrap().is_ok());
+    assert!(first.try_recv().is_err() && second.try_recv().is_err(), "neither is durable");
+    h.settle();
+    assert_eq!(first.try_recv().unwrap().unwrap(), [Ok(())]);
+    assert_eq!(second.try_recv().unwrap().unwrap(), [Err(SettleError::Settled)]);
     h.crash();
     assert_eq!(h.offsets(q, 1), []);
 }
