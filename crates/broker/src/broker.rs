@@ -9,9 +9,8 @@ use tokio::sync::watch;
 
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
-use crate::inbox::Inbox;
 use crate::reader::{Reader, ReaderThread};
-use crate::shard::{Input, Shard, shutting_down};
+use crate::shard::{Desk, Driver, Input, Shard};
 use crate::{Authorizer, Clock, Principal, Session};
 
 /// Settings of a shard.
@@ -37,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
-    pub(crate) inbox: Arc<Inbox<Input>>,
+    pub(crate) desk: Arc<Desk>,
     failed: watch::Receiver<Option<Stopped>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,16 +44,14 @@ pub(crate) struct Inner {
 impl Inner {
     /// Hands a command to the shard; it is answered in any case.
     pub(crate) fn send(&self, command: Command) {
-        if let Err(Input::Command(command)) = self.inbox.put(Input::Command(command)) {
-            command.refuse(&shutting_down());
-        }
+        self.desk.put(Input::Command(command));
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // Without handles nobody can ask any more: the thread ends by itself.
-        self.inbox.close();
+        self.desk.close();
     }
 }
 
@@ -69,12 +66,11 @@ impl Broker {
         authorizer: Arc<dyn Authorizer>,
         options: BrokerOptions,
     ) -> Result<Self, Stopped> {
-        let (broker, shard) = Self::recover(log, clock, authorizer, &options, |log, inbox| {
-            ReaderThread::start(log, inbox).map(Reader::Thread)
-        })?;
+        let broker = Self::recover(log, clock, authorizer, &options, Driver::Threads)?;
+        let desk = Arc::clone(&broker.inner.desk);
         let thread = std::thread::Builder::new()
             .name("shard".to_owned())
-            .spawn(move || shard.run())
+            .spawn(move || desk.run())
             .map_err(|error| Stopped { reason: format!("no thread for the shard: {error}") })?;
         *broker.inner.thread.lock() = Some(thread);
         Ok(broker)
@@ -90,10 +86,8 @@ impl Broker {
         authorizer: Arc<dyn Authorizer>,
         options: BrokerOptions,
     ) -> Result<(Self, Stepper), Stopped> {
-        let (broker, shard) = Self::recover(log, clock, authorizer, &options, |log, findings| {
-            Ok(Reader::Inline { log, findings })
-        })?;
-        let stepper = Stepper { shard };
+        let broker = Self::recover(log, clock, authorizer, &options, Driver::Hand)?;
+        let stepper = Stepper { desk: Arc::clone(&broker.inner.desk) };
         Ok((broker, stepper))
     }
 
@@ -102,26 +96,31 @@ impl Broker {
         clock: Arc<dyn Clock>,
         authorizer: Arc<dyn Authorizer>,
         options: &BrokerOptions,
-        reader: impl FnOnce(Arc<dyn Log>, Arc<Inbox<Input>>) -> Result<Reader, Stopped>,
-    ) -> Result<(Self, Shard), Stopped> {
+        driver: Driver,
+    ) -> Result<Self, Stopped> {
         let shared = Arc::new(Shared::default());
         let &BrokerOptions { durability, seed, retention_check_ms } = options;
         let core_options = CoreOptions { durability, seed, retention_check_ms };
         let core = Core::recover(&*log, clock.now(), &core_options, Arc::clone(&shared))?;
-        let inbox = Arc::new(Inbox::new());
+        let desk = Arc::new(Desk::new(driver));
         let (failed, failure) = watch::channel(None);
-        let shard = Shard {
+        let reader = match driver {
+            Driver::Threads => Reader::Thread(ReaderThread::start(Arc::clone(&log), Arc::clone(&desk))?),
+            Driver::Hand => Reader::Inline { log: Arc::clone(&log), findings: Arc::clone(&desk) },
+        };
+        desk.open(Shard {
             core,
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
-            inbox: Arc::clone(&inbox),
-            reader: reader(Arc::clone(&log), Arc::clone(&inbox))?,
+            reader,
             ending: false,
             failed,
-        };
+            alarm: None,
+            in_flight: Arc::default(),
+        });
         let thread = Mutex::new(None);
-        let inner = Inner { shared, log, clock, authorizer, inbox, failed: failure, thread };
-        Ok((Self { inner: Arc::new(inner) }, shard))
+        let inner = Inner { shared, log, clock, authorizer, desk, failed: failure, thread };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A session for `principal`.
@@ -152,13 +151,12 @@ impl Broker {
 
     /// Lets the shard look at the clock now: for clocks that are moved by hand.
     pub fn nudge(&self) {
-        self.inner.inbox.nudge();
+        self.inner.desk.nudge();
     }
 
     /// Asks the shard to end in order; nothing is taken after what is queued now.
     pub fn ask_end(&self) {
-        // If the inbox is closed, the shard has ended already.
-        drop(self.inner.inbox.put(Input::End));
+        self.inner.desk.put(Input::End);
     }
 
     /// Answers what is queued, stops the thread, closes the log. Blocks; waiting receives are answered empty.
@@ -176,24 +174,24 @@ impl Broker {
 
 /// Drives a shard by hand: for a simulator, which decides what happens when.
 pub struct Stepper {
-    shard: Shard,
+    desk: Arc<Desk>,
 }
 
 impl Stepper {
     /// The shard takes what waits for it, looks at the clock, and hands its commits to the log.
     pub fn step(&mut self) {
-        self.shard.step();
+        self.desk.step();
     }
 
     /// True once the end that [`Broker::ask_end`] asked for is durable, or never will be.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.shard.has_ended()
+        self.desk.has_ended()
     }
 }
 
 impl Drop for Stepper {
     fn drop(&mut self) {
-        self.shard.refuse_rest(&mut Vec::new());
+        self.desk.end();
     }
 }

@@ -1,8 +1,8 @@
 //! The core of a shard: everything it knows and decides, without a thread, a clock or a disk.
 //!
 //! Commands and the time go in; commits come out of [`Core::seal`], their fate goes into [`Core::committed`], slow looks
-//! at the log come out of [`Core::take_work`] and their findings go back in as commands. A shard's thread drives it, and
-//! so does the simulator: the same inputs in the same order give the same outputs.
+//! at the log come out of [`Core::take_work`] and their findings go back in as commands. Whoever sits on the shard's
+//! seat drives it, and so does the simulator: the same inputs in the same order give the same outputs.
 //! Order is always: decide, apply in memory, commit, answer when durable. Nothing is shown before it is durable.
 //! Adding a verb: a `Command`, an arm in [`Core::handle`], and a method in the file of its noun.
 

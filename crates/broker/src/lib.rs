@@ -1,6 +1,6 @@
 //! Topics and queues over one log: the deterministic core and the sessions through which frontends reach it.
 //!
-//! Place: floor 2. Knows no protocol, no socket, no clock. One thread owns a shard's state; it decides, applies in
+//! Place: floor 2. Knows no protocol, no socket, no clock. One at a time drives a shard: decides, applies in
 //! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
 
 mod broker;

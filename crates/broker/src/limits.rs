@@ -83,6 +83,8 @@ pub const GROUP_BYTES: usize = 16 << 20;
 pub const SECOND_GROUP_BYTES: usize = 512 << 10;
 /// Groups in flight: one being synced, one queued behind it.
 pub const GROUPS_IN_FLIGHT: usize = 2;
+/// Turns that one who puts something into the shard takes at most, before it leaves the rest to the shard's thread.
+pub const TURNS: usize = 4;
 /// Bytes of appends that wait for a group: beyond, appends are refused as `Overloaded`.
 pub const PENDING_BYTES: usize = 256 << 20;
 /// Appends that wait for a group: bounds the memory of their answers.

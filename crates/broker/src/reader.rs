@@ -8,7 +8,7 @@ use duolog_storage::Log;
 use crate::core::{Command, Work};
 use crate::errors::Stopped;
 use crate::inbox::Inbox;
-use crate::shard::{Input, shutting_down};
+use crate::shard::{Desk, Input};
 
 /// Who makes the looks.
 pub(crate) enum Reader {
@@ -19,7 +19,7 @@ pub(crate) enum Reader {
         /// Where to look.
         log: Arc<dyn Log>,
         /// Where what is found goes.
-        findings: Arc<Inbox<Input>>,
+        findings: Arc<Desk>,
     },
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct ReaderThread {
 
 impl ReaderThread {
     /// Starts the thread: it looks into `log` and puts what it finds into `findings`.
-    pub(crate) fn start(log: Arc<dyn Log>, findings: Arc<Inbox<Input>>) -> Result<Self, Stopped> {
+    pub(crate) fn start(log: Arc<dyn Log>, findings: Arc<Desk>) -> Result<Self, Stopped> {
         let asked = Arc::new(Inbox::new());
         let inbox = Arc::clone(&asked);
         let thread = std::thread::Builder::new()
@@ -64,17 +64,15 @@ impl Drop for ReaderThread {
     }
 }
 
-fn run(log: &dyn Log, asked: &Inbox<Work>, findings: &Inbox<Input>) {
+fn run(log: &dyn Log, asked: &Inbox<Work>, findings: &Arc<Desk>) {
     let mut work = Vec::new();
     while asked.take(&mut work, None) {
         work.drain(..).for_each(|work| look(log, work, findings));
     }
 }
 
-fn look(log: &dyn Log, work: Work, findings: &Inbox<Input>) {
-    if let Some(finding) = work.perform(log)
-        && let Err(Input::Command(command)) = findings.put(Input::Command(Command::Found(finding)))
-    {
-        command.refuse(&shutting_down());
+fn look(log: &dyn Log, work: Work, findings: &Arc<Desk>) {
+    if let Some(finding) = work.perform(log) {
+        findings.put(Input::Command(Command::Found(finding)));
     }
 }

@@ -19,17 +19,15 @@ use self::fetch::Fetch;
 use crate::broker::Inner;
 use crate::core::{Command, GiveBack, Granted, LeaseReply};
 use crate::errors::{LeaseError, Stopped};
-use crate::inbox::Inbox;
-use crate::shard::{Input, shutting_down};
+use crate::shard::{Desk, Input, shutting_down};
 use crate::{LeaseAsk, LeaseId, Leased};
 
 /// The shard as the home of leases that nobody received.
-struct Home(Arc<Inbox<Input>>);
+struct Home(Arc<Desk>);
 
 impl GiveBack for Home {
     fn give_back(&self, leases: Vec<LeaseId>) {
-        // After the end leases are over anyhow.
-        let _ = self.0.put(Input::Command(Command::GiveBack { leases }));
+        self.0.put(Input::Command(Command::GiveBack { leases }));
     }
 }
 
@@ -46,7 +44,7 @@ where
 {
     let deadline = inner.clock.now().monotonic.plus_ms(ask.wait_ms);
     loop {
-        let (reply, answer) = LeaseReply::new(Some(Arc::new(Home(Arc::clone(&inner.inbox)))));
+        let (reply, answer) = LeaseReply::new(Some(Arc::new(Home(Arc::clone(&inner.desk)))));
         inner.send(Command::Lease { ask, reply });
         let granted = answer.await.unwrap_or_else(|_| Err(shutting_down().into()))?;
         if granted.grants().is_empty() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod room;
+mod turns;
 
 use std::sync::Arc;
 

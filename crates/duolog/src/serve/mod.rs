@@ -39,6 +39,7 @@ const STOP_GRACE: Duration = Duration::from_secs(4);
 pub fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(arguments)?;
     logging::start(&config)?;
+    end_with_a_broken_thread();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
         .thread_name("serve")
@@ -49,6 +50,19 @@ pub fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     // Nothing is left on it but what did not end in time.
     runtime.shutdown_background();
     done
+}
+
+/// A thread that the broker cannot do without does not end unnoticed: what it had in its hands would never be answered.
+/// What it had acknowledged is on disk, and whoever supervises the process starts it again.
+fn end_with_a_broken_thread() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let thread = std::thread::current();
+        if matches!(thread.name(), Some("log" | "shard" | "reader" | "cleaner")) {
+            std::process::abort();
+        }
+    }));
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
