@@ -128,6 +128,19 @@ def test_sizes_are_told(server, python_admin, name):
     (directory,) = broker["log_dirs"]
     (topic,) = [topic for topic in directory["topics"] if topic["name"] == name]
     assert 100_000 <= topic["partitions"][0]["partition_size"] <= 101_000
+    assert 0 < directory["usable_bytes"] < directory["total_bytes"]
+
+
+def test_producers_are_told(server, python_admin, name):
+    LIBRARIES["confluent-kafka"].create(server.kafka, name)
+    producer = confluent_kafka.Producer({"bootstrap.servers": server.kafka, "enable.idempotence": True})
+    for number in range(10):
+        producer.produce(name, str(number))
+    assert producer.flush(30) == 0
+    partition = kafka.TopicPartition(name, 0)
+    told = python_admin.describe_producers([partition])[partition]
+    (known,) = told["active_producers"]
+    assert (known["producer_epoch"], known["last_sequence"]) == (0, 9)
 
 
 def test_topics_are_described_in_pages(server, python_admin, admin, name):

@@ -192,61 +192,25 @@ impl Settings {
                 }
             }
             "RedrivePolicy" => redrive::set(&mut self.policy, catalog, name, value)?,
-            "RedriveAllowPolicy" => {
-                if !value.is_empty() {
-                    redrive::check_allow(value)?;
-                }
-                self.set_label(attribute, value);
+            kept => {
+                check_kept(kept, value, self.fifo)?;
+                self.set_label(kept, value);
+                self.exclude_other_key(kept, value);
             }
-            "Policy" => {
-                let is_map = || matches!(serde_json::from_str(value), Ok(serde_json::Value::Object(_)));
-                if !value.is_empty() && (value.len() > POLICY_BYTES || !is_map()) {
-                    return Err(invalid_attribute(attribute));
-                }
-                self.set_label(attribute, value);
-            }
-            "KmsMasterKeyId" => {
-                if value.len() > KEY_ID_BYTES {
-                    return Err(invalid_attribute(attribute));
-                }
-                self.set_label(attribute, value);
-                if !value.is_empty() {
-                    self.set_label("SqsManagedSseEnabled", "false");
-                }
-            }
-            "KmsDataKeyReusePeriodSeconds" => {
-                seconds((60, 86_400))?;
-                self.set_label(attribute, value);
-            }
-            "SqsManagedSseEnabled" => {
-                if !matches!(value, "true" | "false") {
-                    return Err(invalid_attribute(attribute));
-                }
-                self.set_label(attribute, value);
-                if value == "true" {
-                    self.set_label("KmsMasterKeyId", "");
-                    self.set_label("KmsDataKeyReusePeriodSeconds", "");
-                }
-            }
-            fifo if FIFO_ONLY.contains(&fifo) => {
-                if !self.fifo {
-                    let message = format!("You can specify the {fifo} only when FifoQueue is set to true.");
-                    return Err(SqsError::new(ErrorCode::InvalidAttributeName, message));
-                }
-                let known: &[&str] = match fifo {
-                    "FifoQueue" => &["true"],
-                    "ContentBasedDeduplication" => &["true", "false"],
-                    "DeduplicationScope" => &["queue", "messageGroup"],
-                    _ => &["perQueue", "perMessageGroupId"],
-                };
-                if !known.contains(&value) {
-                    return Err(invalid_attribute(attribute));
-                }
-                self.set_label(attribute, value);
-            }
-            unknown => return Err(unknown_attribute(unknown)),
         }
         Ok(())
+    }
+
+    /// Of the two ways of encryption that a queue can name, the other is forgotten.
+    fn exclude_other_key(&mut self, attribute: &str, value: &str) {
+        match (attribute, value) {
+            ("KmsMasterKeyId", key) if !key.is_empty() => self.set_label("SqsManagedSseEnabled", "false"),
+            ("SqsManagedSseEnabled", "true") => {
+                self.set_label("KmsMasterKeyId", "");
+                self.set_label("KmsDataKeyReusePeriodSeconds", "");
+            }
+            _ => {}
+        }
     }
 
     /// An attribute that is kept as it was sent.
@@ -291,6 +255,29 @@ impl Settings {
             }
         }
     }
+}
+
+/// Checks an attribute that is kept as it was sent.
+fn check_kept(attribute: &str, value: &str, fifo: bool) -> Result<(), SqsError> {
+    let is_map = || matches!(serde_json::from_str(value), Ok(serde_json::Value::Object(_)));
+    let is_valid = match attribute {
+        "RedriveAllowPolicy" if value.is_empty() => true,
+        "RedriveAllowPolicy" => return redrive::check_allow(value),
+        "Policy" => value.is_empty() || (value.len() <= POLICY_BYTES && is_map()),
+        "KmsMasterKeyId" => value.len() <= KEY_ID_BYTES,
+        "KmsDataKeyReusePeriodSeconds" => return integer(attribute, value, (60, 86_400)).map(drop),
+        "SqsManagedSseEnabled" => matches!(value, "true" | "false"),
+        only if FIFO_ONLY.contains(&only) && !fifo => {
+            let message = format!("You can specify the {only} only when FifoQueue is set to true.");
+            return Err(SqsError::new(ErrorCode::InvalidAttributeName, message));
+        }
+        "FifoQueue" => value == "true",
+        "ContentBasedDeduplication" => matches!(value, "true" | "false"),
+        "DeduplicationScope" => matches!(value, "queue" | "messageGroup"),
+        "FifoThroughputLimit" => matches!(value, "perQueue" | "perMessageGroupId"),
+        unknown => return Err(unknown_attribute(unknown)),
+    };
+    if is_valid { Ok(()) } else { Err(invalid_attribute(attribute)) }
 }
 
 fn integer(attribute: &str, value: &str, (least, most): (i64, i64)) -> Result<u64, SqsError> {

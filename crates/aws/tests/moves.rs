@@ -34,6 +34,14 @@ async fn failed(client: &mut Client, count: usize) -> (String, String) {
         receive(client, &work, 5).await;
     }
     assert!(receive(client, &work, 0).await.is_empty());
+    // That they are no longer received does not mean that they have arrived there.
+    let ask = json!({"QueueUrl": dead, "AttributeNames": ["ApproximateNumberOfMessages"]});
+    let arrived = json!(count.to_string());
+    while client.call("GetQueueAttributes", ask.clone()).await["Attributes"]["ApproximateNumberOfMessages"]
+        != arrived
+    {
+        tokio::task::yield_now().await;
+    }
     (work, dead)
 }
 

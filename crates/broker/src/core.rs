@@ -149,6 +149,7 @@ impl Core {
             Command::ForgetCursors { group, partitions, reply } => {
                 self.forget_cursors(&group, partitions, reply);
             }
+            Command::Producers { partition, reply } => self.look_at_producers(partition, reply),
             Command::NewProducerId { reply } => self.new_producer_id(reply),
             Command::CreateTopic { spec, reply } => self.create_topic(now, spec, reply),
             Command::AddPartitions { topic, total, reply } => self.add_partitions(topic, total, reply),

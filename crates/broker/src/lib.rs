@@ -39,7 +39,7 @@ pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Pending, Session};
 pub use verbs::{
-    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, LeaseAsk, LeaseId,
-    Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
+    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,
+    LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
 };
 pub use watch::Readable;

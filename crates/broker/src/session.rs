@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use duolog_record::{Batch, Offset, PartitionId, Record, Timestamp};
+use duolog_storage::Volume;
 use tokio::sync::oneshot;
 
 use crate::broker::Inner;
@@ -23,9 +24,9 @@ use crate::limits::LEASE_ANSWER_BYTES;
 use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
-    Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, Labels, LeaseAsk, LeaseId,
-    Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal, Published,
-    QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
+    Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
+    LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
+    Published, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
 };
 use crate::{by_epoch, by_time};
 
@@ -149,6 +150,12 @@ impl Session {
     #[must_use]
     pub fn bounds(&self, partition: PartitionId) -> Option<Range<Offset>> {
         look::bounds(&self.inner, partition)
+    }
+
+    /// The size of the volume that everything is stored on, if there is one. May block.
+    #[must_use]
+    pub fn volume(&self) -> Option<Volume> {
+        self.inner.log.volume()
     }
 
     /// Epoch that new records of the partition are stamped with.
@@ -294,6 +301,14 @@ impl Session {
             return refused(CursorError::Denied);
         }
         self.ask(|reply| Command::NewProducerId { reply })
+    }
+
+    /// The idempotent producers that are known in a partition, by rising id.
+    pub fn producers(&self, partition: PartitionId) -> Pending<Result<Vec<KnownProducer>, CursorError>> {
+        if !self.may_on_partition(Action::Consume, partition) {
+            return refused(CursorError::Denied);
+        }
+        self.ask(|reply| Command::Producers { partition, reply })
     }
 
     /// Creates a topic.

@@ -125,6 +125,19 @@ pub struct EpochEnd {
     pub end: Offset,
 }
 
+/// An idempotent producer that is known in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownProducer {
+    /// Its id.
+    pub id: i64,
+    /// Its present epoch.
+    pub epoch: i16,
+    /// Sequence of the last record that it stored.
+    pub last_sequence: i32,
+    /// When it stored that, by the broker's clock.
+    pub used_at: Timestamp,
+}
+
 /// A request for leases.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseAsk {

@@ -75,6 +75,7 @@ fn metrics_are_well_formed_and_tell_the_end_of_each_partition() {
     assert!(text.contains("duolog_topic_end_offset{topic=\"orders\",partition=\"1\"} 0\n"), "{text}");
     for family in [
         "duolog_log_fsyncs_total",
+        "duolog_volume_free_bytes",
         "duolog_group_lag_records",
         "duolog_queue_dead_lettered_total",
         "duolog_queue_undeliverable_total",

@@ -8,6 +8,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
 
+use crate::disk::Volume;
+
 /// What an acknowledgement of a commit means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
@@ -328,6 +330,12 @@ pub trait Log: Send + Sync {
     /// How many times the log has been opened, counted from 1, this time included: higher than at any earlier
     /// opening, so fit for leader epochs and lease ids.
     fn incarnation(&self) -> u32;
+
+    /// The size of the volume that the log lies on; `None` if it is on none, or the system does not say. Asks the system: it
+    /// may block.
+    fn volume(&self) -> Option<Volume> {
+        None
+    }
 
     /// Counters for metrics.
     fn stats(&self) -> LogStats;

@@ -6,6 +6,15 @@
 use std::io;
 use std::sync::Arc;
 
+/// The size of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Bytes that it holds.
+    pub total_bytes: u64,
+    /// Bytes that this process can still have.
+    pub usable_bytes: u64,
+}
+
 /// A directory that belongs to one log alone. Names are the log's own (`[a-z0-9.-]+`), never a client's.
 pub trait Disk: Send + Sync {
     /// Takes the directory's lock for this process, creating the directory if it is not there.
@@ -19,6 +28,14 @@ pub trait Disk: Send + Sync {
 
     /// For messages only.
     fn describe(&self) -> String;
+
+    /// How large the volume is that it lies on; `None` if it is on none.
+    ///
+    /// # Errors
+    /// The system's.
+    fn volume(&self) -> io::Result<Option<Volume>> {
+        Ok(None)
+    }
 
     /// All file names, in any order.
     ///

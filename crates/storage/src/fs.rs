@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Volume};
 use crate::limits::WRITE_PARTS;
 
 /// Name of the lock file; it stays when the lock is given back, so that two processes always lock the same inode.
@@ -105,6 +105,12 @@ impl Disk for FsDisk {
     fn unlock(&self) {
         // Closing the file releases the lock.
         drop(self.lock.lock().take());
+    }
+
+    fn volume(&self) -> io::Result<Option<Volume>> {
+        let at = rustix::fs::statvfs(&self.directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(at.f_frsize);
+        Ok(Some(Volume { total_bytes: bytes(at.f_blocks), usable_bytes: bytes(at.f_bavail) }))
     }
 
     fn describe(&self) -> String {

@@ -23,6 +23,7 @@ pub use api::{
     Body, Bounds, CleanStats, Commit, Done, Durability, Entry, Log, LogError, LogStats, ReadError, ReadLimit,
     Span, StoredBatch, Target, Trim,
 };
+pub use disk::Volume;
 pub use disk_log::{DiskLog, Examination, Finding, OpenError, Options, Severity, examine, is_in_use};
 pub use fs::FsDisk;
 pub use memory::MemoryLog;

@@ -10,9 +10,9 @@ use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::idempotency::BatchKeys;
 use crate::{
-    Appended, CursorMove, Depth, GroupCursors, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec, MoveTask,
-    NewRecord, Outcome, Overview, Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
-    TopicSpec,
+    Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec,
+    MoveTask, NewRecord, Outcome, Overview, Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId,
+    TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -69,6 +69,13 @@ pub enum Command {
         partitions: Option<Vec<PartitionId>>,
         /// Answered when durable: whether there were any.
         reply: Reply<bool, CursorError>,
+    },
+    /// What is known of the idempotent producers of a partition.
+    Producers {
+        /// Which.
+        partition: PartitionId,
+        /// Answered when what it shows is durable.
+        reply: Reply<Vec<KnownProducer>, CursorError>,
     },
     /// A producer id that was never given out.
     NewProducerId {
@@ -242,6 +249,7 @@ impl Command {
             Self::Cursors { reply, .. } => tell(reply, stopped),
             Self::Groups { reply } => tell(reply, stopped),
             Self::ForgetCursors { reply, .. } => tell(reply, stopped),
+            Self::Producers { reply, .. } => tell(reply, stopped),
             Self::NewProducerId { reply } => tell(reply, stopped),
             Self::CreateTopic { reply, .. } => tell(reply, stopped),
             Self::DeleteTopic { reply, .. }

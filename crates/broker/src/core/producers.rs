@@ -10,7 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use duolog_record::{Offset, PartitionId, Producer, Timestamp};
 
-use crate::errors::AppendError;
+use super::Core;
+use super::command::Reply;
+use super::verdict::when_durable;
+use crate::KnownProducer;
+use crate::errors::{AppendError, CursorError};
 use crate::limits::{PRODUCER_BATCHES, PRODUCER_IDLE_MS, PRODUCERS};
 use crate::state::ProducerValue;
 
@@ -176,6 +180,18 @@ impl Producers {
         keys
     }
 
+    /// Those of a partition, by rising id.
+    fn of(&self, partition: PartitionId) -> Vec<KnownProducer> {
+        let known = self.known.range((partition, i64::MIN)..=(partition, i64::MAX));
+        let known = known.map(|(&(_, id), state)| KnownProducer {
+            id,
+            epoch: state.epoch,
+            last_sequence: state.batches.back().map_or(-1, |stored| stored.last),
+            used_at: state.used_at,
+        });
+        known.collect()
+    }
+
     /// Looks at `count` producers behind `after` and forgets who was idle too long; gives their keys, and where to go on.
     pub(super) fn expire_some(
         &mut self,
@@ -239,6 +255,22 @@ impl Producers {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = key.map_or(Unbounded, Excluded);
         self.known.range((from, Unbounded)).next().map(|(&key, state)| (key, state))
+    }
+}
+
+impl Core {
+    pub(super) fn look_at_producers(
+        &mut self,
+        partition: PartitionId,
+        reply: Reply<Vec<KnownProducer>, CursorError>,
+    ) {
+        if self.catalog.topic_of(partition).is_none() {
+            // A caller that no longer listens needs no answer.
+            let _ = reply.send(Err(CursorError::NotFound(partition)));
+            return;
+        }
+        let known = self.producers.of(partition);
+        self.answer_when_durable(when_durable(reply, known));
     }
 }
 

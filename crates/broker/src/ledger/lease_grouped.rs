@@ -106,14 +106,24 @@ impl PartitionLedger {
         if !self.records.contains_key(&offset) && !self.may_lease_fresh(offset, is_first, call) {
             return Took::Refused;
         }
-        let (hold, live) = call.hold();
-        if live == Live::Ready {
+        if call.hold().1 == Live::Ready {
             if let Some(groups) = &mut self.groups {
                 groups.remove(key, offset);
             }
             again.push((key, record));
         }
-        let state = match self.records.get_mut(&offset) {
+        let state = self.hold_for(key, record, call, timers);
+        self.mark(offset, offset + 1);
+        result.granted.push(self.grant(offset, &state));
+        call.room -= 1;
+        Took::Granted
+    }
+
+    /// The record is leased by this call, whether for the first time or again; gives its state.
+    fn hold_for(&mut self, key: u64, record: Waiting, call: &Call<'_>, timers: &mut Timers) -> RecordState {
+        let offset = record.offset;
+        let (hold, live) = call.hold();
+        match self.records.get_mut(&offset) {
             Some(entry) => {
                 entry.lease_again(call, hold);
                 let state = entry.state;
@@ -140,11 +150,7 @@ impl PartitionLedger {
                 }
                 state
             }
-        };
-        self.mark(offset, offset + 1);
-        result.granted.push(self.grant(offset, &state));
-        call.room -= 1;
-        Took::Granted
+        }
     }
 
     /// Whether a fresh record may be leased: a full ledger leases only what continues a settled run. Where nothing is

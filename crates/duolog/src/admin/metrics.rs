@@ -59,6 +59,18 @@ fn log(admin: &Admin, out: &mut Exposition) {
     );
     out.single("duolog_log_files", Kind::Gauge, "Files of the log.", stats.files);
     out.single("duolog_log_disk_bytes", Kind::Gauge, "Disk that they take.", stats.disk_bytes);
+    if let Some(volume) = admin.log.volume() {
+        for (name, help, value) in [
+            (
+                "duolog_volume_bytes",
+                "Size of the volume that the data directory lies on.",
+                volume.total_bytes,
+            ),
+            ("duolog_volume_free_bytes", "What of it is free for the broker.", volume.usable_bytes),
+        ] {
+            out.single(name, Kind::Gauge, help, value);
+        }
+    }
     let clean = stats.clean;
     for (name, help, value) in [
         ("duolog_cleaner_files_total", "Files rewritten into others.", clean.files_rewritten),

@@ -2,8 +2,8 @@
 
 use duolog_broker::{Action, Topic};
 
-use super::Client;
 use super::lookup::{self, topic_named};
+use super::{Client, blocking};
 use crate::ErrorCode;
 use crate::codec::RequestHeader;
 use crate::codec::messages::{
@@ -31,8 +31,16 @@ pub(super) async fn handle(
             })
             .collect(),
     };
-    let directory =
-        DescribeLogDirsResult { log_dir: client.options.data_dir.clone(), topics, ..Default::default() };
+    let session = client.session.clone();
+    let volume = blocking(move || session.volume()).await;
+    let told = |bytes: Option<u64>| bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let directory = DescribeLogDirsResult {
+        log_dir: client.options.data_dir.clone(),
+        topics,
+        total_bytes: told(volume.map(|it| it.total_bytes)),
+        usable_bytes: told(volume.map(|it| it.usable_bytes)),
+        ..Default::default()
+    };
     DescribeLogDirsResponse { results: vec![directory], ..Default::default() }
 }
 

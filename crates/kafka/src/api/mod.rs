@@ -19,6 +19,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
@@ -233,6 +234,7 @@ handlers! {
     DescribeClientQuotas => describe_client_quotas;
     AlterClientQuotas => alter_client_quotas;
     DescribeCluster => describe_cluster;
+    DescribeProducers => describe_producers;
     ListConfigResources => list_config_resources;
     DescribeTopicPartitions => describe_topic_partitions;
 }

@@ -108,6 +108,7 @@ apis! {
     DescribeClientQuotas = 48, 0..=1, flexible 1, DescribeClientQuotasRequest => DescribeClientQuotasResponse;
     AlterClientQuotas = 49, 0..=1, flexible 1, AlterClientQuotasRequest => AlterClientQuotasResponse;
     DescribeCluster = 60, 0..=2, flexible 0, DescribeClusterRequest => DescribeClusterResponse;
+    DescribeProducers = 61, 0..=0, flexible 0, DescribeProducersRequest => DescribeProducersResponse;
     ListConfigResources = 74, 0..=1, flexible 0, ListConfigResourcesRequest => ListConfigResourcesResponse;
     DescribeTopicPartitions = 75, 0..=0, flexible 0,
         DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse;

@@ -234,6 +234,7 @@ compare_all! {
     DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse NONE;
     AlterClientQuotas AlterClientQuotasRequest AlterClientQuotasResponse NONE;
     DescribeCluster DescribeClusterRequest DescribeClusterResponse NONE;
+    DescribeProducers DescribeProducersRequest DescribeProducersResponse NONE;
     ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse NONE;
     DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse NONE;
 }

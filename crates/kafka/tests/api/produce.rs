@@ -181,6 +181,42 @@ async fn an_idempotent_producer_stores_each_batch_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_producers_of_a_partition_are_told() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.create("t", 2, &[]).await;
+    for (id, epoch, base_sequence) in [(9, 0, 0), (4, 2, 0), (9, 0, 3)] {
+        let producer = Producer { id, epoch, base_sequence };
+        let sent = batch_with(&[b"a", b"b", b"c"], Codec::None, Some(producer));
+        assert_eq!(client.produce("t", 0, sent).await.error_code, 0);
+        server.clock.pass_ms(1_000);
+    }
+    let topic = |name: &str, partition_indexes: Vec<i32>| DescribeProducersTopicRequest {
+        name: name.to_owned(),
+        partition_indexes,
+    };
+    let asked = DescribeProducersRequest { topics: vec![topic("t", vec![0, 1, 2, 0]), topic("u", vec![0])] };
+    let told = client.ask(0, &asked).await.topics;
+    let codes: Vec<i16> = told.iter().flat_map(|it| &it.partitions).map(|it| it.error_code).collect();
+    let (unknown, again) = (ErrorCode::UnknownTopicOrPartition.code(), ErrorCode::InvalidRequest.code());
+    assert_eq!(codes, [0, 0, unknown, again, unknown]);
+    let known = |producer_id, producer_epoch, last_sequence, last_timestamp| ProducerState {
+        producer_id,
+        producer_epoch,
+        last_sequence,
+        last_timestamp,
+        coordinator_epoch: 0,
+        current_txn_start_offset: -1,
+    };
+    assert_eq!(
+        told[0].partitions[0].active_producers,
+        [known(4, 2, 2, NOON + 1_000), known(9, 0, 5, NOON + 2_000)]
+    );
+    assert!(told[0].partitions[1].active_producers.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_topic_may_stamp_the_brokers_time() {
     let server = Server::start().await;
     let mut client = server.client().await;

@@ -31,6 +31,12 @@ impl Clock for HandClock {
     }
 }
 
+impl HandClock {
+    pub fn pass_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
 pub struct Server {
     pub address: SocketAddr,
     pub log: Arc<MemoryLog>,

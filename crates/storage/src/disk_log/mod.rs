@@ -40,7 +40,7 @@ use self::recover::recover;
 use self::shared::{Shared, Woken};
 use self::writer::Writer;
 use crate::disk::Disk;
-use crate::{Bounds, Commit, Done, Log, LogError, LogStats, ReadError, ReadLimit, Span, StoredBatch};
+use crate::{Bounds, Commit, Done, Log, LogError, LogStats, ReadError, ReadLimit, Span, StoredBatch, Volume};
 
 /// All partitions of one directory.
 pub struct DiskLog {
@@ -267,6 +267,13 @@ impl Log for DiskLog {
 
     fn incarnation(&self) -> u32 {
         self.inner.shared.incarnation
+    }
+
+    fn volume(&self) -> Option<Volume> {
+        self.inner.disk.volume().unwrap_or_else(|error| {
+            tracing::debug!(%error, "the system does not say how large the volume is");
+            None
+        })
     }
 
     fn stats(&self) -> LogStats {

@@ -206,6 +206,7 @@ fn kafka_request(bytes: &[u8]) {
         ApiKey::IncrementalAlterConfigs => body::<IncrementalAlterConfigsRequest>(&mut from),
         ApiKey::ListPartitionReassignments => body::<ListPartitionReassignmentsRequest>(&mut from),
         ApiKey::OffsetDelete => body::<OffsetDeleteRequest>(&mut from),
+        ApiKey::DescribeProducers => body::<DescribeProducersRequest>(&mut from),
         ApiKey::DescribeClientQuotas => body::<DescribeClientQuotasRequest>(&mut from),
         ApiKey::AlterClientQuotas => body::<AlterClientQuotasRequest>(&mut from),
         ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&mut from),
