@@ -139,8 +139,8 @@ def test_producers_are_told(server, python_admin, name):
     assert producer.flush(30) == 0
     partition = kafka.TopicPartition(name, 0)
     told = python_admin.describe_producers([partition])[partition]
-    (known,) = told["active_producers"]
-    assert (known["producer_epoch"], known["last_sequence"]) == (0, 9)
+    (known,) = told.active_producers
+    assert (known.producer_epoch, known.last_sequence) == (0, 9)
 
 
 def test_topics_are_described_in_pages(server, python_admin, admin, name):
