@@ -14,6 +14,9 @@ use crate::KafkaOptions;
 /// Settings that Kafka does not have begin with this.
 const OURS: &str = "duolog.";
 
+/// Label of a topic that was kept until settled, and so many records more, before a client set how long to keep it.
+const KEPT_SETTLED: &str = "kafka-kept-settled";
+
 /// What is to become of one setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change<'a> {
@@ -126,9 +129,21 @@ impl<'a> Next<'a> {
         apply(&mut self.policy, setting.name, Some(&value));
         self.labels.insert(setting.label(), value);
         if is_retention(setting.name) {
-            self.policy.keep = Keep::Retention;
+            self.keep_by_retention();
         }
         Ok(())
+    }
+
+    /// How many settled records were kept is remembered for when no client says any more how long to keep them.
+    fn keep_by_retention(&mut self) {
+        match self.policy.keep {
+            Keep::Retention => {}
+            Keep::UntilSettled { after: 0 } => drop(self.labels.remove(KEPT_SETTLED)),
+            Keep::UntilSettled { after } => {
+                self.labels.insert(KEPT_SETTLED.to_owned(), after.to_string());
+            }
+        }
+        self.policy.keep = Keep::Retention;
     }
 
     fn unset(&mut self, setting: &Setting) {
@@ -161,7 +176,9 @@ impl<'a> Next<'a> {
             SETTINGS.iter().any(|it| is_retention(it.name) && self.labels.contains_key(&it.label()));
         // No client says any more how long to keep what a queue made.
         if self.topic.made_by_queue && !is_limited && self.policy.keep == Keep::Retention {
-            self.policy.keep = Keep::UntilSettled { after: 0 };
+            let before = self.labels.remove(KEPT_SETTLED);
+            let after = before.and_then(|after| after.parse().ok()).unwrap_or_default();
+            self.policy.keep = Keep::UntilSettled { after };
         }
         (self.policy, self.labels)
     }

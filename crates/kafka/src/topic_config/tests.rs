@@ -220,7 +220,8 @@ fn a_topic_made_by_a_queue_is_kept_by_retention_while_one_is_set() {
     let still = after(&kept, &[("retention.ms", Change::Delete)]).unwrap();
     assert_eq!(still.policy.keep, Keep::Retention);
     let back = after(&kept, &[("retention.bytes", Change::Delete)]).unwrap();
-    assert_eq!(back.policy.keep, Keep::UntilSettled { after: 0 });
+    assert_eq!(back.policy.keep, Keep::UntilSettled { after: 3 }, "as it was before");
+    assert_eq!(back.labels, topic.labels);
     assert_eq!((back.policy.retention_ms, back.policy.retention_bytes), (None, None));
 }
 

@@ -1,5 +1,6 @@
 //! What operators ask of the cluster: more partitions, pages of topics, quotas, leaders, reassignments.
 
+use duolog_broker::{Backoff, Labels, Order, QueuePolicy, QueueSpec, Start};
 use duolog_kafka::ErrorCode;
 use duolog_kafka::codec::Nullable;
 use duolog_kafka::codec::messages::*;
@@ -79,6 +80,47 @@ async fn growth_that_cannot_be_is_refused_with_one_answer_per_topic() {
     let invalid = ErrorCode::InvalidRequest.code();
     assert_eq!(codes, [invalid, 0, invalid]);
     assert_eq!((partitions_of(&mut client, "t").await, partitions_of(&mut client, "u").await), (2, 4));
+    server.stop().await;
+}
+
+/// A queue on a topic.
+fn queue_on(topic: &str, order: Order) -> QueueSpec {
+    QueueSpec {
+        namespace: "default".to_owned(),
+        name: format!("worked-{topic}"),
+        topic: Some(topic.to_owned()),
+        dedup: None,
+        start: Start::Earliest,
+        policy: QueuePolicy {
+            visibility_timeout_ms: 30_000,
+            attempts_max: None,
+            dead_letter: None,
+            receive_wait_ms: 0,
+            message_ttl_ms: None,
+            in_flight_max: 1_000,
+            delay_ms: 0,
+            message_bytes_max: 1 << 20,
+            order,
+            backoff: Backoff::None,
+        },
+        labels: Labels::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_a_queue_works_in_key_order_does_not_grow() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    for (topic, order) in [("ordered", Order::ByKey), ("fair", Order::Fair), ("plain", Order::Standard)] {
+        client.create(topic, 1, &[]).await;
+        server.session.create_queue(queue_on(topic, order)).await.unwrap();
+    }
+    let answer = client.ask(3, &grow(&[("ordered", 2), ("fair", 2), ("plain", 2)])).await;
+    let codes: Vec<i16> = answer.results.iter().map(|it| it.error_code).collect();
+    assert_eq!(codes, [ErrorCode::PolicyViolation.code(), 0, 0]);
+    let why = answer.results[0].error_message.as_deref().unwrap();
+    assert!(why.contains("worked-ordered"), "{why}");
+    assert_eq!(partitions_of(&mut client, "ordered").await, 1);
     server.stop().await;
 }
 
