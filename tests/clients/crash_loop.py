@@ -1,290 +1,184 @@
-"""kill -9 in a loop, with the real binary and real clients, and a count of what came of it.
+"""kill -9 in a loop, with the real binary and real Kafka and SQS clients at once, and a count of what came of it.
 
-    python tests/clients/crash_loop.py --kills 300 [--seed 7] [--data-dir DIR]
+    scripts/kills --kills 300 --messages 1000000 [--seed N] [--data-dir DIR]
 
-One idempotent Kafka producer lives through all kills; a consumer reads along; SQS senders and workers work a queue beside
-it. The broker is killed after a random number of acknowledgements, so the moment is one of traffic, not of idleness.
-Then everything is read again and compared with what was acknowledged:
+Four topics, worked all the time and through every kill:
 
-    lost                 acknowledged, and not there any more (or there with another value)
-    duplicated offsets   two acknowledgements, or two records, for one offset; or one value stored twice
-    re-read differently  read once at an offset, and something else there later
-    deleted, delivered   a message whose deletion was acknowledged came again
+    stream     produced by Kafka; read along by Kafka
+    both       produced by Kafka and SQS; read along by Kafka and worked by SQS
+    line.fifo  the same as a FIFO queue, in order by key
+    work       a queue of SQS alone, whose log is trimmed behind it
+
+The broker is killed after a random number of acknowledgements, so the moment is one of traffic, not of idleness; one time in
+ten it is killed again while it starts. In the end everything is read again and compared with what clients were told:
+
+    lost             acknowledged or read once, and not there any more
+    stored twice     one record at two offsets, though its producer or its deduplication id was to prevent that
+    re-read          acknowledged or read once at an offset, and another is there later
+    out of order     of one key (or one partition read along): skipped, or a later one before an earlier one
+    came back        a message whose deletion was acknowledged was delivered again
+    cursor moved     a committed offset is not where the last acknowledged commit, or one asked for since, has put it
 """
 
 import argparse
-import collections
 import pathlib
 import random
 import sys
 import tempfile
 import threading
+import time
 
-import botocore.exceptions
-import confluent_kafka
-
+import crash_clients as clients
 from conftest import sqs_client
+from crash_history import Queue, Stream, Told
 from server import Server
 from streams import LIBRARIES
 
-TOPIC = "crash"
-QUEUE = "crash-work"
-PARTITIONS = 4
-UNREACHABLE = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+PARTITIONS = {"stream": 4, "both": 3, "line.fifo": 2}
+VISIBILITY_S = "3"
+# Whoever measures may stop this process for minutes.
+PATIENCE_S = 600
+WRONG = ("lost", "stored twice", "re-read", "out of order", "came back", "cursor moved")
 
 
-class History:
-    """What clients were told, under one lock."""
+class Loop:
+    """One run: a broker, its clients, and what they were told."""
 
-    def __init__(self):
-        self.lock = threading.Condition()
-        self.acks = 0
-        self.produced = {}
-        self.acked_twice = 0
-        self.read = {}
-        self.read_differently = 0
-        self.sent = set()
-        self.deleted = set()
-        # Asked to delete, and the broker was killed before the answer: it may have happened or not.
-        self.in_doubt = set()
-        self.delivered_after_delete = 0
-        self.stop = threading.Event()
-
-    def acked(self):
-        self.acks += 1
-        self.lock.notify_all()
-
-    def wait_for_acks(self, more):
-        with self.lock:
-            goal = self.acks + more
-            assert self.lock.wait_for(lambda: self.acks >= goal, timeout=60), "no acknowledgement came for a minute"
-
-    def saw(self, place, value):
-        if self.read.setdefault(place, value) != value:
-            self.read_differently += 1
-
-
-def produce(history, bootstrap):
-    """One idempotent producer through all kills: each value must end up at exactly one offset."""
-    producer = confluent_kafka.Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
-            "linger.ms": 2,
-            "message.timeout.ms": 300_000,
-            "reconnect.backoff.ms": 20,
-            "reconnect.backoff.max.ms": 100,
-            "retry.backoff.ms": 20,
-            "queue.buffering.max.messages": 2000,
+    def __init__(self, directory, seed, report):
+        self.chance = random.Random(seed)
+        self.report = report
+        self.told = Told()
+        self.streams = {name: Stream(name, partitions) for name, partitions in PARTITIONS.items()}
+        self.queues = {name: Queue(name, by_key=name == "line.fifo") for name in ("both", "line.fifo", "work")}
+        self.broker = Server(directory).start()
+        self.starts = []
+        self.killed_starting = 0
+        sqs = sqs_client(self.broker.aws)
+        for stream in self.streams.values():
+            LIBRARIES["confluent-kafka"].create(self.broker.kafka, stream.name, partitions=stream.partitions)
+        attributes = {"VisibilityTimeout": VISIBILITY_S}
+        self.urls = {
+            name: sqs.create_queue(
+                QueueName=name, Attributes={**attributes, "FifoQueue": "true"} if queue.by_key else attributes
+            )["QueueUrl"]
+            for name, queue in self.queues.items()
         }
-    )
 
-    def delivered(error, message):
-        if error is not None:
-            raise AssertionError(f"a record was not delivered: {error}")
-        with history.lock:
-            place = (message.partition(), message.offset())
-            if place in history.produced:
-                history.acked_twice += 1
-            history.produced[place] = message.value()
-            history.acked()
+    def threads(self):
+        told, queues, streams, urls = self.told, self.queues, self.streams, self.urls
+        sqs = lambda: sqs_client(self.broker.aws)
+        yield self._guarded(clients.produce, told, self.broker.kafka, streams, queues)
+        yield self._guarded(clients.consume, told, self.broker.kafka, streams)
+        yield self._guarded(clients.send, told, sqs(), urls["work"], queues["work"])
+        yield self._guarded(clients.send, told, sqs(), urls["both"], queues["both"], streams["both"])
+        line = queues["line.fifo"]
+        yield self._guarded(clients.send_by_key, told, sqs(), urls["line.fifo"], line, streams["line.fifo"])
+        for name in ("both", "both", "line.fifo", "line.fifo", "work", "work"):
+            yield self._guarded(clients.work, told, sqs(), urls[name], queues[name])
 
-    number = 0
-    while not history.stop.is_set():
-        try:
-            producer.produce(TOPIC, key=b"%d" % (number % 97), value=b"%d" % number, on_delivery=delivered)
-            number += 1
-        except BufferError:
-            producer.poll(0.05)
-        producer.poll(0)
-    assert producer.flush(120) == 0, "records stayed unacknowledged"
-
-
-def consume(history, bootstrap):
-    consumer = confluent_kafka.Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "along",
-            "enable.auto.commit": False,
-            "reconnect.backoff.ms": 20,
-            "reconnect.backoff.max.ms": 100,
-        }
-    )
-    consumer.assign([confluent_kafka.TopicPartition(TOPIC, p, 0) for p in range(PARTITIONS)])
-    while not history.stop.is_set():
-        for message in consumer.consume(500, timeout=0.2):
-            if message.error() is None:
-                with history.lock:
-                    history.saw((message.partition(), message.offset()), message.value())
-    consumer.close()
-
-
-def send(history, endpoint, url, worker):
-    sqs = sqs_client(endpoint)
-    number = 0
-    while not history.stop.is_set():
-        bodies = [f"{worker}-{number + i}" for i in range(10)]
-        number += 10
-        try:
-            answer = sqs.send_message_batch(
-                QueueUrl=url, Entries=[{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies)]
-            )
-        except UNREACHABLE:
-            history.stop.wait(0.02)
-            continue
-        with history.lock:
-            for entry in answer.get("Successful", []):
-                history.sent.add(bodies[int(entry["Id"])])
-                history.acked()
-
-
-def work(history, endpoint, url):
-    sqs = sqs_client(endpoint)
-    while not history.stop.is_set():
-        try:
-            got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
-            with history.lock:
-                history.delivered_after_delete += sum(m["Body"] in history.deleted for m in got)
-            # Two thirds are deleted; the rest must come back after its visibility timeout.
-            entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got) if i % 3]
-            if not entries:
-                continue
-        except UNREACHABLE:
-            history.stop.wait(0.02)
-            continue
-        try:
-            answer = sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-        except UNREACHABLE:
-            with history.lock:
-                history.in_doubt.update(got[int(entry["Id"])]["Body"] for entry in entries)
-            history.stop.wait(0.02)
-            continue
-        with history.lock:
-            for entry in answer.get("Successful", []):
-                history.deleted.add(got[int(entry["Id"])]["Body"])
-                history.acked()
-
-
-def read_topic(bootstrap):
-    """Every record of the topic as a list of (place, value)."""
-    consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "check", "enable.partition.eof": True, "enable.auto.commit": False}
-    )
-    consumer.assign([confluent_kafka.TopicPartition(TOPIC, p, 0) for p in range(PARTITIONS)])
-    records, ended = [], set()
-    while len(ended) < PARTITIONS:
-        message = consumer.poll(30)
-        assert message is not None, "the topic cannot be read to its end"
-        if message.error() is None:
-            records.append(((message.partition(), message.offset()), message.value()))
-        elif message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-            ended.add(message.partition())
-        else:
-            raise AssertionError(message.error())
-    consumer.close()
-    return records
-
-
-def drain_queue(sqs, url):
-    """Every body that the queue still holds, whoever holds leases on it waits out."""
-    bodies = collections.Counter()
-    while True:
-        got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
-        if not got:
-            counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            if counts["ApproximateNumberOfMessages"] == counts["ApproximateNumberOfMessagesNotVisible"] == "0":
-                return bodies
-            got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5).get("Messages", [])
-        bodies.update(message["Body"] for message in got)
-        if got:
-            entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(got)]
-            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-
-
-def run(directory, kills, seed, report=print):
-    """Runs the loop; gives back the counts."""
-    chance = random.Random(seed)
-    broker = Server(directory).start()
-    LIBRARIES["confluent-kafka"].create(broker.kafka, TOPIC, partitions=PARTITIONS)
-    sqs = sqs_client(broker.aws)
-    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": "3"})["QueueUrl"]
-    history = History()
-    failures = []
-
-    def guarded(target, *arguments):
+    def _guarded(self, target, *arguments):
         def body():
             try:
                 target(*arguments)
             except Exception as error:
-                failures.append(f"{target.__name__}: {error!r}")
+                with self.told.lock:
+                    self.told.failures.append(f"{target.__name__}: {error!r}")
+                    self.told.lock.notify_all()
 
         return threading.Thread(target=body, daemon=True)
 
-    threads = [
-        guarded(produce, history, broker.kafka),
-        guarded(consume, history, broker.kafka),
-        guarded(send, history, broker.aws, url, 0),
-        guarded(work, history, broker.aws, url),
-        guarded(work, history, broker.aws, url),
-    ]
-    for thread in threads:
-        thread.start()
-    recoveries = []
-    for kill in range(kills):
-        history.wait_for_acks(chance.randint(1, 3000))
-        broker.kill()
-        broker.start()
-        recoveries.append(broker.ready_after_s)
-        if (kill + 1) % 10 == 0:
-            report(f"  {kill + 1} kills, {history.acks} acknowledgements, last start {recoveries[-1] * 1000:.0f} ms")
-    history.wait_for_acks(100)
-    history.stop.set()
-    for thread in threads:
-        thread.join(180)
-        assert not thread.is_alive(), "a client did not come to its end"
-    broker.kill()
-    broker.start()
+    def kill(self):
+        self.broker.kill()
+        if self.starts and self.chance.random() < 0.1:
+            self.broker.spawn()
+            time.sleep(self.chance.uniform(0, 1.5 * self.starts[len(self.starts) // 2]))
+            self.broker.kill()
+            self.killed_starting += 1
+        self.broker.start()
+        self.starts.append(self.broker.ready_after_s)
 
-    stored = read_topic(broker.kafka)
-    at = dict(stored)
-    values = collections.Counter(value for _, value in stored)
-    lost = sum(at.get(place) != value for place, value in history.produced.items())
-    duplicated = history.acked_twice + (len(stored) - len(at)) + sum(count - 1 for count in values.values())
-    differently = history.read_differently + sum(at.get(place) != value for place, value in history.read.items())
-    left = drain_queue(sqs, url)
-    lost_messages = sum(body not in left for body in history.sent - history.deleted - history.in_doubt)
-    again = history.delivered_after_delete + sum(body in history.deleted for body in left)
-    assert broker.stop() == 0
-    recoveries.sort()
-    return {
-        "seed": seed,
-        "kills": kills,
-        "records acked": len(history.produced),
-        "messages acked": len(history.sent),
-        "deletions acked": len(history.deleted),
-        "lost": lost + lost_messages,
-        "duplicated offsets": duplicated,
-        "re-read differently": differently,
-        "deleted, delivered": again,
-        "start after kill, median ms": round(recoveries[len(recoveries) // 2] * 1000),
-        "start after kill, max ms": round(recoveries[-1] * 1000),
-        "failures": failures,
-    }
+    def run(self, kills, messages):
+        threads = list(self.threads())
+        for thread in threads:
+            thread.start()
+        mean = max(1, messages // kills)
+        for kill in range(kills):
+            self.told.wait_until_acked(self.told.total() + self.chance.randint(1, 2 * mean), PATIENCE_S)
+            self.kill()
+            if (kill + 1) % 10 == 0:
+                last = self.starts[-1] * 1000
+                self.report(f"  {kill + 1} kills, {self.told.total()} messages acked, last start {last:.0f} ms")
+        self.told.wait_until_acked(max(messages, self.told.total() + 100), 4 * PATIENCE_S)
+        with self.told.lock:
+            self.told.stop.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), "a client did not come to its end"
+        self.kill()
+        self.judge()
+        assert self.broker.stop() == 0
+
+    def judge(self):
+        sqs = sqs_client(self.broker.aws)
+        for name, queue in self.queues.items():
+            clients.drain(self.told, sqs, self.urls[name], queue)
+            queue.judge()
+        for stream in self.streams.values():
+            stream.judge(clients.read_topic(self.broker.kafka, stream))
+
+    def counts(self):
+        """By topic, what was told and what was wrong."""
+        rows = {}
+        for name in (*self.streams, "work"):
+            stream = self.streams.get(name, Stream(name, 0))
+            queue = self.queues.get(name, Queue(name))
+            rows[name] = {
+                "Kafka acked": stream.acked,
+                "SQS acked": queue.sent,
+                "read along": stream.read,
+                "received": queue.delivered,
+                "of these again": queue.redelivered,
+                "deleted": len(queue.deleted),
+                "lost": stream.lost + queue.lost,
+                "stored twice": stream.twice,
+                "re-read": stream.differs,
+                "out of order": stream.disordered + queue.disordered,
+                "came back": queue.came_back,
+                "cursor moved": stream.cursor_back,
+            }
+        rows["all"] = {what: sum(row[what] for row in rows.values()) for what in rows["stream"]}
+        return rows
+
+    def table(self):
+        rows = self.counts()
+        lines = [f"{'':16}" + "".join(f"{name:>12}" for name in rows)]
+        lines += [f"{what:16}" + "".join(f"{row[what]:>12}" for row in rows.values()) for what in rows["all"]]
+        starts = sorted(self.starts)
+        lines.append(
+            f"{len(starts)} kills, {self.killed_starting} more amid a start; "
+            f"start to serving: p50 {starts[len(starts) // 2] * 1000:.0f} ms, max {starts[-1] * 1000:.0f} ms"
+        )
+        return "\n".join(lines)
 
 
 def main():
-    parser = argparse.ArgumentParser(description="kill -9 in a loop; counts what was lost")
+    parser = argparse.ArgumentParser(description="kill -9 in a loop, with Kafka and SQS clients; counts what was lost")
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--messages", type=int, default=60_000, help="acknowledged in all, at least")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--data-dir", help="kept afterwards; default: a temporary one")
     options = parser.parse_args()
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         directory = pathlib.Path(options.data_dir or temporary) / "data"
-        counts = run(directory, options.kills, options.seed)
-    for what, count in counts.items():
-        print(f"{what:32} {count}")
-    wrong = ("lost", "duplicated offsets", "re-read differently", "deleted, delivered")
-    sys.exit(1 if counts["failures"] or any(counts[what] for what in wrong) else 0)
+        loop = Loop(directory, options.seed, lambda line: print(line, flush=True))
+        loop.run(options.kills, options.messages)
+    total = loop.counts()["all"]
+    print(loop.table())
+    print(f"seed {options.seed}, {time.monotonic() - began:.0f} s")
+    wrong = [what for what in WRONG if total[what]] + loop.told.failures
+    print(f"BROKEN: {wrong}" if wrong else "every promise was kept")
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":

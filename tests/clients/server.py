@@ -26,7 +26,8 @@ class Server:
         self.process = None
         self.ready_after_s = None
 
-    def start(self):
+    def spawn(self):
+        """Starts the process, and does not wait until it serves."""
         listen = []
         for protocol in PROTOCOLS:
             listen += ["--listen", f"{protocol}={self.addresses.get(protocol, '127.0.0.1:0')}"]
@@ -40,6 +41,10 @@ class Server:
             text=True,
             env={**os.environ, **self.env},
         )
+        return begun
+
+    def start(self):
+        begun = self.spawn()
         for line in self.process.stdout:
             words = line.split()
             if words == ["ready"]:

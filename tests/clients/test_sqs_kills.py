@@ -404,6 +404,22 @@ def test_a_lease_that_a_kill_took_gives_its_group_back_in_order(fresh, name):
     assert seen == ["0", "1", "2", "3", "4"]
 
 
+def test_a_delete_is_not_answered_as_done_after_a_kill_has_undone_its_receive(fresh, name):
+    sqs = sqs_client(fresh.aws)
+    url = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "600"})["QueueUrl"]
+    for number in range(6):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+        (held,) = receive(sqs, url)
+        # At once, so that the receive has hardly ever been written.
+        sqs = restarted(fresh)
+        try:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=held["ReceiptHandle"])
+        except sqs.exceptions.ReceiptHandleIsInvalid:
+            (held,) = receive(sqs, url)
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=held["ReceiptHandle"])
+        assert counts(sqs, url) == (0, 0, 0)
+
+
 def test_a_restart_forgets_attempts_and_keeps_their_leases(fresh, name):
     sqs = sqs_client(fresh.aws)
     url = fifo(sqs, name, ContentBasedDeduplication="true", VisibilityTimeout="600")

@@ -277,7 +277,9 @@ impl From<SettleError> for SqsError {
             SettleError::Settled | SettleError::Expired => {
                 Self::new(ErrorCode::MessageNotInflight, "The specified message isn't in flight.")
             }
-            SettleError::Unknown => Self::new(ErrorCode::ReceiptHandleIsInvalid, error.to_string()),
+            SettleError::Unknown | SettleError::Lost => {
+                Self::new(ErrorCode::ReceiptHandleIsInvalid, error.to_string())
+            }
             SettleError::TooLong { ms_max } => Self::invalid(format!(
                 "Total VisibilityTimeout for the message is beyond the limit [{} seconds]",
                 ms_max / 1000

@@ -135,6 +135,9 @@ pub enum SettleError {
     /// The lease ran out; the record is available or leased by another.
     #[error("the lease is over")]
     Expired,
+    /// A crash has lost the lease before it was written, and the record has not been leased since: it will come again.
+    #[error("the lease was lost in a crash")]
+    Lost,
     /// The lease id names nothing that was ever leased.
     #[error("unknown lease")]
     Unknown,

@@ -38,7 +38,7 @@ impl Action for ChangeVisibility {
                 "ReceiptHandle",
                 "Message does not exist or is not available for visibility timeout change.",
             )),
-            Err(SettleError::Expired) => Err(SqsError::new(
+            Err(SettleError::Expired | SettleError::Lost) => Err(SqsError::new(
                 ErrorCode::MessageNotInflight,
                 "The message referred to isn't in flight: its visibility timeout has ended.",
             )),

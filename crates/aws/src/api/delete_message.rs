@@ -25,7 +25,8 @@ impl Action for Delete {
                 "ReceiptHandle",
                 "The receipt handle has expired.",
             )),
-            // Deleting twice, or with a handle whose time is over, succeeds silently on standard queues.
+            // Deleting twice, or with a handle whose time is over, succeeds silently on standard queues. With one that a
+            // crash made void while nobody else has the message, it does not: the message will come again.
             Ok(()) | Err(SettleError::Settled | SettleError::Expired) => Ok(()),
             Err(SettleError::Unknown) => {
                 Err(SqsError::no_such_handle(entry.receipt_handle.as_deref().unwrap_or("")))

@@ -18,7 +18,7 @@ impl Ledger {
     /// Ends or changes a lease. An extension by 0 ms is a release.
     ///
     /// # Errors
-    /// `Settled`, `Expired`, `Unknown`, `TooLong`.
+    /// `Settled`, `Expired`, `Lost`, `Unknown`, `TooLong`.
     pub fn settle(&mut self, now: Now, id: LeaseId, outcome: Outcome) -> Result<Settled, SettleError> {
         let index = self.index(id.partition).ok_or(SettleError::Unknown)?;
         let (state, live) = self.named(index, id)?;
@@ -71,16 +71,30 @@ impl Ledger {
             }
             // Leased in an earlier life at best: before a replay, or before a crash that lost the lease.
             let earlier = offset < it.end && id.attempt > 0 && id.incarnation < self.incarnation;
-            return Err(if earlier { SettleError::Expired } else { SettleError::Unknown });
+            return Err(match earlier {
+                true if offset >= it.replay.below && self.is_of_before(id.incarnation) => SettleError::Lost,
+                true => SettleError::Expired,
+                false => SettleError::Unknown,
+            });
         };
         let state = entry.state;
         if id.attempt == 0 || id.incarnation > self.incarnation {
             return Err(SettleError::Unknown);
         }
         if (id.incarnation, id.attempt) != (state.incarnation, state.attempts) || entry.live == Live::Moving {
-            return Err(SettleError::Expired);
+            // Later than the last lease that was written, which nobody has followed by another since the start.
+            let is_later = id.incarnation >= state.incarnation && id.attempt > state.attempts;
+            let is_lost = is_later
+                && entry.live != Live::Moving
+                && self.is_of_before(id.incarnation.max(state.incarnation));
+            return Err(if is_lost { SettleError::Lost } else { SettleError::Expired });
         }
         Ok((state, entry.live))
+    }
+
+    /// True for an incarnation that ended with the last restart, or before.
+    fn is_of_before(&self, incarnation: u64) -> bool {
+        opening_of(incarnation) < opening_of(self.incarnation)
     }
 
     /// Puts a hold on a record and writes that down.
@@ -158,6 +172,11 @@ impl Ledger {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         self.timers.next().into_iter().chain(self.next_due()).min()
     }
+}
+
+/// The log's incarnation in that of a ledger.
+fn opening_of(incarnation: u64) -> u64 {
+    incarnation >> 32
 }
 
 /// To where a lease may be extended, if it is still running.

@@ -142,6 +142,7 @@ impl Told {
                         | Err(
                             SettleError::Settled
                             | SettleError::Expired
+                            | SettleError::Lost
                             | SettleError::Unknown
                             | SettleError::DiskFull
                             | SettleError::Stopped(_),

@@ -69,11 +69,32 @@ fn a_lease_lost_in_a_crash_never_settles_the_next() {
     write(&mut ledger, &mut state);
     let lost = lease(&mut ledger, at(0), 1);
     restart(&mut ledger, &state, at(10), 2);
-    assert_eq!(ledger.settle(at(10), id(&lost[0]), Outcome::Ack), Err(SettleError::Expired));
+    assert_eq!(ledger.settle(at(10), id(&lost[0]), Outcome::Ack), Err(SettleError::Lost));
     let again = lease(&mut ledger, at(20), 1);
     assert_eq!(again[0].attempt, lost[0].attempt);
     assert_eq!(ledger.settle(at(20), id(&lost[0]), Outcome::Ack), Err(SettleError::Expired));
     assert_eq!(ledger.settle(at(20), id(&again[0]), Outcome::Ack), Ok(Settled::Acked));
+}
+
+#[test]
+fn that_a_crash_lost_the_last_lease_is_told_until_there_is_another_or_a_replay() {
+    let (mut ledger, mut state) = (ledger(2), LedgerState::default());
+    let first = lease(&mut ledger, at(0), 2);
+    for grant in &first {
+        ledger.settle(at(0), id(grant), Outcome::Release { after_ms: 0 }).unwrap();
+    }
+    write(&mut ledger, &mut state);
+    let lost = lease(&mut ledger, at(1), 2);
+    restart(&mut ledger, &state, at(10), 2);
+    assert_eq!(ledger.settle(at(10), id(&lost[0]), Outcome::Ack), Err(SettleError::Lost));
+    // The one before was followed by another, whether or not that is known.
+    assert_eq!(ledger.settle(at(10), id(&first[0]), Outcome::Ack), Ok(Settled::Acked));
+    assert_eq!(ledger.settle(at(10), id(&lost[0]), Outcome::Ack), Err(SettleError::Settled));
+    lease(&mut ledger, at(20), 1);
+    assert_eq!(ledger.settle(at(20), id(&lost[1]), Outcome::Ack), Err(SettleError::Expired));
+    write(&mut ledger, &mut state);
+    restart(&mut ledger, &state, at(30), 3);
+    assert_eq!(ledger.settle(at(30), id(&lost[1]), Outcome::Ack), Err(SettleError::Expired));
 }
 
 #[test]

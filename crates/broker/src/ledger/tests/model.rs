@@ -43,6 +43,8 @@ pub(super) struct Model {
     pub(super) order: Order,
     pub(super) delay_ms: u64,
     pub(super) backoff: Backoff,
+    /// The log's incarnation.
+    pub(super) opening: u64,
     pub(super) partitions: Vec<ModelPartition>,
 }
 
@@ -170,13 +172,24 @@ impl Model {
     /// What the ledger answers to a handle that it gave once.
     pub(super) fn settle(&mut self, now: Now, id: LeaseId, outcome: Outcome) -> Result<(), SettleError> {
         let backoff = self.backoff;
-        let cell = &mut self.of(id.partition).cells[id.offset.0 as usize];
+        let opening = self.opening;
+        let is_of_before = |incarnation: u64| incarnation >> 32 < opening;
+        let of = self.of(id.partition);
+        let was_replayed = id.offset.0 < of.replay.below;
+        let cell = &mut of.cells[id.offset.0 as usize];
         if cell.is_settled() {
             return Err(SettleError::Settled);
         }
-        let Cell::Record(record) = cell else { return Err(SettleError::Expired) };
-        if (record.state.incarnation, record.state.attempts) != (id.incarnation, id.attempt) {
-            return Err(SettleError::Expired);
+        let Cell::Record(record) = cell else {
+            let is_lost = is_of_before(id.incarnation) && !was_replayed;
+            return Err(if is_lost { SettleError::Lost } else { SettleError::Expired });
+        };
+        let written = (record.state.incarnation, record.state.attempts);
+        if written != (id.incarnation, id.attempt) {
+            let is_lost = (written.0 <= id.incarnation && written.1 < id.attempt)
+                && (is_of_before(id.incarnation) && is_of_before(written.0))
+                && record.live != Live::Moving;
+            return Err(if is_lost { SettleError::Lost } else { SettleError::Expired });
         }
         let wall = now.wall.0;
         let running = match record.live {
@@ -458,7 +471,8 @@ impl Model {
     }
 
     /// Stops and starts: the holds that are not over go on.
-    pub(super) fn restart(&mut self, now: Now) {
+    pub(super) fn restart(&mut self, now: Now, opening: u32) {
+        self.opening = opening.into();
         let backoff = self.backoff;
         for cell in self.partitions.iter_mut().flat_map(|it| &mut it.cells) {
             let Cell::Record(record) = cell else { continue };

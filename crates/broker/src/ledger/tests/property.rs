@@ -362,7 +362,7 @@ impl Run {
                 it.append(hole, span.offsets, span.skip, appended);
             }
         }
-        model.restart(self.now);
+        model.restart(self.now, self.opening);
         let bounds: Vec<_> = model
             .partitions
             .iter()
