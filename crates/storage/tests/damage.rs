@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use common::{Pumped, all, append, arc, commit_of, open, remove, tiny, trims};
 use duolog_record::{Offset, PartitionId};
 use duolog_storage::disk::Disk;
-use duolog_storage::{DiskLog, Log, LogError, OpenError, Options, ReadError};
+use duolog_storage::{DiskLog, Log, LogError, OpenError, Options, ReadError, examine};
 use duolog_testkit::{Random, SimDisk};
 
 const P1: PartitionId = PartitionId(1);
@@ -221,4 +221,25 @@ fn no_flipped_bit_is_ever_served() {
         }
     }
     assert!(noticed > 20, "only {noticed} flips hit anything");
+}
+
+#[test]
+fn a_doctor_sees_an_acknowledged_frame_that_is_lost_before_a_torn_tail() {
+    let disk = SimDisk::new(1);
+    let log = open(&disk, ordinary());
+    for at in 0..5 {
+        log.outcome(commit_of(vec![append(1, at, 1, format!("one-{at}").as_bytes())])).unwrap();
+    }
+    // Killed before the log was idle: only the last frame says that those before it were durable, and it is torn.
+    drop(log);
+    disk.kill_process();
+    let name = damage(&disk, b"one-4", 0);
+    let bytes = disk.contents(&name).unwrap();
+    let value = bytes.windows(5).rposition(|it| it == b"one-3").unwrap();
+    let header = bytes[..value].windows(4).rposition(|it| it == b"DLFR").unwrap();
+    flip(&disk, &name, header as i64 + 24);
+    let found = examine(&arc(&disk)).unwrap().findings;
+    assert!(found.iter().any(|it| it.file == name && it.text.contains("are lost")), "{found:?}");
+    let log = open(&disk, ordinary());
+    assert_eq!((log.values(1).len(), log.quarantined()), (3, vec![P1]));
 }

@@ -205,6 +205,7 @@ impl Examination {
         for text in looked.damages {
             self.find(&name, Severity::Damage, text);
         }
+        let last = last.max(looked.durable_upto);
         if looked.last_sequence < last && listed.first_sequence <= last {
             let text = format!("frames {} to {last} are lost", looked.last_sequence + 1);
             self.find(&name, Severity::Damage, text);

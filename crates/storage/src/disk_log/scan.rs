@@ -167,7 +167,10 @@ fn find_frames(file: &LogFile, known: &Known) -> io::Result<Vec<Found>> {
 /// What a doctor sees of a file's frames.
 pub(crate) struct Looked {
     pub(crate) frames: u64,
+    /// Of the last frame that is there, or known to be lost.
     pub(crate) last_sequence: u64,
+    /// Of the last frame that anything says was durable.
+    pub(crate) durable_upto: u64,
     pub(crate) damages: Vec<String>,
     /// CRC of each sound body, by where it lies.
     pub(crate) bodies: HashMap<u64, u32>,
@@ -181,18 +184,28 @@ pub(crate) fn look(file: &LogFile, known: &Known) -> io::Result<Looked> {
     let found = find_frames(file, known)?;
     let durable = found.iter().map(|it| it.frame.durable_upto).fold(known.durable_upto, u64::max);
     let last_sequence = known.first_sequence.saturating_sub(1);
-    let mut out = Looked { frames: 0, last_sequence, damages: Vec::new(), bodies: HashMap::new() };
+    let mut out = Looked {
+        frames: 0,
+        last_sequence,
+        durable_upto: durable,
+        damages: Vec::new(),
+        bodies: HashMap::new(),
+    };
     for Found { frame, unsound, gap_from } in &found {
-        let is_torn = gap_from.is_some() && out.last_sequence >= durable;
-        if is_torn || (!unsound.is_empty() && frame.sequence > durable) {
-            break;
-        }
         if let Some(gap_from) = gap_from {
+            if out.last_sequence >= durable {
+                break;
+            }
             let (first, last) = (out.last_sequence + 1, frame.sequence - 1);
             out.damages.push(format!(
                 "bytes {gap_from} to {} cannot be read: frames {first} to {last} are lost",
                 frame.position
             ));
+            out.last_sequence = last;
+        }
+        // A torn tail; yet it says what was durable before it, and that may be lost.
+        if !unsound.is_empty() && frame.sequence > durable {
+            break;
         }
         for (index, entry) in frame.entries.iter().enumerate() {
             if !unsound.contains(&index) {

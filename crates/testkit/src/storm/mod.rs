@@ -77,7 +77,7 @@ struct Run {
     shared: Vec<String>,
     /// In which files a value lies, by the number that it begins with: as it was before anything was damaged.
     lies_in: HashMap<u64, BTreeSet<String>>,
-    /// A doctor looks too: at a directory that was closed in good order.
+    /// A doctor looks too.
     examines: bool,
     next_partition: u64,
     incarnation: u32,
@@ -95,10 +95,11 @@ pub fn run(seed: u64) -> Result<Report, String> {
         for _ in 0..LIVES {
             run.life()?;
         }
-        let log = run.open()?;
+        let log = run.wake()?;
         drop(log);
         run.disk.kill_process();
         run.look_at_healthy();
+        run.examines = true;
         run.rot()
     };
     play().map_err(|broken| format!("seed {seed}: {broken}"))?;
@@ -356,13 +357,19 @@ impl Run {
         false
     }
 
-    fn life(&mut self) -> Result<(), String> {
+    /// Opens after whatever ended the last life, and decides what became of the commits whose fate was open.
+    fn wake(&mut self) -> Result<DiskLog, String> {
         let log = self.open()?;
         let candidates = std::mem::take(&mut self.open);
         // How many of them were acknowledged with a promise that held.
         let least =
             candidates.iter().rposition(|it| it.is_answered_well() && it.durability == Durability::Sync);
         self.judge(&log, &candidates, least.map_or(0, |it| it + 1))?;
+        Ok(log)
+    }
+
+    fn life(&mut self) -> Result<(), String> {
+        let log = self.wake()?;
         self.tell_again(&log);
         self.arm();
         let mut is_certain = true;

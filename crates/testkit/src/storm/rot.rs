@@ -164,7 +164,8 @@ impl Run {
             && (is_refused || self.report.damaged > damaged)
             && !rotten.keys().any(|name| found.contains(name))
         {
-            return Err(format!("the doctor found nothing wrong with it, only {found:?}"));
+            let what = if is_refused { "an opening is refused" } else { "records are lost" };
+            return Err(format!("{what}, and the doctor found nothing wrong with it, only {found:?}"));
         }
         Ok(())
     }
