@@ -46,7 +46,8 @@ pub trait Disk: Send + Sync {
     /// A new, empty file; it survives a power loss only after `sync_directory`.
     ///
     /// # Errors
-    /// `AlreadyExists`, or the system's.
+    /// `AlreadyExists`; `StorageFull` if there is no room for its name: there is none then, the caller may go on; or the
+    /// system's.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// An existing file, for reading and writing.
@@ -58,7 +59,7 @@ pub trait Disk: Send + Sync {
     /// Renames over whatever `to` was; survives a power loss only after `sync_directory`.
     ///
     /// # Errors
-    /// The system's.
+    /// `StorageFull` if there is no room for the name: nothing has changed, the caller may go on; or the system's.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Takes a name away; the bytes go when the last handle is dropped.

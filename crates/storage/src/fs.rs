@@ -74,6 +74,14 @@ fn sync_file(file: &File, whole: bool) -> io::Result<()> {
     if whole { file.sync_all() } else { Ok(rustix::fs::fdatasync(file)?) }
 }
 
+/// A quota that is used up is a disk that is full.
+fn full(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => io::ErrorKind::StorageFull.into(),
+        _ => error,
+    }
+}
+
 impl Disk for FsDisk {
     fn lock(&self) -> io::Result<()> {
         let is_new = !self.directory.exists();
@@ -129,7 +137,8 @@ impl Disk for FsDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name)?)?;
+        let created = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name)?);
+        let file = created.map_err(full)?;
         Ok(Arc::new(FsFile { file }))
     }
 
@@ -139,7 +148,7 @@ impl Disk for FsDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path(from)?, self.path(to)?)
+        std::fs::rename(self.path(from)?, self.path(to)?).map_err(full)
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
@@ -162,7 +171,7 @@ impl FsFile {
         let mut at = from;
         while at < to {
             let length = usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.file.write_all_at(&ZEROS[..length], at)?;
+            self.file.write_all_at(&ZEROS[..length], at).map_err(full)?;
             at += length as u64;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Twenty times full and back with one opening of the log: what was acknowledged stays, what was refused never appears, and what
-//! frees space goes on meanwhile. Again: `DUOLOG_SEED=n DUOLOG_SEEDS=1`.
+//! Twenty times full and back with one opening of the log, for want of blocks or of room for names: what was acknowledged stays,
+//! what was refused never appears, and what frees space goes on meanwhile. Again: `DUOLOG_SEED=n DUOLOG_SEEDS=1`.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,6 +17,9 @@ use duolog_testkit::{Random, SimDisk};
 /// How often the disk runs full.
 const TIMES: u32 = 20;
 const CAPACITY_BYTES: u64 = 3 << 20;
+const FILE_BYTES: u64 = 128 << 10;
+/// What a directory has besides files of the log: the manifest, the next one, the watermark.
+const OTHER_FILES: usize = 3;
 /// Where settlements are kept: the only one whose appends may use the reserve.
 const STATE: u64 = 0;
 
@@ -29,8 +32,16 @@ struct Held {
     batches: BTreeMap<u64, (u64, Bytes)>,
 }
 
+/// What there is too little of.
+#[derive(Clone, Copy, Debug)]
+enum Scarce {
+    Blocks,
+    Names,
+}
+
 struct Run {
     seed: u64,
+    scarce: Scarce,
     random: Random,
     disk: SimDisk,
     log: DiskLog,
@@ -55,12 +66,12 @@ struct Counts {
 type Planned = (Vec<(u64, u64, u64, Bytes)>, Arc<parking_lot::Mutex<Option<Result<(), LogError>>>>);
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, scarce: Scarce) -> Self {
         let disk = SimDisk::new(seed);
-        disk.set_faults(Faults { capacity_bytes: Some(CAPACITY_BYTES), ..Faults::default() });
         let log = open(&disk, options());
         Self {
             seed,
+            scarce,
             random: Random::new(seed),
             disk,
             log,
@@ -75,10 +86,18 @@ impl Run {
 
     /// So much, or what is used already: nobody can take from us what we have.
     fn capacity(&self, bytes: u64) {
-        let names = self.disk.names().into_iter();
-        let used: u64 = names.filter_map(|it| self.disk.contents(&it)).map(|it| it.len() as u64).sum();
-        let bytes = bytes.max(used);
-        self.disk.set_faults(Faults { capacity_bytes: Some(bytes), ..Faults::default() });
+        let names = self.disk.names();
+        let faults = match self.scarce {
+            Scarce::Blocks => {
+                let used = names.iter().filter_map(|it| self.disk.contents(it)).map(|it| it.len() as u64);
+                Faults { capacity_bytes: Some(bytes.max(used.sum())), ..Faults::default() }
+            }
+            Scarce::Names => {
+                let files = (bytes / FILE_BYTES) as usize + OTHER_FILES;
+                Faults { files_max: Some(files.max(names.len())), ..Faults::default() }
+            }
+        };
+        self.disk.set_faults(faults);
     }
 
     /// Queues some commits at once, some of them to two partitions, and notes what became of each. Gives how many were refused.
@@ -286,15 +305,24 @@ impl Run {
 
 /// Files that are small, and yet much larger than what each has beside its batches.
 fn options() -> Options {
-    Options { reserve_files: 2, file_bytes: 128 << 10, file_targets: 200, ..tiny() }
+    Options { reserve_files: 2, file_bytes: FILE_BYTES, file_targets: 200, ..tiny() }
+}
+
+fn plays(scarce: Scarce) {
+    for seed in seeds(2, 30) {
+        let counts = Run::new(seed, scarce).play();
+        println!("seed {seed}, {scarce:?}: {counts:?}");
+        assert!(counts.refused >= u64::from(TIMES) && counts.acknowledged > 3_000, "{counts:?}");
+        assert!(counts.files_unlinked > 100 && counts.files_rewritten > 20, "{counts:?}");
+    }
 }
 
 #[test]
 fn twenty_times_full_and_back_loses_nothing_and_shows_nothing_refused() {
-    for seed in seeds(2, 30) {
-        let counts = Run::new(seed).play();
-        println!("seed {seed}: {counts:?}");
-        assert!(counts.refused >= u64::from(TIMES) && counts.acknowledged > 3_000, "{counts:?}");
-        assert!(counts.files_unlinked > 100 && counts.files_rewritten > 20, "{counts:?}");
-    }
+    plays(Scarce::Blocks);
+}
+
+#[test]
+fn twenty_times_without_room_for_a_name_and_back_loses_nothing_either() {
+    plays(Scarce::Names);
 }

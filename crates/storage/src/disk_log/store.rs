@@ -39,6 +39,15 @@ pub(crate) fn failed(what: &str) -> impl FnOnce(io::Error) -> RoomError + '_ {
     move |error| RoomError::Failed(format!("cannot {what}: {error}"))
 }
 
+/// False if it was refused for want of space.
+pub(crate) fn has_room(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::StorageFull => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The newest file.
 pub(crate) struct Active {
     pub(crate) file: Arc<LogFile>,
@@ -98,24 +107,38 @@ impl Store {
         let id = self.manifest.next_file;
         self.manifest.next_file += 1;
         let name = log_name(id);
-        let handle = self.disk.create(&name).map_err(failed("create a file"))?;
-        match handle.allocate(0, capacity) {
-            Ok(()) => return Ok(EmptyFile { id, handle, capacity, from_reserve: false }),
-            Err(error) if error.kind() == ErrorKind::StorageFull => {}
-            Err(error) => return Err(failed("allocate a file")(error)),
+        if let Some(handle) = self.create_with_blocks(&name, capacity)? {
+            return Ok(EmptyFile { id, handle, capacity, from_reserve: false });
         }
-        drop(handle);
-        self.disk.unlink(&name).map_err(failed("unlink a file without blocks"))?;
         if may_use_reserve
             && capacity <= self.options.file_bytes
             && let Some(spare) = self.spares.pop()
         {
-            self.disk.rename(&spare_name(spare), &name).map_err(failed("take a spare file"))?;
+            if !has_room(self.disk.rename(&spare_name(spare), &name)).map_err(failed("take a spare file"))? {
+                self.spares.push(spare);
+                return Err(RoomError::Full { bytes: capacity });
+            }
             let handle = self.disk.open(&name).map_err(failed("open a spare file"))?;
             warn!(file = id, "the disk is full: going on in the reserve");
             return Ok(EmptyFile { id, handle, capacity: self.options.file_bytes, from_reserve: true });
         }
         Err(RoomError::Full { bytes: capacity })
+    }
+
+    /// A file of this name with so many bytes; `None` if there is no room, be it for the name or for the bytes: then there is
+    /// no such file either.
+    fn create_with_blocks(&self, name: &str, bytes: u64) -> Result<Option<Arc<dyn DiskFile>>, RoomError> {
+        let handle = match self.disk.create(name) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(None),
+            Err(error) => return Err(failed(&format!("create {name}"))(error)),
+        };
+        if has_room(handle.allocate(0, bytes)).map_err(failed(&format!("allocate {name}")))? {
+            return Ok(Some(handle));
+        }
+        drop(handle);
+        self.disk.unlink(name).map_err(failed("unlink a file without blocks"))?;
+        Ok(None)
     }
 
     /// Grows a file that must be finished to `length`; gives up a spare if there is no other room.
@@ -125,10 +148,8 @@ impl Store {
         length: u64,
     ) -> Result<(), RoomError> {
         loop {
-            match handle.allocate(0, length) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::StorageFull => {}
-                Err(error) => return Err(failed("allocate a footer")(error)),
+            if has_room(handle.allocate(0, length)).map_err(failed("allocate a footer"))? {
+                return Ok(());
             }
             let Some(spare) = self.spares.pop() else {
                 return Err(RoomError::Full { bytes: length });
@@ -149,21 +170,10 @@ impl Store {
             if self.spares.contains(&number) {
                 continue;
             }
-            let name = spare_name(number);
-            let handle = match self.disk.create(&name) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.disk.open(&name),
-                other => other,
-            };
-            let handle = handle.map_err(failed("create a spare file"))?;
-            match handle.allocate(0, self.options.file_bytes) {
-                Ok(()) => self.spares.push(number),
-                Err(error) if error.kind() == ErrorKind::StorageFull => {
-                    drop(handle);
-                    self.disk.unlink(&name).map_err(failed("unlink a spare file"))?;
-                    return Ok(false);
-                }
-                Err(error) => return Err(failed("allocate a spare file")(error)),
+            if self.create_with_blocks(&spare_name(number), self.options.file_bytes)?.is_none() {
+                return Ok(false);
             }
+            self.spares.push(number);
         }
         Ok(true)
     }
@@ -171,25 +181,31 @@ impl Store {
     /// Makes sure that the next manifest, of so many bytes, will find room; gives up a spare if there is none.
     pub(crate) fn prepare_manifest(&mut self, bytes: usize) -> Result<Arc<dyn DiskFile>, RoomError> {
         loop {
-            match self.disk.unlink(MANIFEST_NEXT) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(failed("unlink an unfinished manifest")(error));
-                }
-                Ok(()) | Err(_) => {}
+            if let Some(handle) = self.next_manifest(bytes as u64)? {
+                return Ok(handle);
             }
-            let handle = self.disk.create(MANIFEST_NEXT).map_err(failed("create the next manifest"))?;
-            match handle.allocate(0, bytes as u64) {
-                Ok(()) => return Ok(handle),
-                Err(error) if error.kind() == ErrorKind::StorageFull => {}
-                Err(error) => return Err(failed("allocate the next manifest")(error)),
-            }
-            drop(handle);
             let Some(spare) = self.spares.pop() else {
                 return Err(RoomError::Full { bytes: bytes as u64 });
             };
             info!("giving up a spare file for the manifest");
             self.disk.unlink(&spare_name(spare)).map_err(failed("unlink a spare file"))?;
         }
+    }
+
+    /// The file that is going to be the manifest, of so many bytes that mean nothing yet. Without room its name stays.
+    fn next_manifest(&self, bytes: u64) -> Result<Option<Arc<dyn DiskFile>>, RoomError> {
+        let handle = match self.disk.open(MANIFEST_NEXT) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.disk.create(MANIFEST_NEXT),
+            other => other,
+        };
+        let handle = match handle {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(None),
+            Err(error) => return Err(failed("create the next manifest")(error)),
+        };
+        handle.set_len(0).map_err(failed("empty an unfinished manifest"))?;
+        let is_there = has_room(handle.allocate(0, bytes)).map_err(failed("allocate the next manifest"))?;
+        Ok(is_there.then_some(handle))
     }
 
     pub(crate) fn sync_directory(&self) -> Result<(), RoomError> {
@@ -214,6 +230,13 @@ impl Store {
         prepared.sync_data().map_err(failed("sync the manifest"))?;
         self.disk.rename(MANIFEST_NEXT, MANIFEST).map_err(failed("rename the manifest"))?;
         self.sync_directory()?;
+        // Its name is part of the reserve: where there is no room for another, what frees some needs a manifest.
+        match self.disk.create(MANIFEST_NEXT) {
+            Err(error) if error.kind() != ErrorKind::StorageFull => {
+                return Err(failed("create the next manifest")(error));
+            }
+            Ok(_) | Err(_) => {}
+        }
         next.dropped.retain(|id| !unlinked.contains(id));
         self.manifest = next;
         Ok(())

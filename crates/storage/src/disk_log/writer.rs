@@ -13,7 +13,7 @@ use tracing::error;
 use super::files::{Index, SealedFile};
 use super::places::{Places, Refusal};
 use super::shared::Shared;
-use super::store::{Active, RoomError, Sequences, Store, failed, preamble_bytes};
+use super::store::{Active, RoomError, Sequences, Store, failed, has_room, preamble_bytes};
 use super::view::FrameAt;
 use super::watermark_file::WatermarkFile;
 use crate::format::footer::{self, footer_bytes};
@@ -306,13 +306,10 @@ impl Writer {
         }
         if !self.fits(bytes, targets) {
             let capacity = self.active.end + self.room_for(bytes, targets);
-            match self.active.file.handle.allocate(0, capacity) {
-                Ok(()) => self.active.capacity = capacity,
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                    return Err(RoomError::Full { bytes: capacity });
-                }
-                Err(error) => return Err(failed("allocate")(error)),
+            if !has_room(self.active.file.handle.allocate(0, capacity)).map_err(failed("allocate"))? {
+                return Err(RoomError::Full { bytes: capacity });
             }
+            self.active.capacity = capacity;
         }
         Ok(())
     }

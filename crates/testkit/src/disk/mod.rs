@@ -33,6 +33,8 @@ pub struct Faults {
     pub write_fails_after: Option<u64>,
     /// Bytes that may be allocated in all files together.
     pub capacity_bytes: Option<u64>,
+    /// Files that may exist: no room is left for the name of another.
+    pub files_max: Option<usize>,
 }
 
 /// What may happen to a file at rest.
@@ -342,6 +344,10 @@ impl Disk for SimDisk {
         }
         if state.names.find(name).is_some() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} exists")));
+        }
+        if state.faults.files_max.is_some_and(|max| state.names.count() >= max) {
+            state.hits.full += 1;
+            return Err(disk_is_full());
         }
         state.inodes.push(Inode::default());
         let inode = state.inodes.len() - 1;

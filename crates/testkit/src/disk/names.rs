@@ -44,6 +44,10 @@ impl Names {
         self.now.keys().cloned().collect()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.now.len()
+    }
+
     pub(super) fn inodes(&self) -> impl Iterator<Item = usize> + '_ {
         self.now.values().copied()
     }
