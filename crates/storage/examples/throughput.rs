@@ -3,16 +3,15 @@
 //! `cargo run --release -p duolog-storage --example throughput -- DIRECTORY [batch KiB] [MiB] [sync|os]`
 #![allow(clippy::unwrap_used, reason = "a measuring tool")]
 
+mod common;
+
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use bytes::Bytes;
-use duolog_record::{BatchBuilder, Offset, PartitionId, Timestamp};
-use duolog_storage::{Body, Commit, DiskLog, Durability, Entry, FsDisk, Log, Options, ReadLimit, Target};
+use common::{Line, append, body, read_all};
+use duolog_record::PartitionId;
+use duolog_storage::{DiskLog, Durability, FsDisk, Log, Options};
 
-/// Value of each record, bytes.
-const VALUE_BYTES: usize = 100;
 /// Commits that are not answered yet.
 const IN_FLIGHT: usize = 16;
 
@@ -24,68 +23,29 @@ fn main() {
     let durability =
         if arguments.next().as_deref() == Some("os") { Durability::Os } else { Durability::Sync };
     let disk = || Arc::new(FsDisk::new(&directory));
-
-    let mut builder = BatchBuilder::new();
-    let mut records = 0u32;
-    while builder.bytes() < batch_kib << 10 {
-        builder.push(Timestamp(0), None, Some(&[b'v'; VALUE_BYTES]), &[]);
-        records += 1;
-    }
-    let body = Body::of(&builder.build());
+    let body = body(batch_kib << 10);
     let batches = (mib << 20) / body.bytes.len();
 
     let log = DiskLog::open(disk(), Options::default()).unwrap();
     let base = log.bounds(PartitionId(1)).map_or(0, |it| it.end.0);
-    let (sender, receiver) = channel();
+    let mut line = Line::new(IN_FLIGHT);
     let started = Instant::now();
-    let mut slowest = std::time::Duration::ZERO;
     for index in 0..batches {
-        if index >= IN_FLIGHT {
-            let sent: Instant = receiver.recv().unwrap();
-            slowest = slowest.max(sent.elapsed());
-        }
-        let target = Target {
-            partition: PartitionId(1),
-            base: Offset(base + index as u64 * u64::from(records)),
-            leader_epoch: 1,
-        };
-        // A buffer of its own, as a request has.
-        let body = Body { bytes: Bytes::copy_from_slice(&body.bytes), ..body.clone() };
-        let entry = Entry { body, targets: vec![target], key_hashes: Vec::new(), abort_first: None };
-        let commit = Commit {
-            entries: vec![entry],
-            trims: Vec::new(),
-            durability,
-            append_time: Timestamp(0),
-            may_use_reserve: false,
-        };
-        let (sender, sent) = (sender.clone(), Instant::now());
-        log.commit(
-            commit,
-            Box::new(move |result| {
-                result.unwrap();
-                sender.send(sent).unwrap();
-            }),
-        );
+        let entry = append(&body, 1, base + index as u64 * u64::from(body.offsets));
+        line.commit(&log, vec![entry], durability);
     }
-    receiver.iter().take(IN_FLIGHT.min(batches)).for_each(drop);
+    line.finish();
     let seconds = started.elapsed().as_secs_f64();
-    let stats = log.stats();
+    let (stats, slowest) = (log.stats(), line.slowest);
     println!(
         "written: {:.0} MB/s, {:.2} M records/s, {} commits a sync, slowest {slowest:?}, {stats:?}",
         (batches * body.bytes.len()) as f64 / seconds / 1e6,
-        (batches as f64 * f64::from(records)) / seconds / 1e6,
+        (batches as f64 * f64::from(body.offsets)) / seconds / 1e6,
         stats.frames / stats.syncs.max(1),
     );
 
     let started = Instant::now();
-    let (mut at, end, mut bytes) = (base, log.bounds(PartitionId(1)).unwrap().end, 0usize);
-    while at < end.0 {
-        let limit = ReadLimit { bytes_max: 1 << 20, until: end };
-        let read = log.read(PartitionId(1), Offset(at), limit).unwrap();
-        bytes += read.iter().map(|it| it.body.len()).sum::<usize>();
-        at = read.last().map(|it| it.base.0 + u64::from(it.offsets)).unwrap();
-    }
+    let bytes = read_all(&log, 1, base);
     println!("read: {:.0} MB/s", bytes as f64 / started.elapsed().as_secs_f64() / 1e6);
 
     // As after a kill: nothing is closed.

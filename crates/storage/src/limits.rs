@@ -40,6 +40,8 @@ pub const CARRIED_PER_FRAME: usize = 32 << 10;
 pub const READ_BYTES: usize = 1 << 20;
 /// Bytes between two bodies that are read along rather than read apart.
 pub const READ_GAP_BYTES: u64 = 8 << 10;
+/// What may be kept in memory of bytes read along, as a part of the bodies' own: one of so many. Above, bodies are copied.
+pub const READ_ALONG_SHARE: u64 = 8;
 /// Largest manifest that is read: `FILES` listed and as many dropped.
 pub const MANIFEST_BYTES: usize = 48 * FILES + 64;
 /// Smallest file, bytes: header, carried bounds and footer of a small log, with some frames between them.

@@ -3,25 +3,13 @@
 
 mod common;
 
-use common::{Pumped, all, append, arc, commit_of, open, remove, tiny, trim, trims, value_of};
+use common::{Pumped, all, append, arc, clean, commit_of, open, remove, tiny, trim, trims, value_of};
 use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::{Commit, DiskLog, Entry, Log, Options, Target};
 use duolog_testkit::SimDisk;
 use duolog_testkit::disk::Faults;
 
 const P1: PartitionId = PartitionId(1);
-
-/// Lets the cleaner do all that it finds to do. Gives how often it did something.
-fn clean(log: &DiskLog, now: i64) -> u32 {
-    let mut steps = 0;
-    log.reclaim(Timestamp(now)).unwrap();
-    while log.clean(Timestamp(now)).unwrap() {
-        steps += 1;
-        assert!(steps < 10_000, "the cleaner does not come to an end");
-    }
-    log.reclaim(Timestamp(now)).unwrap();
-    steps
-}
 
 fn fill(log: &DiskLog, partition: u64, batches: u64) {
     let from = log.bounds(PartitionId(partition)).map_or(0, |it| it.end.0);

@@ -5,6 +5,7 @@
 //! compared with that: a figure is never of records that were lost, swapped or damaged.
 
 mod content;
+mod fill;
 mod kafka;
 mod progress;
 mod report;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// One measurement: a name and its figures in order.
 #[derive(Debug, Default)]
 pub struct Row {
-    name: String,
+    pub name: String,
     figures: Vec<(&'static str, Value, String)>,
 }
 
@@ -49,6 +49,13 @@ impl Row {
         push("p99_us", histogram.value_at_quantile(0.99));
         push("p999_us", histogram.value_at_quantile(0.999));
         push("max_us", histogram.max());
+    }
+
+    /// Percentiles of the time to a producer's acknowledgement, beside those of the whole way.
+    pub fn acknowledged(&mut self, histogram: &Histogram<u64>) {
+        for (name, quantile) in [("acked_p50_us", 0.5), ("acked_p99_us", 0.99)] {
+            self.figure(name, histogram.value_at_quantile(quantile));
+        }
     }
 
     /// Milliseconds.

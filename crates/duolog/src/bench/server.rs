@@ -2,16 +2,23 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 
 use super::BenchTarget;
 
 /// How long an end in order may take before it is forced.
 const END_PATIENCE: Duration = Duration::from_secs(15);
+/// Unit in which the system counts the blocks of a file. Source: stat(2).
+const BLOCK_BYTES: u64 = 512;
+/// Disk that has not changed for so long is settled: retention, reclaiming and the cleaner all look more often.
+const SETTLED: Duration = Duration::from_secs(12);
+/// How long that may take.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A broker that this process started; ended and its data deleted when dropped.
 #[derive(Debug)]
@@ -89,6 +96,28 @@ impl Spawned {
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
+    /// Bytes of disk that its directory takes, the newest file's blocks and the reserve included.
+    pub fn disk_bytes(&self) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&self.data_dir).context("cannot list the data directory")? {
+            // What is unlinked meanwhile takes nothing.
+            bytes += entry?.metadata().map_or(0, |file| file.blocks() * BLOCK_BYTES);
+        }
+        Ok(bytes)
+    }
+
+    /// Makes the system forget what it holds of the files of its log, so that the next reads come from the disk.
+    #[cfg(target_os = "linux")]
+    pub fn forget_cached_files(&self) -> anyhow::Result<()> {
+        for entry in std::fs::read_dir(&self.data_dir).context("cannot list the data directory")? {
+            let file = std::fs::File::open(entry?.path())?;
+            // Pages that are not on the disk yet are not forgotten.
+            file.sync_data()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+        Ok(())
+    }
+
     /// SIGTERM, and `kill -9` if that does not help.
     fn end(&mut self) {
         let Some(mut child) = self.child.take() else { return };
@@ -131,6 +160,7 @@ pub struct Server {
 pub struct LogCounters {
     pub fsyncs: f64,
     pub frames: f64,
+    pub rewritten_bytes: f64,
 }
 
 impl Server {
@@ -153,18 +183,58 @@ impl Server {
     /// Counters of the log, if its admin listener answers.
     pub fn counters(&self) -> Option<LogCounters> {
         let text = metrics(&self.admin).ok()?;
-        let value =
-            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let value = |name: &str| value(&text, name);
         Some(LogCounters {
             fsyncs: value("duolog_log_fsyncs_total ")?,
             frames: value("duolog_log_frames_total ")?,
+            rewritten_bytes: value("duolog_cleaner_written_bytes_total ")?,
         })
+    }
+
+    /// Bytes of disk: of the whole directory if it is our own, else what the broker says of its log.
+    pub fn disk_bytes(&self) -> anyhow::Result<u64> {
+        match &self.spawned {
+            Some(spawned) => spawned.disk_bytes(),
+            None => value(&metrics(&self.admin)?, "duolog_log_disk_bytes ")
+                .map(|bytes| bytes as u64)
+                .context("the broker does not say how much disk its log takes"),
+        }
+    }
+
+    /// Lets the next reads of a broker of our own come from the disk; of another one, and where the system knows no way, they come
+    /// from where they come.
+    pub fn forget_cached_files(&self) -> anyhow::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(spawned) = &self.spawned {
+            spawned.forget_cached_files()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the disk that it takes no longer changes. Gives it, and how long that took.
+    pub fn settled(&self) -> anyhow::Result<(u64, Duration)> {
+        let begun = Instant::now();
+        let (mut bytes, mut since) = (self.disk_bytes()?, Instant::now());
+        while since.elapsed() < SETTLED {
+            ensure!(begun.elapsed() < SETTLE_PATIENCE, "the disk that it takes still changes");
+            std::thread::sleep(Duration::from_millis(200));
+            let now = self.disk_bytes()?;
+            if now != bytes {
+                (bytes, since) = (now, Instant::now());
+            }
+        }
+        Ok((bytes, since - begun))
     }
 
     /// Resident memory, if it is our own.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.spawned.as_ref()?.resident_bytes()
     }
+}
+
+/// The value of a metric without labels; `name` ends with a space.
+fn value(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 /// The text of `/metrics`.

@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use duolog_record::{BatchBuilder, Timestamp};
 
-use super::kafka::Wire;
-use super::progress;
+use super::fill;
 use super::report::{Report, Row};
 use super::server::Spawned;
 use crate::config::Size;
@@ -18,10 +16,8 @@ use crate::config::Size;
 const STARTS: usize = 5;
 /// How long a broker is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
-/// Bytes of one record that fills the log.
-const RECORD_BYTES: usize = 1024;
-/// Bytes of a batch of them.
-const BATCH_BYTES: usize = 512 << 10;
+/// Partitions of one topic.
+const PARTITIONS_PER_TOPIC: u32 = 100;
 
 #[derive(Debug, Args)]
 pub struct StartupBench {
@@ -32,6 +28,9 @@ pub struct StartupBench {
     /// Data in the log at the kill
     #[arg(long, default_value = "1GiB", value_name = "SIZE")]
     pub data: Size,
+    /// Partitions that hold the data, in topics of 100
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub partitions: u32,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
@@ -41,53 +40,41 @@ pub struct StartupBench {
 pub fn run(bench: &StartupBench) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut server = Spawned::start(bench.dir.as_deref(), &[])?;
-    let mut row = Row::new("start, empty");
-    row.ms("ready_ms", median(&mut server)?);
-    thread::sleep(IDLE);
-    if let Some(bytes) = server.resident_bytes() {
-        row.figure("idle_rss_mib", bytes as f64 / f64::from(1 << 20));
-    }
-    report.push(row);
-
-    fill(&server, bench.data.0)?;
-    let mut row = Row::new(format!("start after kill -9 with {} MiB", bench.data.0 >> 20));
-    row.ms("ready_ms", median(&mut server)?);
-    thread::sleep(IDLE);
-    if let Some(bytes) = server.resident_bytes() {
-        row.figure("idle_rss_mib", bytes as f64 / f64::from(1 << 20));
-    }
-    report.push(row);
+    report.push(measure(&mut server, "start, empty".to_owned())?);
+    fill(&server, bench.data.0, bench.partitions)?;
+    let name = match bench.partitions {
+        1 => format!("start after kill -9 with {} MiB", bench.data.0 >> 20),
+        many => format!("start after kill -9 with {} MiB in {many} partitions", bench.data.0 >> 20),
+    };
+    report.push(measure(&mut server, name)?);
     Ok(report)
 }
 
-/// The median of starts after a kill each.
-fn median(server: &mut Spawned) -> anyhow::Result<Duration> {
+/// The median of starts after a kill each, and the memory that the last of them takes.
+fn measure(server: &mut Spawned, name: String) -> anyhow::Result<Row> {
     let mut starts = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         server.kill()?;
         starts.push(server.restart(&[])?);
     }
     starts.sort_unstable();
-    starts.get(STARTS / 2).copied().context("there was no start")
+    let mut row = Row::new(name);
+    row.ms("ready_ms", starts.get(STARTS / 2).copied().context("there was no start")?);
+    row.ms("ready_max_ms", starts.last().copied().context("there was no start")?);
+    thread::sleep(IDLE);
+    if let Some(bytes) = server.resident_bytes() {
+        row.figure("idle_rss_mib", bytes as f64 / f64::from(1 << 20));
+    }
+    Ok(row)
 }
 
-/// Produces so many bytes, each batch acknowledged.
-fn fill(server: &Spawned, bytes: u64) -> anyhow::Result<()> {
-    let mut wire = Wire::connect(server.address("kafka")?)?;
-    wire.create_topic("startup", 1, 2 * BATCH_BYTES)?;
-    let mut builder = BatchBuilder::new();
-    while builder.bytes() < BATCH_BYTES {
-        builder.push(Timestamp(0), None, Some(&[7; RECORD_BYTES]), &[]);
+/// Produces so many bytes to all partitions in turns.
+fn fill(server: &Spawned, bytes: u64, partitions: u32) -> anyhow::Result<()> {
+    let address = server.address("kafka")?;
+    let mut places = Vec::with_capacity(partitions as usize);
+    for first in (0..partitions).step_by(PARTITIONS_PER_TOPIC as usize) {
+        let count = PARTITIONS_PER_TOPIC.min(partitions - first);
+        places.extend(fill::create(address, &format!("startup-{first}"), count)?);
     }
-    let batch = builder.build();
-    let bar = progress::bar("fill", bytes);
-    let mut filled = 0;
-    while filled < bytes {
-        wire.send_produce("startup", 0, &batch)?;
-        wire.receive_produce()?;
-        filled += batch.bytes().len() as u64;
-        bar.set_position(filled.min(bytes));
-    }
-    bar.finish_and_clear();
-    Ok(())
+    fill::fill(address, &places, bytes)
 }

@@ -15,7 +15,7 @@ use super::scan::body_matches;
 use super::view::View;
 use crate::format::footer::Row;
 use crate::format::index::IndexEntry;
-use crate::limits::{READ_BYTES, READ_GAP_BYTES, SCATTERED_BYTES};
+use crate::limits::{READ_ALONG_SHARE, READ_BYTES, READ_GAP_BYTES, SCATTERED_BYTES};
 use crate::{ReadError, ReadLimit, Span, StoredBatch};
 
 /// A batch that the walk has come to.
@@ -206,9 +206,13 @@ fn read_run(partition: PartitionId, run: &mut [Located]) -> Result<(), ReadError
     let end = u64::from(last.entry.body_position) + u64::from(last.entry.body_bytes);
     let bytes = first.file.read(from, (end - from) as usize);
     let bytes = bytes.map_err(|error| ReadError::Io { partition, reason: error.to_string() })?;
+    let wanted: u64 = run.iter().map(|it| u64::from(it.entry.body_bytes)).sum();
+    // Whoever asked has memory for the bodies; what was read along would be kept as long as one of them.
+    let is_sparse = wanted + wanted / READ_ALONG_SHARE < end - from;
     for it in run {
         let at = (u64::from(it.entry.body_position) - from) as usize;
-        it.body = Some(bytes.slice(at..at + it.entry.body_bytes as usize));
+        let body = bytes.slice(at..at + it.entry.body_bytes as usize);
+        it.body = Some(if is_sparse { Bytes::copy_from_slice(&body) } else { body });
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! What the tests of the logs share: commits, and the answer to one.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test takes a part of it")]
 
+pub mod counted;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,6 +81,18 @@ pub fn remove(partition: u64) -> Trim {
 
 pub fn all() -> ReadLimit {
     ReadLimit { bytes_max: usize::MAX, until: Offset(u64::MAX) }
+}
+
+/// Lets the cleaner do all that it finds to do. Gives how often it did something.
+pub fn clean(log: &DiskLog, now: i64) -> u32 {
+    let mut steps = 0;
+    log.reclaim(Timestamp(now)).unwrap();
+    while log.clean(Timestamp(now)).unwrap() {
+        steps += 1;
+        assert!(steps < 10_000, "the cleaner does not come to an end");
+    }
+    log.reclaim(Timestamp(now)).unwrap();
+    steps
 }
 
 /// A log whose commits a test completes.

@@ -13,7 +13,7 @@ use super::super::progress;
 use super::super::report::Row;
 use super::super::server::{Server, note_counters};
 use super::Load;
-use super::wire::Wire;
+use super::wire::{FETCH_WAIT_MS, Wire};
 
 /// Fetched answers that wait to be checked.
 const AHEAD: usize = 2;
@@ -65,7 +65,7 @@ fn fetch(
         let total = load.records_of(partition);
         let mut next = 0;
         if total > 0 {
-            wire.send_fetch(&load.topic, partition, next, load.fetch_bytes)?;
+            wire.send_fetch(&load.topic, partition, next, load.fetch_bytes, FETCH_WAIT_MS)?;
         }
         while next < total {
             let batches = wire.receive_fetch()?.batches;
@@ -76,7 +76,7 @@ fn fetch(
             let last = batches.last().context("there is one")?.header();
             next = last.base_offset.0 + u64::from(last.offsets());
             if next < total {
-                wire.send_fetch(&load.topic, partition, next, load.fetch_bytes)?;
+                wire.send_fetch(&load.topic, partition, next, load.fetch_bytes, FETCH_WAIT_MS)?;
             }
             if fetched.send((partition, batches)).is_err() {
                 // The checker has found something and says it.

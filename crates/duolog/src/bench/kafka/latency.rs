@@ -15,7 +15,7 @@ use super::super::progress;
 use super::super::report::{Row, histogram, note};
 use super::super::server::{Server, note_counters};
 use super::Load;
-use super::wire::Wire;
+use super::wire::{FETCH_WAIT_MS, Wire};
 
 /// Before the first record, so that the consumer waits already.
 const LEAD: Duration = Duration::from_millis(200);
@@ -26,30 +26,38 @@ pub fn run(server: &Server, load: &Load) -> anyhow::Result<Row> {
     let before = server.counters();
     let begun = Instant::now() + LEAD;
     let due = move |number: u64| begun + Duration::from_nanos(number * 1_000_000_000 / load.rate);
-    let latencies = thread::scope(|scope| {
+    let (acknowledged, consumed) = thread::scope(|scope| {
         let consuming = scope.spawn(|| consume(server, load, records, &due));
         let producing = produce(server, load, records, &due);
-        let latencies = consuming.join().expect("a consumer does not panic");
-        producing?;
-        latencies
+        let consumed = consuming.join().expect("a consumer does not panic");
+        anyhow::Ok((producing?, consumed?))
     })?;
     let mut row = Row::new(format!("kafka produce to consume, {}/s, {} B", load.rate, load.record_bytes));
     row.figure("records", records);
-    row.latency(&latencies);
+    row.latency(&consumed);
+    row.acknowledged(&acknowledged);
     note_counters(&mut row, before, server.counters());
     Ok(row)
 }
 
-fn produce(server: &Server, load: &Load, records: u64, due: &impl Fn(u64) -> Instant) -> anyhow::Result<()> {
+/// The latencies are those of acknowledgements.
+fn produce(
+    server: &Server,
+    load: &Load,
+    records: u64,
+    due: &(impl Fn(u64) -> Instant + Sync),
+) -> anyhow::Result<Histogram<u64>> {
     let mut sender = Wire::connect(server.address())?;
     let mut receiver = sender.split()?;
     thread::scope(|scope| {
-        let receiving = scope.spawn(move || -> anyhow::Result<()> {
+        let receiving = scope.spawn(move || {
+            let mut latencies = histogram();
             for number in 0..records {
                 let (_, base) = receiver.receive_produce()?;
                 ensure!(base == number, "record {number} was stored at {base}");
+                note(&mut latencies, due(number).elapsed());
             }
-            Ok(())
+            Ok(latencies)
         });
         let mut value = vec![0; load.record_bytes];
         for number in 0..records {
@@ -76,7 +84,7 @@ fn consume(
     let mut scratch = vec![0; load.record_bytes];
     let mut next = 0;
     while next < records {
-        wire.send_fetch(&load.topic, 0, next, load.fetch_bytes)?;
+        wire.send_fetch(&load.topic, 0, next, load.fetch_bytes, FETCH_WAIT_MS)?;
         for batch in wire.receive_fetch()?.batches {
             let now = Instant::now();
             for record in batch.records(batch.header().base_offset, usize::MAX)? {

@@ -3,12 +3,15 @@
 mod consume;
 mod latency;
 mod produce;
+mod replay;
+mod rewriting;
 mod wire;
 
 use clap::{Args, ValueEnum};
 
 use super::BenchTarget;
 use super::content::BYTES_MIN;
+use super::fill;
 use super::report::Report;
 use super::server::Server;
 use crate::config::Size;
@@ -62,6 +65,15 @@ pub struct KafkaBench {
     /// Seconds of latency
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub seconds: u64,
+    /// With `--mode latency`: measure alone, and again while so many consumers replay old records from the start
+    #[arg(long, value_name = "N")]
+    pub replaying: Option<u32>,
+    /// Bytes of the old records
+    #[arg(long, default_value = "2GiB", value_name = "SIZE", requires = "replaying")]
+    pub replay_bytes: Size,
+    /// With `--mode produce`: measure alone, and again while the cleaner rewrites files of so many bytes
+    #[arg(long, value_name = "SIZE", conflicts_with = "replaying")]
+    pub rewriting: Option<Size>,
 }
 
 /// The settings that the measurements work with.
@@ -120,6 +132,13 @@ impl Load {
 pub fn run(bench: &KafkaBench) -> anyhow::Result<Report> {
     let mut load = Load::of(bench)?;
     let server = Server::of(&bench.target, "kafka", "127.0.0.1:9092")?;
+    match (bench.mode, bench.rewriting, bench.replaying) {
+        (Mode::Produce, Some(bytes), _) => return rewriting::run(&server, &mut load, bytes.0),
+        (Mode::Latency, _, Some(consumers)) => return replayed(&server, &mut load, bench, consumers),
+        (_, None, None) => {}
+        (_, Some(_), _) => anyhow::bail!("--rewriting goes with --mode produce"),
+        (_, _, Some(_)) => anyhow::bail!("--replaying goes with --mode latency"),
+    }
     let mut report = Report::default();
     if bench.mode != Mode::Latency {
         load.topic = fresh_topic(&server, &load, load.partitions)?;
@@ -140,10 +159,36 @@ pub fn run(bench: &KafkaBench) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Latency alone, and while old records are replayed.
+fn replayed(server: &Server, load: &mut Load, bench: &KafkaBench, consumers: u32) -> anyhow::Result<Report> {
+    let old = fresh_name()?;
+    let places = fill::create(server.address(), &old, consumers)?;
+    fill::fill(server.address(), &places, bench.replay_bytes.0)?;
+    server.settled()?;
+    let mut report = Report::default();
+    load.topic = fresh_topic(server, load, 1)?;
+    report.push(latency::run(server, load)?);
+    let mut wire = Wire::connect(server.address())?;
+    wire.delete_topic(&load.topic)?;
+    load.topic = fresh_topic(server, load, 1)?;
+    let (mut row, replay) = replay::during(server, load, &places, || latency::run(server, load))?;
+    row.name += ", while old records are replayed";
+    report.push(row);
+    report.push(replay);
+    wire.delete_topic(&load.topic)?;
+    wire.delete_topic(&old)?;
+    Ok(report)
+}
+
+/// A name that nobody has.
+fn fresh_name() -> anyhow::Result<String> {
+    let id = uuid::Uuid::from_u64_pair(getrandom::u64()?, getrandom::u64()?);
+    Ok(format!("duolog-bench-{}", id.simple()))
+}
+
 /// A topic that nobody has, so that offsets begin at 0.
 fn fresh_topic(server: &Server, load: &Load, partitions: u32) -> anyhow::Result<String> {
-    let name =
-        format!("duolog-bench-{}", uuid::Uuid::from_u64_pair(getrandom::u64()?, getrandom::u64()?).simple());
+    let name = fresh_name()?;
     let batch = (load.batch_bytes + load.record_bytes + 1024).max(1 << 20);
     Wire::connect(server.address())?.create_topic(&name, partitions, batch)?;
     Ok(name)

@@ -18,6 +18,8 @@ const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
 const CREATE_VERSION: i16 = 5;
 const DELETE_VERSION: i16 = 6;
+/// How long a consumer at the end lets the broker wait. Source: Kafka `fetch.max.wait.ms`.
+pub const FETCH_WAIT_MS: i32 = 500;
 /// Largest response that is read.
 const RESPONSE_BYTES: usize = 256 << 20;
 /// A broker that says nothing for so long is not measured.
@@ -82,8 +84,15 @@ impl Wire {
         Ok((partition.index as u32, partition.base_offset as u64))
     }
 
-    /// Asks for records of one partition.
-    pub fn send_fetch(&mut self, topic: &str, partition: u32, from: u64, bytes: i32) -> anyhow::Result<()> {
+    /// Asks for records of one partition; where there are none, the broker waits so long for some.
+    pub fn send_fetch(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        from: u64,
+        bytes: i32,
+        wait_ms: i32,
+    ) -> anyhow::Result<()> {
         let wanted = FetchPartition {
             partition: partition as i32,
             fetch_offset: from as i64,
@@ -93,7 +102,7 @@ impl Wire {
         self.send(
             FETCH_VERSION,
             &FetchRequest {
-                max_wait_ms: 500,
+                max_wait_ms: wait_ms,
                 min_bytes: 1,
                 max_bytes: bytes,
                 topics: vec![FetchTopic {

@@ -52,6 +52,9 @@ pub struct SqsBench {
     /// Connections, one request at a time on each
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub connections: u64,
+    /// Leave one message undeleted in so many bytes of bodies, and measure the disk that is taken when all has settled
+    #[arg(long, value_name = "SIZE")]
+    pub stuck_every: Option<Size>,
 }
 
 /// The settings that the measurements work with.
@@ -62,6 +65,15 @@ struct Load {
     message_bytes: usize,
     batch: u64,
     connections: u64,
+    /// One message in so many is received and not deleted.
+    stuck_every: Option<u64>,
+}
+
+impl Load {
+    /// True if this message is left undeleted: the middle one of each stretch.
+    fn is_stuck(&self, number: u64) -> bool {
+        self.stuck_every.is_some_and(|every| number % every == every / 2)
+    }
 }
 
 /// Runs what is asked for.
@@ -73,6 +85,10 @@ pub fn run(bench: &SqsBench) -> anyhow::Result<Report> {
     );
     anyhow::ensure!((1..=10).contains(&bench.batch), "--batch must be from 1 to 10");
     anyhow::ensure!(bench.connections > 0, "--connections must be 1 at least");
+    anyhow::ensure!(
+        bench.stuck_every.is_none_or(|it| it.0 >= message_bytes as u64),
+        "--stuck-every must be --message-bytes at least"
+    );
     let server = Server::of(&bench.target, "aws", "127.0.0.1:4566")?;
     let mut wire = Wire::connect(server.address())?;
     let name = format!("duolog-bench-{:016x}", getrandom::u64()?);
@@ -82,6 +98,7 @@ pub fn run(bench: &SqsBench) -> anyhow::Result<Report> {
         message_bytes,
         batch: bench.batch,
         connections: bench.connections,
+        stuck_every: bench.stuck_every.map(|it| it.0 / message_bytes as u64),
     };
     let mut report = Report::default();
     let sent = measure(&server, &load, "send", work::send)?;
@@ -94,6 +111,9 @@ pub fn run(bench: &SqsBench) -> anyhow::Result<Report> {
             work::receive_and_delete(wire, load, worker, bar, latencies, &seen)
         })?);
         seen.into_inner().complete()?;
+        if load.stuck_every.is_some() {
+            report.push(disk_after(&server, &load)?);
+        }
     }
     wire.delete_queue(&load.queue_url)?;
     Ok(report)
@@ -133,6 +153,20 @@ fn measure(
     note_counters(&mut row, before, server.counters());
     if let Some(bytes) = server.resident_bytes() {
         row.figure("broker_rss_mib", bytes >> 20);
+    }
+    Ok(row)
+}
+
+/// What is left on disk when the cleaner has nothing more to do.
+fn disk_after(server: &Server, load: &Load) -> anyhow::Result<Row> {
+    let (bytes, took) = server.settled()?;
+    let mut row = Row::new("sqs disk, settled");
+    row.figure("stuck_messages", (0..load.messages).filter(|&number| load.is_stuck(number)).count());
+    row.figure("passed_mib", (load.messages * load.message_bytes as u64) >> 20);
+    row.figure("disk_mib", bytes >> 20);
+    row.ms("settled_after_ms", took);
+    if let Some(counters) = server.counters() {
+        row.figure("rewritten_mib", counters.rewritten_bytes as u64 >> 20);
     }
     Ok(row)
 }

@@ -65,10 +65,7 @@ impl Seen {
     }
 
     fn note(&mut self, load: &Load, body: &str) -> anyhow::Result<()> {
-        let number: u64 = body
-            .get(..NUMBER_DIGITS)
-            .and_then(|digits| digits.parse().ok())
-            .context("a message that was never sent")?;
+        let number = number_of(body)?;
         ensure!(
             number < load.messages && self::body(load, number) == body,
             "message {number} came with another body"
@@ -87,6 +84,11 @@ impl Seen {
         ensure!(self.left == 0, "{} messages never came", self.left);
         Ok(())
     }
+}
+
+fn number_of(body: &str) -> anyhow::Result<u64> {
+    let digits = body.get(..NUMBER_DIGITS).and_then(|digits| digits.parse().ok());
+    digits.context("a message that was never sent")
 }
 
 /// Receives and deletes until nothing is left; a latency is of one receive and one delete.
@@ -111,8 +113,15 @@ pub fn receive_and_delete(
             }
             continue;
         }
-        let handles: Vec<&str> = messages.iter().map(|message| message.receipt_handle.as_str()).collect();
-        wire.delete(&load.queue_url, &handles)?;
+        let mut handles = Vec::with_capacity(messages.len());
+        for message in &messages {
+            if !load.is_stuck(number_of(&message.body)?) {
+                handles.push(message.receipt_handle.as_str());
+            }
+        }
+        if !handles.is_empty() {
+            wire.delete(&load.queue_url, &handles)?;
+        }
         note(latencies, begun.elapsed());
         let mut seen = seen.lock();
         for message in &messages {

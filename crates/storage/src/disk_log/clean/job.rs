@@ -52,8 +52,15 @@ pub(super) struct Job {
     next: usize,
     pub(super) output: Option<Output>,
     pub(super) finished: Vec<Finished>,
-    pub(super) bytes_read: u64,
-    pub(super) bytes_written: u64,
+}
+
+/// What a step has copied.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Copied {
+    /// Bytes read.
+    pub(super) read: u64,
+    /// Bytes written.
+    pub(super) written: u64,
 }
 
 impl Job {
@@ -61,16 +68,7 @@ impl Job {
         let sorted = sort(view, &mut inputs, file_bytes);
         let inputs: Vec<Arc<SealedFile>> = inputs.into_iter().map(|it| it.file).collect();
         let others = Others::of(view, &sorted.items, |id| inputs.iter().any(|it| it.file.id == id));
-        Self {
-            inputs,
-            sorted,
-            others,
-            next: 0,
-            output: None,
-            finished: Vec::new(),
-            bytes_read: 0,
-            bytes_written: 0,
-        }
+        Self { inputs, sorted, others, next: 0, output: None, finished: Vec::new() }
     }
 
     /// All that is kept fits one file.
@@ -108,9 +106,9 @@ impl Job {
         if first.key_hashes { first.offsets as usize } else { 0 }
     }
 
-    /// Writes one frame, or the footer of the present output. Gives the bytes read and written.
-    pub(super) fn step(&mut self) -> Result<u64, Failed> {
-        let Some(mut output) = self.output.take() else { return Ok(0) };
+    /// Writes one frame, or the footer of the present output.
+    pub(super) fn step(&mut self) -> Result<Copied, Failed> {
+        let Some(mut output) = self.output.take() else { return Ok(Copied::default()) };
         let bodies = self.sorted.outputs[self.finished.len()].clone();
         let frame = self.next_frame(self.next.max(bodies.start)..bodies.end);
         if frame.is_empty() {
@@ -119,21 +117,19 @@ impl Job {
             self.output = Some(output);
             self.finished.push(sealed?);
             self.output = None;
-            return Ok(0);
+            return Ok(Copied::default());
         }
         let copied = self.copy(&mut output, frame.clone());
         self.output = Some(output);
-        let (read, written) = copied?;
+        let copied = copied?;
         self.next = frame.end;
-        self.bytes_read += read;
-        self.bytes_written += written;
-        Ok(read + written)
+        Ok(copied)
     }
 
-    fn copy(&self, output: &mut Output, bodies: Range<usize>) -> Result<(u64, u64), Failed> {
+    fn copy(&self, output: &mut Output, bodies: Range<usize>) -> Result<Copied, Failed> {
         let survivors = self.read(bodies)?;
         let read = survivors.iter().map(|it| it.body.len() as u64).sum();
-        Ok((read, output.write(&survivors)?))
+        Ok(Copied { read, written: output.write(&survivors)? })
     }
 
     /// As many bodies as make a frame.

@@ -23,7 +23,7 @@ use duolog_record::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use tracing::{debug, info, warn};
 
-use self::job::{Failed, Job};
+use self::job::{Copied, Failed, Job};
 use self::memo::Memos;
 use self::output::Output;
 use super::files::LogFile;
@@ -70,13 +70,16 @@ impl Cleaner {
         };
         let result = match (&job.output, job.next_capacity()) {
             (Some(_), _) => job.step(),
-            (None, Some(capacity)) => Self::begin_output(&mut job, shared, writer, capacity).map(|()| 0),
+            (None, Some(capacity)) => {
+                Self::begin_output(&mut job, shared, writer, capacity).map(|()| Copied::default())
+            }
             (None, None) => return self.install(shared, writer, job),
         };
         match result {
-            Ok(bytes) => {
+            Ok(copied) => {
                 self.job = Some(job);
-                Ok(Step::Did(bytes))
+                shared.cleaned.copied(copied);
+                Ok(Step::Did(copied.read + copied.written))
             }
             Err(Failed::Damaged(file, why)) => {
                 self.memos.leave(&file, &why);
@@ -164,7 +167,7 @@ impl Cleaner {
             Ok(gone) => {
                 let files = job.inputs.len();
                 info!(files, into = job.finished.len(), before, after, "rewritten");
-                shared.cleaned.did(files as u64, before.saturating_sub(after), &job);
+                shared.cleaned.did(files as u64, before.saturating_sub(after));
                 job.inputs.clear();
                 drop(job);
                 // Where nobody reads them, the inputs are unlinked here, while commits go on.
@@ -234,10 +237,13 @@ pub(crate) struct Cleaned {
 }
 
 impl Cleaned {
-    fn did(&self, files: u64, freed: u64, job: &Job) {
+    fn copied(&self, copied: Copied) {
+        self.bytes_read.fetch_add(copied.read, Ordering::Relaxed);
+        self.bytes_written.fetch_add(copied.written, Ordering::Relaxed);
+    }
+
+    fn did(&self, files: u64, freed: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
-        self.bytes_read.fetch_add(job.bytes_read, Ordering::Relaxed);
-        self.bytes_written.fetch_add(job.bytes_written, Ordering::Relaxed);
         self.bytes_freed.fetch_add(freed, Ordering::Relaxed);
     }
 
@@ -265,6 +271,8 @@ pub(crate) struct Signal {
     asked: Mutex<Option<Timestamp>>,
     closed: AtomicBool,
     wake: Condvar,
+    /// What ends a pause: a question does not.
+    end: Condvar,
 }
 
 impl Signal {
@@ -278,6 +286,7 @@ impl Signal {
         let _asked = self.asked.lock();
         self.closed.store(true, Ordering::Release);
         self.wake.notify_one();
+        self.end.notify_one();
     }
 
     fn is_closed(&self) -> bool {
@@ -302,10 +311,14 @@ impl Signal {
     fn pause(&self, pause: Duration) {
         let mut asked = self.asked.lock();
         if !self.is_closed() {
-            // Woken early by the next question: that is no harm, there are few.
-            self.wake.wait_for(&mut asked, pause);
+            self.end.wait_for(&mut asked, pause);
         }
     }
+}
+
+/// How long so many bytes are allowed to take.
+fn rest(bytes: u64, bytes_per_second: u64) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / bytes_per_second.max(1) as f64)
 }
 
 /// What the cleaner's thread does until the log is closed. After each step it rests for as long as its bytes are allowed to take.
@@ -317,8 +330,7 @@ pub(crate) fn run(cleaner: &Mutex<Cleaner>, shared: &Shared, writer: &Mutex<Writ
             }
             match cleaner.lock().step(shared, writer, now) {
                 Ok(Step::Did(bytes)) => {
-                    let rest = bytes as f64 / shared.options.clean_bytes_per_second as f64;
-                    shared.clean.pause(Duration::from_secs_f64(rest.min(1.0)));
+                    shared.clean.pause(rest(bytes, shared.options.clean_bytes_per_second));
                 }
                 Ok(Step::Nothing) => break,
                 Err(error) => {
@@ -327,5 +339,23 @@ pub(crate) fn run(cleaner: &Mutex<Cleaner>, shared: &Shared, writer: &Mutex<Writ
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::REWRITE_CHUNK_BYTES;
+
+    #[test]
+    fn the_rests_between_steps_bound_the_bandwidth() {
+        let rate = 64 << 20;
+        let steps = 1 << 10;
+        // A step reads a chunk and writes it.
+        let spent: Duration = (0..steps).map(|_| rest(2 * REWRITE_CHUNK_BYTES, rate)).sum();
+        let bytes = steps * 2 * REWRITE_CHUNK_BYTES;
+        assert!(spent >= Duration::from_secs(bytes / rate), "{bytes} bytes in {spent:?}");
+        assert_eq!(rest(0, rate), Duration::ZERO);
+        assert_eq!(rest(10, 1), Duration::from_secs(10));
     }
 }
