@@ -169,6 +169,24 @@ def test_by_key_an_idempotency_key_counts_among_records_of_one_key(server, name)
     assert described(server, name) == ("1200000", DYNAMIC, 1_200_000, "key")
 
 
+@pytest.mark.parametrize("door", [by_kafka, by_kafka_deleted, by_admin_api, by_command_line])
+def test_the_scope_is_kept_while_the_window_is_switched_off(server, name, door):
+    server.cli("topic", "create", name, "--dedup-window", "10m", "--dedup-scope", "key")
+    door(server, name, None)
+    value, _, *rest = described(server, name)
+    assert (value, *rest) == ("0", None, None)
+    door(server, name, 600_000)
+    assert described(server, name)[2:] == (600_000, "key")
+
+
+def test_a_fifo_queue_whose_window_was_switched_off_stays_so(server, sqs, name):
+    url = sqs.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    by_command_line(server, f"{name}.fifo", None)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "7"})
+    message = {"QueueUrl": url, "MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "once"}
+    assert sqs.send_message(**message)["MessageId"] != sqs.send_message(**message)["MessageId"]
+
+
 def test_a_window_ends_and_a_shorter_one_holds_for_what_comes_then(server, name):
     CONFLUENT.create(server.kafka, name, config={WINDOW: "600000"})
     assert send(server, name, (None, b"long", b"long")) == [0]

@@ -403,3 +403,41 @@ async fn a_receive_takes_its_share_of_memory_and_leaves_the_rest_untouched() {
     }
     assert_eq!(seen, 10);
 }
+
+/// Tags and attributes live in one place: of changes at the same time none is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_queue_at_the_same_time_all_count() {
+    const TASKS: usize = 8;
+    const ROUNDS: usize = 10;
+    let server = std::sync::Arc::new(Server::start());
+    let mut client = server.client().await;
+    let url = queue(&mut client, "busy", json!({})).await;
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let (server, url) = (std::sync::Arc::clone(&server), url.clone());
+            tokio::spawn(async move {
+                let mut client = server.client().await;
+                for round in 0..ROUNDS {
+                    let tags = json!({"QueueUrl": url, "Tags": {format!("t{task}-{}", round % 5): "x"}});
+                    client.call("TagQueue", tags).await;
+                    let attribute =
+                        ["VisibilityTimeout", "MessageRetentionPeriod", "DelaySeconds", "Policy"][task % 4];
+                    let value =
+                        if attribute == "Policy" { "{}".to_owned() } else { (70 + round).to_string() };
+                    let attributes = json!({"QueueUrl": url, "Attributes": {attribute: value}});
+                    client.call("SetQueueAttributes", attributes).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let tags = client.call("ListQueueTags", json!({"QueueUrl": url})).await;
+    assert_eq!(tags["Tags"].as_object().unwrap().len(), TASKS * 5);
+    let all = client.call("GetQueueAttributes", json!({"QueueUrl": url, "AttributeNames": ["All"]})).await;
+    for attribute in ["VisibilityTimeout", "MessageRetentionPeriod", "DelaySeconds"] {
+        assert_eq!(all["Attributes"][attribute], "79", "{attribute}");
+    }
+    assert_eq!(all["Attributes"]["Policy"], "{}");
+}

@@ -244,3 +244,34 @@ async fn a_noisy_tenant_does_not_delay_the_others() {
     let got = bodies(&got);
     assert!(got.contains(&"quiet") && got.contains(&"nobody's"), "{got:?}");
 }
+
+#[tokio::test]
+async fn what_is_set_on_the_topic_stays_when_the_queue_is_changed() {
+    let server = Server::start();
+    let session = server.session();
+    let mut client = server.client().await;
+    let url = fifo(&mut client, "kept.fifo", true).await;
+    let topic = || session.catalog().topic("default", "kept.fifo").unwrap().clone();
+    let set = async |window_ms, per_key| {
+        let dedup = Some(duolog_broker::DedupPolicy { window_ms, per_key });
+        let policy = duolog_broker::TopicPolicy { dedup, ..topic().policy.clone() };
+        session.set_topic(topic().id, policy, topic().labels.clone()).await.unwrap();
+        dedup
+    };
+    assert_eq!(topic().policy.dedup.unwrap().window_ms, 300_000);
+    // Longer, shorter, or switched off: somebody wants it so.
+    for window_ms in [3_600_000, 1_000, 0] {
+        let dedup = set(window_ms, true).await;
+        let attributes = json!({"QueueUrl": url, "Attributes": {"VisibilityTimeout": "7"}});
+        client.call("SetQueueAttributes", attributes).await;
+        assert_eq!(topic().policy.dedup, dedup);
+    }
+    for _ in 0..2 {
+        send(&mut client, &url, "same", "g").await;
+    }
+    assert_eq!(receive(&mut client, &url, 10, 5).await.len(), 2, "it is switched off");
+    // The scope is an attribute of the queue.
+    let attributes = json!({"QueueUrl": url, "Attributes": {"DeduplicationScope": "queue"}});
+    client.call("SetQueueAttributes", attributes).await;
+    assert_eq!(topic().policy.dedup, Some(duolog_broker::DedupPolicy { window_ms: 0, per_key: false }));
+}

@@ -4,12 +4,16 @@
 //! never reused. Itself a fold over the state partition.
 
 mod edit;
+mod map;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
+
+use self::map::Map;
 
 /// The namespace of everything until there are others.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -40,8 +44,8 @@ pub enum Keep {
 /// How a topic tells a record that is sent twice: by its idempotency key, for a while after the first append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DedupPolicy {
-    /// How long a key is remembered after its record was appended, milliseconds, 1 to `limits::DEDUP_WINDOW_MS`. A
-    /// change holds for what is sent from then on.
+    /// How long a key is remembered after its record was appended, milliseconds, at most `limits::DEDUP_WINDOW_MS`. A
+    /// change holds for what is sent from then on. 0 is switched off: by somebody's wish, and with the scope remembered.
     pub window_ms: u64,
     /// Keys count within records of the same key; else within the topic.
     pub per_key: bool,
@@ -64,6 +68,14 @@ pub struct TopicPolicy {
     pub durability: Option<Durability>,
     /// Whether records with an idempotency key are stored once; `None` ignores such keys.
     pub dedup: Option<DedupPolicy>,
+}
+
+impl TopicPolicy {
+    /// How it deduplicates, if it does.
+    #[must_use]
+    pub fn deduplicates(&self) -> Option<DedupPolicy> {
+        self.dedup.filter(|dedup| dedup.window_ms > 0)
+    }
 }
 
 /// A topic.
@@ -237,20 +249,29 @@ pub struct QueueSpec {
 pub struct Catalog {
     /// Rises with every change.
     pub version: u64,
-    pub(crate) topics: BTreeMap<TopicId, Arc<Topic>>,
-    pub(crate) topic_names: BTreeMap<(String, String), TopicId>,
-    pub(crate) queues: BTreeMap<QueueId, Arc<Queue>>,
-    pub(crate) queue_names: BTreeMap<(String, String), QueueId>,
-    pub(crate) partition_topics: BTreeMap<PartitionId, TopicId>,
+    pub(crate) topics: Map<TopicId, Arc<Topic>>,
+    topic_names: Map<FullName, TopicId>,
+    pub(crate) queues: Map<QueueId, Arc<Queue>>,
+    queue_names: Map<FullName, QueueId>,
+    topic_queues: Map<(TopicId, QueueId), ()>,
+    partition_topics: Map<PartitionId, TopicId>,
     /// What new records of a partition are stamped with.
-    pub(crate) epochs: BTreeMap<PartitionId, i32>,
+    pub(crate) epochs: Map<PartitionId, i32>,
+}
+
+/// Namespace and name.
+type FullName = (String, String);
+
+/// How a name stands to another.
+fn order(is: &FullName, namespace: &str, name: &str) -> Ordering {
+    is.0.as_str().cmp(namespace).then_with(|| is.1.as_str().cmp(name))
 }
 
 impl Catalog {
     /// The topic of this name.
     #[must_use]
     pub fn topic(&self, namespace: &str, name: &str) -> Option<&Arc<Topic>> {
-        self.topics.get(self.topic_names.get(&(namespace.to_owned(), name.to_owned()))?)
+        self.topics.get(self.topic_names.find(|is| order(is, namespace, name))?)
     }
 
     /// The topic of this id.
@@ -268,15 +289,15 @@ impl Catalog {
     /// All topics of a namespace, by name.
     pub fn topics<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> + 'a {
         self.topic_names
-            .iter()
-            .filter(move |((n, _), _)| n == namespace)
+            .range_by(move |(is, _)| is.as_str() >= namespace)
+            .take_while(move |((is, _), _)| is == namespace)
             .filter_map(|(_, id)| self.topics.get(id))
     }
 
     /// The queue of this name.
     #[must_use]
     pub fn queue(&self, namespace: &str, name: &str) -> Option<&Arc<Queue>> {
-        self.queues.get(self.queue_names.get(&(namespace.to_owned(), name.to_owned()))?)
+        self.queues.get(self.queue_names.find(|is| order(is, namespace, name))?)
     }
 
     /// The queue of this id.
@@ -287,14 +308,26 @@ impl Catalog {
 
     /// All queues of a namespace, by name.
     pub fn queues<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Queue>> + 'a {
+        self.queues_from(namespace, "")
+    }
+
+    /// The queues of a namespace whose names are `first` or come after it, by name.
+    pub fn queues_from<'a>(
+        &'a self,
+        namespace: &'a str,
+        first: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Queue>> + 'a {
         self.queue_names
-            .iter()
-            .filter(move |((n, _), _)| n == namespace)
+            .range_by(move |is| order(is, namespace, first).is_ge())
+            .take_while(move |((is, _), _)| is == namespace)
             .filter_map(|(_, id)| self.queues.get(id))
     }
 
-    /// The queues that read a topic.
+    /// The queues that read a topic, the oldest first.
     pub fn queues_on(&self, topic: TopicId) -> impl Iterator<Item = &Arc<Queue>> + '_ {
-        self.queues.values().filter(move |queue| queue.topic == topic)
+        self.topic_queues
+            .range_by(move |&(of, _)| of >= topic)
+            .take_while(move |&(&(of, _), ())| of == topic)
+            .filter_map(|((_, id), ())| self.queues.get(id))
     }
 }

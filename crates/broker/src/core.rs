@@ -157,6 +157,9 @@ impl Core {
             Command::SetTopic { topic, policy, labels, reply } => {
                 self.set_topic(topic, policy, labels, reply)
             }
+            Command::ChangeTopic { known, policy, labels, reply } => {
+                self.set_topic_if(&known, policy, labels, reply);
+            }
             Command::Trim { partition, start, over_queues, reply } => {
                 self.trim(partition, start, over_queues, reply);
             }
@@ -170,6 +173,9 @@ impl Core {
             Command::DeleteQueue { queue, reply } => self.delete_queue(queue, reply),
             Command::SetQueue { queue, policy, labels, reply } => {
                 self.set_queue(now, queue, policy, labels, reply);
+            }
+            Command::ChangeQueue { known, policy, labels, reply } => {
+                self.set_queue_if(now, &known, policy, labels, reply);
             }
             Command::PurgeQueue { queue, reply } => self.purge_queue(now, queue, reply),
             Command::ReplayQueue { queue, from, reply } => self.replay_queue(now, queue, from, reply),

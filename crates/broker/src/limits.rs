@@ -38,6 +38,8 @@ pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
 pub const LEDGER_RECENT_RECORDS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
+/// Such looks that a receiver with too few records is held back for: as many as it takes to read the largest answer.
+pub const KEY_LOOKS_PER_LEASE: u32 = (LEASE_ANSWER_BYTES / KEY_LOOK_BYTES) as u32;
 /// Bytes of a receiver's name for an attempt.
 pub const ATTEMPT_ID_BYTES: usize = 128;
 /// How long an attempt may be repeated, milliseconds. Source: SQS API reference, "ReceiveRequestAttemptId".
@@ -50,8 +52,10 @@ pub const ATTEMPT_LEASES_PER_QUEUE: usize = 10_000;
 pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 /// Parts of one change or snapshot piece of a ledger: bounds one state record to about half a MiB.
 pub const LEDGER_CHANGE_PARTS: usize = 16_384;
-/// Queues of a shard: bounds the catalog.
-pub const QUEUES: usize = 20_000;
+/// Queues of a shard: bounds the catalog. One that is empty and that nobody works on takes about 3 KiB of memory.
+pub const QUEUES: usize = 200_000;
+/// Timers of queues that one turn of the shard sees to: after a start all of them may be due at once.
+pub const QUEUE_TIMERS: usize = 1_024;
 /// Receivers that wait for one queue: beyond, they are refused as `Overloaded`.
 pub const WAITERS_PER_QUEUE: usize = 10_000;
 /// How long after its last receive a queue forgets its look-ahead window, milliseconds: queues that nobody works on cost
@@ -93,10 +97,10 @@ pub const PENDING_APPENDS: usize = 200_000;
 pub const MERGED_BATCH_BYTES: usize = 256 << 10;
 /// Bytes of a name: topics, queues, namespaces. Source: Kafka `Topic.MAX_NAME_LENGTH`.
 pub const NAME_BYTES: usize = 249;
-/// Topics of a shard: bounds the catalog.
-pub const TOPICS: usize = 20_000;
+/// Topics of a shard: bounds the catalog. As many as queues, which make one each.
+pub const TOPICS: usize = QUEUES;
 /// Partitions of a shard: bounds the sequencers.
-pub const PARTITIONS: usize = 200_000;
+pub const PARTITIONS: usize = 400_000;
 /// Cursors of a shard: bounds what groups may remember.
 pub const CURSORS: usize = 1_000_000;
 /// Bytes of the names of groups and the metadata of cursors, all together: far more than clients need, who commit none or

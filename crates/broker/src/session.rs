@@ -26,7 +26,8 @@ use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
     LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
-    Published, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, TopicId, TopicPolicy, TopicSpec,
+    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, Topic, TopicId,
+    TopicPolicy, TopicSpec,
 };
 use crate::{by_epoch, by_time};
 
@@ -90,7 +91,7 @@ impl Session {
     /// Opens a batch for a topic that deduplicates here, not on the shard's thread.
     fn keys_of(&self, partition: PartitionId, batch: &Batch) -> Result<Option<BatchKeys>, AppendError> {
         let catalog = self.inner.shared.catalog.load();
-        let policy = catalog.topic_of(partition).and_then(|topic| topic.policy.dedup);
+        let policy = catalog.topic_of(partition).and_then(|topic| topic.policy.deduplicates());
         policy.map(|policy| idempotency::of_batch(&policy, batch)).transpose()
     }
 
@@ -350,6 +351,21 @@ impl Session {
         self.ask(|reply| Command::SetTopic { topic, policy, labels, reply })
     }
 
+    /// The same if the topic is still what `known` says. Else nothing is done, and the answer is `false` once what it is
+    /// instead is durable, and so in the catalog.
+    pub fn set_topic_if(
+        &self,
+        known: &Arc<Topic>,
+        policy: TopicPolicy,
+        labels: Labels,
+    ) -> Pending<Result<bool, ChangeError>> {
+        if !self.may_on_topic(Action::Manage, known.id) {
+            return refused(ChangeError::Denied);
+        }
+        let known = Arc::clone(known);
+        self.ask(|reply| Command::ChangeTopic { known, policy, labels, reply })
+    }
+
     /// Moves a partition's start up to `start`, over what queues still hold; answers the start that then holds.
     pub fn trim(&self, partition: PartitionId, start: Offset) -> Pending<Result<Offset, ChangeError>> {
         if !self.may_on_partition(Action::Manage, partition) {
@@ -397,6 +413,21 @@ impl Session {
             return refused(ChangeError::Denied);
         }
         self.ask(|reply| Command::SetQueue { queue, policy, labels, reply })
+    }
+
+    /// The same if the queue is still what `known` says. Else nothing is done, and the answer is `false` once what it is
+    /// instead is durable, and so in the catalog.
+    pub fn set_queue_if(
+        &self,
+        known: &Arc<Queue>,
+        policy: QueuePolicy,
+        labels: Labels,
+    ) -> Pending<Result<bool, ChangeError>> {
+        if !self.may_on_queue(Action::Manage, known.id) {
+            return refused(ChangeError::Denied);
+        }
+        let known = Arc::clone(known);
+        self.ask(|reply| Command::ChangeQueue { known, policy, labels, reply })
     }
 
     /// Settles everything that is in the queue now, in flight and delayed included. Answers how many.

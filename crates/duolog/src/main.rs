@@ -9,6 +9,7 @@ mod bench;
 mod cli;
 mod clock;
 mod config;
+mod descriptors;
 mod doctor;
 mod serve;
 

@@ -29,7 +29,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
     match call.session.create_queue(spec).await {
         Ok(_) => {
             let queue = call.queue_named(name)?;
-            keep_dedup(call, &queue, dedup).await?;
+            keep_dedup(call, &queue, dedup, &request.attributes).await?;
             call.answer(&response::QueueUrl { queue_url: call.url_of(name) })
         }
         // Somebody was faster.
@@ -58,19 +58,32 @@ fn check_fifo(name: &str, request: &request::CreateQueue<'_>) -> Result<(), SqsE
     }
 }
 
-/// The window belongs to the topic, which may have been there before the queue.
+/// The window belongs to the topic, which may have been there before the queue. What is set there stays, also that it was
+/// switched off; only the scope follows the queue's attribute, where a request names that.
 pub(super) async fn keep_dedup(
     call: &Call<'_>,
     queue: &Queue,
     wanted: Option<DedupPolicy>,
+    attributes: &request::QueueAttributes<'_>,
 ) -> Result<(), SqsError> {
-    let catalog = call.session.catalog();
-    let Some(topic) = catalog.topic_by_id(queue.topic) else { return Ok(()) };
-    if wanted.is_none() || topic.policy.dedup == wanted {
-        return Ok(());
+    let Some(wanted) = wanted else { return Ok(()) };
+    let names_scope = attributes.kept.iter().any(|(name, _)| name.as_str() == "DeduplicationScope");
+    loop {
+        let catalog = call.session.catalog();
+        let Some(topic) = catalog.topic_by_id(queue.topic) else { return Ok(()) };
+        let dedup = match topic.policy.dedup {
+            None => wanted,
+            Some(is) if names_scope => DedupPolicy { per_key: wanted.per_key, ..is },
+            Some(is) => is,
+        };
+        if topic.policy.dedup == Some(dedup) {
+            return Ok(());
+        }
+        let policy = TopicPolicy { dedup: Some(dedup), ..topic.policy.clone() };
+        if call.session.set_topic_if(topic, policy, topic.labels.clone()).await? {
+            return Ok(());
+        }
     }
-    let policy = TopicPolicy { dedup: wanted, ..topic.policy.clone() };
-    Ok(call.session.set_topic(topic.id, policy, topic.labels.clone()).await?)
 }
 
 fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Result<QueueSpec, SqsError> {

@@ -15,9 +15,10 @@ pub(super) fn handle(call: &Call<'_>) -> Answer {
     let prefix = request.queue_name_prefix.as_deref().unwrap_or("");
     let catalog = call.session.catalog();
     let names = catalog
-        .queues(DEFAULT_NAMESPACE)
+        .queues_from(DEFAULT_NAMESPACE, page.first().max(prefix))
         .map(|queue| queue.name.as_str())
-        .filter(|name| name.starts_with(prefix) && rules::is_queue_name(name));
+        .take_while(|name| name.starts_with(prefix))
+        .filter(|name| rules::is_queue_name(name));
     let (names, next_token) = page.take(names);
     let queue_urls = names.into_iter().map(|name| call.url_of(name)).collect();
     call.answer(&response::QueueUrls { queue_urls, next_token })
@@ -48,6 +49,11 @@ impl Page {
             }
         };
         Ok(Self { after, count })
+    }
+
+    /// No name before this one is on the page.
+    pub fn first(&self) -> &str {
+        self.after.as_deref().unwrap_or("")
     }
 
     /// The page of a list sorted by name, and the token of the next.

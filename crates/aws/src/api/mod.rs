@@ -34,7 +34,7 @@ use crate::codec::response::Ascii;
 use crate::codec::{queue_url, request, text::Text};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::ANSWER_ROOM_TIMEOUT;
-use crate::settings::Echo;
+use crate::settings::{Echo, Settings};
 
 /// In which protocol a request came, and is answered.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +163,24 @@ fn required<'a>(value: Option<&'a Text<'_>>, parameter: &str) -> Result<&'a str,
     match value.map(Text::as_str) {
         None | Some("") => Err(SqsError::missing(parameter)),
         Some(value) => Ok(value),
+    }
+}
+
+/// Changes what a queue is set to: from what it is now, and anew if somebody else was faster, so that of changes at the same
+/// time none is lost. Gives the queue as it was, and what it is set to now.
+async fn change_queue(
+    call: &Call<'_>,
+    url: Option<&Text<'_>>,
+    change: impl Fn(&Queue, &mut Settings) -> Result<(), SqsError>,
+) -> Result<(Arc<Queue>, Settings), SqsError> {
+    loop {
+        let queue = call.queue(url)?;
+        let mut settings = Settings::from(&*queue);
+        change(&queue, &mut settings)?;
+        let (policy, labels) = (settings.policy.clone(), settings.labels.clone());
+        if call.session.set_queue_if(&queue, policy, labels).await? {
+            return Ok((queue, settings));
+        }
     }
 }
 

@@ -1,15 +1,10 @@
 //! AddPermission, RemovePermission: statements of the attribute `Policy`, which is kept and given back.
 
-use std::sync::Arc;
-
-use duolog_broker::Queue;
-
-use super::{Answer, Call};
+use super::{Answer, Call, change_queue};
 use crate::codec::{arn, request, rules};
 use crate::error::SqsError;
 use crate::limits::NAMES;
 use crate::policy::{self, Grant};
-use crate::settings::Settings;
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
     let request: request::AddPermission<'_> = call.read()?;
@@ -27,24 +22,25 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
     let [accounts, actions] =
         lists.map(|(list, _)| list.kept.iter().map(|text| text.as_str()).collect::<Vec<_>>());
     let arn = arn::of_queue(call.echo.region, call.echo.account, &queue.name);
-    let settings = Settings::from(&*queue);
-    let grant = Grant { label, accounts: &accounts, actions: &actions };
-    let policy = policy::add(settings.label("Policy"), &arn, grant)?;
-    keep(call, &queue, settings, Some(policy)).await
+    change_queue(call, request.queue_url.as_ref(), |_, settings| {
+        let grant = Grant { label, accounts: &accounts, actions: &actions };
+        let policy = policy::add(settings.label("Policy"), &arn, grant)?;
+        settings.set_label("Policy", &policy);
+        Ok(())
+    })
+    .await?;
+    call.done()
 }
 
 pub(super) async fn remove(call: &Call<'_>) -> Answer {
     let request: request::RemovePermission<'_> = call.read()?;
-    let queue = call.queue(request.queue_url.as_ref())?;
-    let label = label(request.label.as_deref())?;
-    let settings = Settings::from(&*queue);
-    let policy = policy::remove(settings.label("Policy"), label)?;
-    keep(call, &queue, settings, policy).await
-}
-
-async fn keep(call: &Call<'_>, queue: &Arc<Queue>, mut settings: Settings, policy: Option<String>) -> Answer {
-    settings.set_label("Policy", policy.as_deref().unwrap_or(""));
-    call.session.set_queue(queue.id, settings.policy, settings.labels).await?;
+    change_queue(call, request.queue_url.as_ref(), |_, settings| {
+        let label = label(request.label.as_deref())?;
+        let policy = policy::remove(settings.label("Policy"), label)?;
+        settings.set_label("Policy", policy.as_deref().unwrap_or(""));
+        Ok(())
+    })
+    .await?;
     call.done()
 }
 

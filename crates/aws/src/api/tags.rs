@@ -2,7 +2,7 @@
 
 use duolog_broker::Labels;
 
-use super::{Answer, Call};
+use super::{Answer, Call, change_queue};
 use crate::codec::{request, response, rules};
 use crate::error::SqsError;
 use crate::limits::TAGS;
@@ -12,27 +12,26 @@ const LABEL_PREFIX: &str = "aws.tag.";
 
 pub(super) async fn tag(call: &Call<'_>) -> Answer {
     let request: request::TagQueue<'_> = call.read()?;
-    let queue = call.queue(request.queue_url.as_ref())?;
-    if request.tags.count == 0 {
-        return Err(SqsError::missing("Tags"));
-    }
-    let mut labels = queue.labels.clone();
-    add(&mut labels, &request.tags)?;
-    call.session.set_queue(queue.id, queue.policy.clone(), labels).await?;
+    let tags = &request.tags;
+    change_queue(call, request.queue_url.as_ref(), |_, settings| {
+        if tags.count == 0 { Err(SqsError::missing("Tags")) } else { add(&mut settings.labels, tags) }
+    })
+    .await?;
     call.done()
 }
 
 pub(super) async fn untag(call: &Call<'_>) -> Answer {
     let request: request::UntagQueue<'_> = call.read()?;
-    let queue = call.queue(request.queue_url.as_ref())?;
-    if request.tag_keys.count == 0 {
-        return Err(SqsError::missing("TagKeys"));
-    }
-    let mut labels = queue.labels.clone();
-    for key in &request.tag_keys.kept {
-        labels.remove(&format!("{LABEL_PREFIX}{}", key.as_str()));
-    }
-    call.session.set_queue(queue.id, queue.policy.clone(), labels).await?;
+    change_queue(call, request.queue_url.as_ref(), |_, settings| {
+        if request.tag_keys.count == 0 {
+            return Err(SqsError::missing("TagKeys"));
+        }
+        for key in &request.tag_keys.kept {
+            settings.labels.remove(&format!("{LABEL_PREFIX}{}", key.as_str()));
+        }
+        Ok(())
+    })
+    .await?;
     call.done()
 }
 

@@ -31,6 +31,7 @@ impl Catalog {
     pub(crate) fn put_queue(&mut self, queue: Queue) {
         self.version += 1;
         self.queue_names.insert((queue.namespace.clone(), queue.name.clone()), queue.id);
+        self.topic_queues.insert((queue.topic, queue.id), ());
         self.queues.insert(queue.id, Arc::new(queue));
     }
 
@@ -39,6 +40,7 @@ impl Catalog {
         let queue = self.queues.remove(&id)?;
         self.version += 1;
         self.queue_names.remove(&(queue.namespace.clone(), queue.name.clone()));
+        self.topic_queues.remove(&(queue.topic, id));
         Some(queue)
     }
 }

@@ -150,7 +150,7 @@ impl Core {
         batch: &Batch,
         keys: Option<BatchKeys>,
     ) -> Result<BatchKeys, AppendError> {
-        match (keys, self.catalog.topic_of(partition).and_then(|topic| topic.policy.dedup)) {
+        match (keys, self.catalog.topic_of(partition).and_then(|topic| topic.policy.deduplicates())) {
             (Some(keys), _) => Ok(keys),
             (None, Some(policy)) => idempotency::of_batch(&policy, batch),
             (None, None) => Ok(BatchKeys::new()),
@@ -226,7 +226,8 @@ impl Core {
         let mut placed = Vec::with_capacity(records.len());
         for mut record in records {
             record.timestamp.get_or_insert(now.wall);
-            let dedup = topic.policy.dedup.as_ref();
+            let dedup = topic.policy.deduplicates();
+            let dedup = dedup.as_ref();
             let key = dedup.map(|dedup| idempotency::of_record(dedup, &record)).transpose()?.flatten();
             let index = self.appends.place(&topic, record.key.as_deref());
             placed.push(Placed { partition: topic.partitions[index as usize], index, record, key });

@@ -2,6 +2,8 @@
 //!
 //! Adding a verb: a variant here, an arm in [`Core::handle`](super::Core::handle), a method of `Session`.
 
+use std::sync::Arc;
+
 use duolog_record::{Batch, Offset, PartitionId};
 use tokio::sync::oneshot;
 
@@ -11,8 +13,8 @@ use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleErr
 use crate::idempotency::BatchKeys;
 use crate::{
     Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec,
-    MoveTask, NewRecord, Outcome, Overview, Published, QueueId, QueuePolicy, QueueSpec, Start, TopicId,
-    TopicPolicy, TopicSpec,
+    MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic,
+    TopicId, TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -116,6 +118,17 @@ pub enum Command {
         /// Answered when durable.
         reply: Reply<(), ChangeError>,
     },
+    /// The same, if the topic still is what the sender has seen.
+    ChangeTopic {
+        /// As it was seen.
+        known: Arc<Topic>,
+        /// New policy.
+        policy: TopicPolicy,
+        /// New labels.
+        labels: Labels,
+        /// Answered when durable: whether it was.
+        reply: Reply<bool, ChangeError>,
+    },
     /// Moves a partition's start up.
     Trim {
         /// Which.
@@ -181,6 +194,17 @@ pub enum Command {
         labels: Labels,
         /// Answered when durable.
         reply: Reply<(), ChangeError>,
+    },
+    /// The same, if the queue still is what the sender has seen.
+    ChangeQueue {
+        /// As it was seen.
+        known: Arc<Queue>,
+        /// New policy.
+        policy: QueuePolicy,
+        /// New labels.
+        labels: Labels,
+        /// Answered when durable: whether it was.
+        reply: Reply<bool, ChangeError>,
     },
     /// Settles everything in a queue.
     PurgeQueue {
@@ -255,6 +279,7 @@ impl Command {
             Self::DeleteTopic { reply, .. }
             | Self::SetTopic { reply, .. }
             | Self::AddPartitions { reply, .. } => tell(reply, stopped),
+            Self::ChangeTopic { reply, .. } | Self::ChangeQueue { reply, .. } => tell(reply, stopped),
             Self::Trim { reply, .. } => tell(reply, stopped),
             Self::Lease { reply, .. } => reply.refuse(stopped.clone().into()),
             Self::GiveBack { .. } | Self::Unreceivable { .. } => {}

@@ -206,6 +206,26 @@ impl Core {
         }
     }
 
+    /// Changes a queue if it still is what the sender has seen.
+    pub(super) fn set_queue_if(
+        &mut self,
+        now: Now,
+        known: &Queue,
+        policy: QueuePolicy,
+        labels: Labels,
+        reply: Reply<bool, ChangeError>,
+    ) {
+        let is_known = self.catalog.queue_by_id(known.id).is_none_or(|is| **is == *known);
+        match if is_known { self.change_queue(now, known.id, policy, labels) } else { Ok(()) } {
+            Ok(()) => {
+                self.answer_when_durable(when_durable(reply, is_known));
+                self.settle_outlived(now, known.id);
+                self.settle_down(now, known.id);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
     fn change_queue(
         &mut self,
         now: Now,

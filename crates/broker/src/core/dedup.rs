@@ -36,7 +36,7 @@ pub(super) enum Keyed {
 
 impl Core {
     fn dedup_of(&self, topic: TopicId) -> Option<DedupPolicy> {
-        self.catalog.topic_by_id(topic)?.policy.dedup
+        self.catalog.topic_by_id(topic)?.policy.deduplicates()
     }
 
     /// The first append of a key, if the topic deduplicates and the window is not over.
@@ -95,6 +95,10 @@ impl Core {
         topic: TopicId,
         keys: impl Iterator<Item = &'a ScopedKey> + Clone,
     ) -> Result<(), AppendError> {
+        let all = keys.clone().fold((0, 0), |(keys, bytes), key| (keys + 1, bytes + key.len()));
+        if self.dedup.has_room(all.0, all.1) {
+            return Ok(());
+        }
         let count = |it: &Dedup| {
             keys.clone()
                 .filter(|key| it.find(now.monotonic, topic, key).is_none())

@@ -38,6 +38,9 @@ impl Core {
         if let Err(waiter) = state.line.push(waiter) {
             return waiter.reply.refuse(LeaseError::Overloaded);
         }
+        if state.line.len() == 1 {
+            state.hold_back_anew();
+        }
         state.wake(now);
         state.ledger.expire(now);
         self.settle_down(now, ask.queue);
@@ -93,11 +96,12 @@ impl Core {
             state.line.push_first(waiter);
             return true;
         }
-        if !state.ledger.has_available() {
+        let count = waiter.count;
+        if !state.ledger.has_available() || state.holds_back(count) {
             return false;
         }
         let LeaseResult { granted, dead, expired } =
-            state.ledger.lease(now, &queue.policy, waiter.count, visibility_ms, dead_letter_exists);
+            state.ledger.lease(now, &queue.policy, count, visibility_ms, dead_letter_exists);
         if queue.policy.dead_letter.is_some() && !dead_letter_exists {
             let attempts_max = queue.policy.attempts_max.unwrap_or(u32::MAX);
             let overdue = granted.iter().filter(|grant| grant.attempt > attempts_max).count();
@@ -112,6 +116,7 @@ impl Core {
         if !granted.is_empty()
             && let Some(waiter) = state.line.pop_first()
         {
+            state.hold_back_anew();
             if let Some(attempt) = waiter.attempt.as_deref().copied() {
                 state.attempts.note(now, attempt, &granted, visibility_ms);
             }

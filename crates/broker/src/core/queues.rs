@@ -17,8 +17,8 @@ use super::verdict::Verdict;
 use super::work::{Ahead, Work};
 use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
 use crate::limits::{
-    LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL, LOOK_RETRY_MS,
-    QUEUE_IDLE_MS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN,
+    KEY_LOOKS_PER_LEASE, LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL,
+    LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUE_TIMERS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN,
 };
 use crate::state::{Owner, StateRecord, Value};
 use crate::{Monotonic, Now, Queue, QueueId, TopicId};
@@ -41,9 +41,11 @@ pub(super) struct QueueState {
     warned: bool,
     /// Records that could not be decoded, since the start.
     pub(super) malformed: u64,
+    /// Looks that the first in line has been held back for, because they may bring more of what it asked for.
+    held_back: u32,
     /// When it goes to sleep; `None` sleeps: it has no window and asks for none, because nobody receives.
     sleeps_at: Option<Monotonic>,
-    /// When to look for what has outlived its time to live, if it has one.
+    /// When to look for what has outlived its time to live, if records have one and there are any.
     outlived_at: Option<Monotonic>,
     /// Where it stands in `Queues::timers`.
     timer: Option<Monotonic>,
@@ -64,6 +66,7 @@ impl QueueState {
             undeliverable: 0,
             warned: false,
             malformed: 0,
+            held_back: 0,
             sleeps_at: None,
             outlived_at: None,
             timer: None,
@@ -74,6 +77,20 @@ impl QueueState {
     /// More may become available without anybody's doing.
     pub(super) fn is_looking(&self) -> bool {
         !self.looking.is_empty()
+    }
+
+    /// True if the first in line, who asks for `count`, is to wait for a look that is under way: a look at keys reads so
+    /// many bytes, and large records would come one or two at a time.
+    pub(super) fn holds_back(&self, count: u32) -> bool {
+        self.ledger.wants_keys()
+            && self.is_looking()
+            && self.held_back < KEY_LOOKS_PER_LEASE
+            && self.ledger.free_up_to(count as usize) < count as usize
+    }
+
+    /// Somebody else is the first in line.
+    pub(super) fn hold_back_anew(&mut self) {
+        self.held_back = 0;
     }
 
     /// Somebody receives: from now on, and for a while, it looks ahead.
@@ -127,7 +144,8 @@ impl QueueState {
 /// All of them.
 #[derive(Default)]
 pub(super) struct Queues {
-    states: BTreeMap<QueueId, QueueState>,
+    /// Boxed, because the nodes of a map are half empty when ids only rise.
+    states: BTreeMap<QueueId, Box<QueueState>>,
     by_topic: BTreeMap<TopicId, Vec<QueueId>>,
     timers: BTreeSet<(Monotonic, QueueId)>,
     /// Ledgers with changes that nobody waits for.
@@ -141,11 +159,11 @@ pub(super) struct Queues {
 
 impl Queues {
     pub(super) fn get(&self, id: QueueId) -> Option<&QueueState> {
-        self.states.get(&id)
+        self.states.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: QueueId) -> Option<&mut QueueState> {
-        self.states.get_mut(&id)
+        self.states.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -161,22 +179,17 @@ impl Queues {
         self.states.keys().copied().collect()
     }
 
-    /// The topics that queues read.
-    pub(super) fn topics(&self) -> impl Iterator<Item = TopicId> + '_ {
-        self.by_topic.keys().copied()
-    }
-
     /// The queues that read a topic.
     pub(super) fn on(&self, topic: TopicId) -> &[QueueId] {
         self.by_topic.get(&topic).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn insert(&mut self, id: QueueId, topic: TopicId, ledger: Ledger) {
-        self.states.insert(id, QueueState::new(topic, ledger));
+        self.states.insert(id, Box::new(QueueState::new(topic, ledger)));
         self.by_topic.entry(topic).or_default().push(id);
     }
 
-    pub(super) fn remove(&mut self, id: QueueId) -> Option<QueueState> {
+    pub(super) fn remove(&mut self, id: QueueId) -> Option<Box<QueueState>> {
         let state = self.states.remove(&id)?;
         self.window_records -= state.window_records;
         if let Some(timer) = state.timer {
@@ -208,11 +221,12 @@ impl Queues {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// Takes off the timers that are over; each is set anew by `settle_down`.
+    /// Takes off timers that are over, so many that a turn does not become long; each is set anew by `settle_down`.
     fn take_due(&mut self, now: Monotonic) -> Vec<QueueId> {
         let mut due = Vec::new();
         while let Some(&(at, id)) = self.timers.first()
             && at <= now
+            && due.len() < QUEUE_TIMERS
         {
             self.timers.pop_first();
             if let Some(state) = self.states.get_mut(&id) {
@@ -323,7 +337,7 @@ impl Core {
             return;
         };
         // The time to live may have become shorter since the last look was set.
-        let next = now.monotonic.plus_ms(ttl_ms.clamp(TTL_CHECK_MS_MIN, TTL_CHECK_MS));
+        let next = outlived_next(now, ttl_ms);
         state.outlived_at = Some(state.outlived_at.map_or(next, |at| at.min(next)));
         if state.ledger.settle_outlived(now, &queue.policy) > 0 {
             self.note_lazy(now, id);
@@ -336,7 +350,22 @@ impl Core {
         self.look_at_dead(id);
         self.look_ahead(id);
         self.dismiss(now, id);
+        self.arm_outlived(now, id);
         self.queues.set_timer(id);
+    }
+
+    /// An empty queue has nothing that could outlive its time; the first record that comes sets the time of the next look.
+    fn arm_outlived(&mut self, now: Now, id: QueueId) {
+        let Some(state) = self.queues.get_mut(id) else {
+            return;
+        };
+        if state.ledger.is_empty() {
+            state.outlived_at = None;
+        } else if state.outlived_at.is_none()
+            && let Some(queue) = self.catalog.queue_by_id(id)
+        {
+            state.outlived_at = queue.policy.message_ttl_ms.map(|ttl_ms| outlived_next(now, ttl_ms));
+        }
     }
 
     fn look_ahead(&mut self, id: QueueId) {
@@ -400,6 +429,7 @@ impl Core {
             return;
         };
         state.looking.remove(&partition);
+        state.held_back = state.held_back.saturating_add(1);
         match found {
             Ok((ahead, to)) => {
                 match ahead {
@@ -419,6 +449,8 @@ impl Core {
                 state.unreadable.insert(partition, now.monotonic.plus_ms(LOOK_RETRY_MS));
             }
         }
+        // Asked for first: who waits for more than was found is held back only if more is on the way.
+        self.look_ahead(id);
         self.settle_down(now, id);
     }
 
@@ -485,6 +517,11 @@ impl Core {
             self.settle_down(now, queue.id);
         }
     }
+}
+
+/// When to look again for what has outlived its time to live.
+fn outlived_next(now: Now, ttl_ms: u64) -> Monotonic {
+    now.monotonic.plus_ms(ttl_ms.clamp(TTL_CHECK_MS_MIN, TTL_CHECK_MS))
 }
 
 /// What a ledger knows of a batch.

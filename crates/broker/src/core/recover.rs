@@ -273,6 +273,9 @@ impl Core {
                 sequencer.start = bounds.start;
                 sequencer.next = bounds.end;
                 sequencer.durable = bounds.end;
+                if bounds.start < bounds.end {
+                    self.retention.note_holding(partition);
+                }
             }
         }
         for partition in log.quarantined() {

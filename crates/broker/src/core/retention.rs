@@ -6,7 +6,7 @@
 //! trims travel in the next group as any change does. Idle producers are forgotten on the way.
 //! What was discarded is told again after a restart: the first round comes at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
@@ -34,6 +34,8 @@ pub(super) struct Retention {
     looks_at: Monotonic,
     /// The round that is going on looks at age and size.
     looks: bool,
+    /// Partitions that hold records, and some that did at the last visit: empty ones need none.
+    holding: BTreeSet<PartitionId>,
     /// Partitions that this round has still to visit.
     line: VecDeque<PartitionId>,
     /// Producers up to here were visited; `None` if all were.
@@ -109,6 +111,11 @@ impl Retention {
         [slice, self.reclaim_at].into_iter().flatten().min()
     }
 
+    /// A partition holds records now.
+    pub(super) fn note_holding(&mut self, partition: PartitionId) {
+        self.holding.insert(partition);
+    }
+
     /// The disk is full: the next round looks at everything.
     pub(super) fn hurry(&mut self) {
         self.looks_at = Monotonic::default();
@@ -155,19 +162,15 @@ impl Core {
 
     fn begin_round(&mut self, now: Now) {
         self.retention.looks = self.retention.looks_at <= now.monotonic;
+        self.retention.line = self.retention.holding.iter().copied().collect();
         if self.retention.looks {
             self.retention.looks_at = now.monotonic.plus_ms(self.retention.every_ms);
             // What is long dead may be due, and what was told after a start be mostly dead.
             self.retention.note_trimmed(now);
             self.retention.producers = Some(None);
-            self.retention.line = self.partitions.keys().copied().collect();
             let partitions = &self.partitions;
             self.retention.told.retain(|partition, _| partitions.contains_key(partition));
             self.retention.pinned.retain(|partition, _| partitions.contains_key(partition));
-        } else {
-            let topics = self.queues.topics().filter_map(|topic| self.catalog.topic_by_id(topic));
-            let settled = topics.filter(|topic| matches!(topic.policy.keep, Keep::UntilSettled { .. }));
-            self.retention.line = settled.flat_map(|topic| topic.partitions.iter().copied()).collect();
         }
     }
 
@@ -197,16 +200,15 @@ impl Core {
 
     /// Applies the policy of a partition, or asks for a look that it needs. Gives the settled runs that this touched.
     fn visit(&mut self, now: Now, partition: PartitionId) -> usize {
-        let Some(sequencer) = self.partitions.get(&partition) else {
+        let holding = self.partitions.get(&partition).filter(|it| it.start < it.durable);
+        let Some(sequencer) = holding else {
+            self.retention.pinned.remove(&partition);
+            self.retention.holding.remove(&partition);
             return 0;
         };
         let Some(topic) = self.catalog.topic_by_id(sequencer.topic) else {
             return 0;
         };
-        if sequencer.start == sequencer.durable {
-            self.retention.pinned.remove(&partition);
-            return 0;
-        }
         let ago = |ms: u64| Timestamp(now.wall.0.saturating_sub_unsigned(ms));
         let outlived: Vec<_> = self
             .queues

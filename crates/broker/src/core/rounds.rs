@@ -144,10 +144,10 @@ impl Core {
     /// The first owner after `after` that has state, in the order of owners.
     pub(super) fn next_owner(&self, after: Option<&Owner>) -> Option<Owner> {
         let topic = |from: Bound<TopicId>| {
-            self.catalog.topics.range((from, Unbounded)).next().map(|(id, _)| Owner::Topic(id.0))
+            self.catalog.topics.range_from(from.as_ref()).next().map(|(id, _)| Owner::Topic(id.0))
         };
         let queue = |from: Bound<QueueId>| {
-            self.catalog.queues.range((from, Unbounded)).next().map(|(id, _)| Owner::Queue(id.0))
+            self.catalog.queues.range_from(from.as_ref()).next().map(|(id, _)| Owner::Queue(id.0))
         };
         let cursor = |after| {
             let next = self.cursors.next_after(after);
@@ -164,7 +164,7 @@ impl Core {
         let producers = || producer(None).or_else(dedups);
         let cursors = || cursor(None).or_else(producers);
         let ledger = |from: Bound<QueueId>| {
-            self.catalog.queues.range((from, Unbounded)).next().map(|(id, _)| Owner::Ledger(id.0))
+            self.catalog.queues.range_from(from.as_ref()).next().map(|(id, _)| Owner::Ledger(id.0))
         };
         let ledgers = || ledger(Unbounded).or_else(cursors);
         let queues = || queue(Unbounded).or_else(ledgers);

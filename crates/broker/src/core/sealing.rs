@@ -344,6 +344,7 @@ impl Core {
         for (index, (partition, span)) in group.appended.spans.iter().enumerate() {
             if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.durable = span.base.plus(u64::from(span.offsets));
+                self.retention.note_holding(*partition);
             } else if let Some((_, delayed)) = self.delays.of_partition(*partition) {
                 delayed.sequencer.durable = span.base.plus(u64::from(span.offsets));
             }

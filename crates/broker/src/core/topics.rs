@@ -48,9 +48,8 @@ fn check_policy(policy: &TopicPolicy) -> Result<(), ChangeError> {
 }
 
 fn check_dedup(dedup: Option<&DedupPolicy>) -> Result<(), ChangeError> {
-    let window_ms = dedup.map_or(1, |dedup| dedup.window_ms);
-    if window_ms == 0 || window_ms > DEDUP_WINDOW_MS {
-        return Err(invalid("dedup_window_ms", "it is not between 1 ms and 7 days"));
+    if dedup.is_some_and(|dedup| dedup.window_ms > DEDUP_WINDOW_MS) {
+        return Err(invalid("dedup_window_ms", "it is more than 7 days"));
     }
     Ok(())
 }
@@ -226,6 +225,21 @@ impl Core {
     ) {
         match self.change_topic(id, policy, labels) {
             Ok(()) => self.answer_when_durable(when_durable(reply, ())),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Changes a topic if it still is what the sender has seen.
+    pub(super) fn set_topic_if(
+        &mut self,
+        known: &Topic,
+        policy: TopicPolicy,
+        labels: Labels,
+        reply: Reply<bool, ChangeError>,
+    ) {
+        let is_known = self.catalog.topic_by_id(known.id).is_none_or(|is| **is == *known);
+        match if is_known { self.change_topic(known.id, policy, labels) } else { Ok(()) } {
+            Ok(()) => self.answer_when_durable(when_durable(reply, is_known)),
             Err(error) => drop(reply.send(Err(error))),
         }
     }

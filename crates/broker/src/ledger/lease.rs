@@ -118,7 +118,7 @@ impl Ledger {
         self.refresh(index);
     }
 
-    /// Settles at the heads of the partitions what has outlived `policy.message_ttl_ms`. Answers how many.
+    /// Settles what has outlived `policy.message_ttl_ms`, as far as it stands before what has not. Answers how many.
     pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> u64 {
         let mut settled = 0;
         if policy.message_ttl_ms.is_none() {
@@ -267,32 +267,39 @@ impl PartitionLedger {
         }
     }
 
+    /// Settles from the floor on what has outlived, past what is leased or moving, up to the first that has not.
     fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, timers: &mut Timers) -> u64 {
         let mut settled = 0;
-        while self.settled.floor() < self.end {
-            let head = self.settled.floor();
-            if let Some(entry) = self.records.get(&head) {
-                let idle = match entry.live {
-                    Live::Ready | Live::Delayed { .. } => true,
-                    Live::Leased { .. } | Live::Moving => false,
-                };
-                if !idle || !outlived(now, policy, entry.state.live_from) {
-                    break;
+        let mut at = self.settled.floor();
+        loop {
+            at = self.settled.next_outside(at);
+            if at >= self.end {
+                return settled;
+            }
+            if let Some(entry) = self.records.get(&at) {
+                if !outlived(now, policy, entry.state.live_from) {
+                    return settled;
                 }
-                self.settle_record(head, timers);
-                settled += 1;
+                match entry.live {
+                    Live::Ready | Live::Delayed { .. } => {
+                        self.settle_record(at, timers);
+                        settled += 1;
+                    }
+                    Live::Leased { .. } | Live::Moving => {}
+                }
+                at += 1;
             } else {
-                // A fresh head is where the scan stands, unless the window does not reach it.
-                let Some((start, end, live_from)) = self.fresh_segment() else { break };
-                if start != head || !outlived(now, policy, live_from) {
-                    break;
+                // A fresh record is where the scan stands, unless the window does not reach it.
+                let Some((start, end, live_from)) = self.fresh_segment() else { return settled };
+                if start != at || !outlived(now, policy, live_from) {
+                    return settled;
                 }
                 settled += self.settle_fresh(start, end);
                 self.scan = end;
                 self.advance();
+                at = end;
             }
         }
-        settled
     }
 }
 

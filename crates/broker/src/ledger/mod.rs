@@ -38,6 +38,7 @@ use crate::limits::{
     LEDGER_WINDOW_SPANS_MIN, LEDGER_WINDOW_SPANS_QUEUE,
 };
 use crate::{Backoff, LeaseId, Monotonic, Now, Order, QueuePolicy};
+use groups::Groups;
 use partition::{Counted, Live, PartitionLedger};
 use timers::Timers;
 use window::span_end;
@@ -107,6 +108,8 @@ pub struct Ledger {
     runs: usize,
     records: usize,
     spans: usize,
+    /// Partitions with records that are not settled.
+    holding: usize,
     /// Partitions that have something to lease in the window or among the retries.
     leasable: BTreeSet<u32>,
     /// Partitions whose window is below half of what it may be, and those whose window is about to run out.
@@ -124,6 +127,7 @@ impl Ledger {
     #[must_use]
     pub fn new(order: Order, partitions: &[(PartitionId, Offset)], opening: u32) -> Self {
         let mut ledger = Self::empty(order, opening);
+        ledger.partitions.reserve_exact(partitions.len());
         for &(partition, floor) in partitions {
             ledger.add_partition(partition, floor);
         }
@@ -145,6 +149,7 @@ impl Ledger {
             runs: 0,
             records: 0,
             spans: 0,
+            holding: 0,
             leasable: BTreeSet::new(),
             window_low: BTreeSet::new(),
             window_empty: BTreeSet::new(),
@@ -361,6 +366,12 @@ impl Ledger {
         }
     }
 
+    /// True if everything that it knows of is settled.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.holding == 0
+    }
+
     /// Records leased now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
@@ -380,6 +391,19 @@ impl Ledger {
         })
     }
 
+    /// Records that a queue that looks at keys could lease now, counted up to `enough`.
+    #[must_use]
+    pub fn free_up_to(&self, enough: usize) -> usize {
+        let mut free = 0;
+        for &index in self.leasable.iter().take(enough) {
+            free += self.partitions[index as usize].groups.as_ref().map_or(0, Groups::free);
+            if free >= enough {
+                return enough;
+            }
+        }
+        free
+    }
+
     /// All below are settled; `None` for a partition that is not the queue's.
     #[must_use]
     pub fn floor(&self, partition: PartitionId) -> Option<Offset> {
@@ -387,7 +411,8 @@ impl Ledger {
         Some(Offset(self.partitions[index as usize].settled.floor()))
     }
 
-    /// The first offset that the queue may still deliver: below it all is settled or has outlived. `outlived`, if records
+    /// The first offset that the queue needs: below it all is settled, or has outlived and is not leased nor on the way to
+    /// the dead-letter queue. `outlived`, if records
     /// have a time to live: since when a record must live to be delivered, and below which offset all were appended
     /// before. `None` for a partition that is not the queue's.
     #[must_use]
@@ -401,7 +426,8 @@ impl Ledger {
         let outlived = outlived.map_or(0, |(since, below)| {
             // What was replayed lives from then on.
             let is_replayed = it.replay.below > floor && it.replay.at >= since.0;
-            if is_replayed { 0 } else { below.0 }
+            // What is under way to somebody was given in time, and may still be acknowledged, kept longer or dead-lettered.
+            if is_replayed { 0 } else { it.first_on_its_way(below.0).unwrap_or(below.0) }
         });
         Some(Offset(floor.max(outlived)))
     }
@@ -453,6 +479,7 @@ impl Ledger {
             runs: it.settled.runs_len(),
             records: it.records.len(),
             spans: it.window_len(),
+            holds: it.unsettled() > 0,
             leasable: it.is_leasable(),
             undue: it.undue_head(),
             window_low,
@@ -463,6 +490,7 @@ impl Ledger {
         self.runs = self.runs - before.runs + now.runs;
         self.records = self.records - before.records + now.records;
         self.spans = self.spans - before.spans + now.spans;
+        self.holding = self.holding - usize::from(before.holds) + usize::from(now.holds);
         set_member(&mut self.leasable, index, before.leasable, now.leasable);
         set_member(&mut self.window_low, index, before.window_low, now.window_low);
         set_member(&mut self.window_empty, index, before.window_empty, now.window_empty);

@@ -56,6 +56,7 @@ pub(super) struct Counted {
     pub(super) runs: usize,
     pub(super) records: usize,
     pub(super) spans: usize,
+    pub(super) holds: bool,
     pub(super) leasable: bool,
     pub(super) undue: Option<i64>,
     pub(super) window_low: bool,
@@ -127,6 +128,15 @@ impl PartitionLedger {
     /// Not settled, whatever else.
     pub(super) fn unsettled(&self) -> u64 {
         self.end - self.settled.floor() - self.settled.above()
+    }
+
+    /// The first record below `end` that is leased or on the way to the dead-letter queue.
+    pub(super) fn first_on_its_way(&self, end: u64) -> Option<u64> {
+        let is_on_its_way = |live| match live {
+            Live::Leased { .. } | Live::Moving => true,
+            Live::Ready | Live::Delayed { .. } => false,
+        };
+        self.records.range(..end).find(|(_, entry)| is_on_its_way(entry.live)).map(|(&offset, _)| offset)
     }
 
     /// True if something may be leased, the ledger's caps aside.

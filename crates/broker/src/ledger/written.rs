@@ -25,6 +25,7 @@ impl Ledger {
     ) -> Self {
         let mut ledger = Self::empty(policy.order, opening);
         ledger.set_policy(policy);
+        ledger.partitions.reserve_exact(partitions.len());
         let mut state = state.partitions;
         for (id, bounds) in partitions {
             ledger.add_partition(*id, bounds.start);

@@ -15,6 +15,12 @@ use super::Admin;
 use super::error::ApiError;
 use super::exposition::{Exposition, Kind};
 
+/// Up to so many queues, and partitions of topics, each has samples of its own. Beyond, those that are empty and that nobody
+/// waits for have none, and of the others `LISTED_MAX`: a hundred thousand would be 76 MiB at each look.
+const LISTED_ALL: usize = 1_000;
+/// See `LISTED_ALL`.
+const LISTED_MAX: usize = 10_000;
+
 pub fn routes() -> Router<Admin> {
     Router::new().route("/metrics", get(metrics))
 }
@@ -112,9 +118,16 @@ fn topics(admin: &Admin, out: &mut Exposition) {
     for topic in catalog.topics(DEFAULT_NAMESPACE) {
         for (index, &partition) in topic.partitions.iter().enumerate() {
             let bounds = admin.session.bounds(partition).unwrap_or(Offset(0)..Offset(0));
-            partitions.push((topic.name.as_str(), index, bounds, admin.log.partition_bytes(partition)));
+            partitions.push((topic.name.as_str(), index, bounds, partition));
         }
     }
+    out.single("duolog_partitions", Kind::Gauge, "Partitions of topics.", partitions.len());
+    keep_listed(&mut partitions, |(_, _, bounds, _)| bounds.start < bounds.end);
+    let sized = |(topic, index, bounds, partition)| {
+        let bytes = admin.log.partition_bytes(partition);
+        (topic, index, bounds, bytes)
+    };
+    let partitions: Vec<_> = partitions.into_iter().map(sized).collect();
     let mut family = out.family("duolog_topic_start_offset", Kind::Gauge, "First offset that is kept.");
     for (topic, partition, bounds, _) in &partitions {
         family.sample(&[("topic", topic), ("partition", partition)], bounds.start);
@@ -126,6 +139,14 @@ fn topics(admin: &Admin, out: &mut Exposition) {
     let mut family = out.family("duolog_topic_bytes", Kind::Gauge, "Stored bytes between start and end.");
     for (topic, partition, _, bytes) in &partitions {
         family.sample(&[("topic", topic), ("partition", partition)], bytes);
+    }
+}
+
+/// Leaves those that have samples of their own.
+fn keep_listed<T>(all: &mut Vec<T>, is_busy: impl FnMut(&T) -> bool) {
+    if all.len() > LISTED_ALL {
+        all.retain(is_busy);
+        all.truncate(LISTED_MAX);
     }
 }
 
@@ -193,8 +214,13 @@ fn lag<'a>(admin: &Admin, group: &'a str, partition: PartitionId, at: Offset) ->
 fn queues(admin: &Admin, overview: &Overview, out: &mut Exposition) {
     let catalog = admin.session.catalog();
     let known = overview.queues.iter();
-    let queues: Vec<_> =
+    let mut queues: Vec<_> =
         known.filter_map(|(id, depth)| Some((&catalog.queue_by_id(*id)?.name, depth))).collect();
+    out.single("duolog_queues", Kind::Gauge, "Queues.", queues.len());
+    keep_listed(&mut queues, |(_, depth)| {
+        let holds = depth.available + depth.in_flight + depth.delayed;
+        holds + depth.waiting + depth.dead_lettered + depth.undeliverable + depth.malformed > 0
+    });
     let mut family = |name, kind, help, value: fn(&Depth) -> f64| {
         let mut family = out.family(name, kind, help);
         for (queue, depth) in &queues {

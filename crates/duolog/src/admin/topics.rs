@@ -200,8 +200,8 @@ fn described(admin: &Admin, topic: &Topic) -> Described {
             Durability::Os => "os",
             Durability::Sync => "sync",
         }),
-        dedup_window_ms: topic.policy.dedup.map(|dedup| dedup.window_ms),
-        dedup_scope: topic.policy.dedup.map(|dedup| if dedup.per_key { "key" } else { "topic" }),
+        dedup_window_ms: topic.policy.deduplicates().map(|dedup| dedup.window_ms),
+        dedup_scope: topic.policy.deduplicates().map(|dedup| if dedup.per_key { "key" } else { "topic" }),
         partitions: admin.partitions_of(topic),
     }
 }
@@ -216,10 +216,21 @@ fn dedup(window_ms: Option<u64>, scope: Option<&str>) -> Result<Option<DedupPoli
         }
     };
     match window_ms {
+        Some(0) => Err(ApiError::invalid("dedup_window_ms must be 1 at least; null is off")),
         Some(window_ms) => Ok(Some(DedupPolicy { window_ms, per_key })),
         None if scope.is_some() => Err(ApiError::invalid("dedup_scope needs dedup_window_ms")),
         None => Ok(None),
     }
+}
+
+/// What becomes of the setting of a topic. Switched off it stays known: with its scope, and that it was somebody's wish.
+fn changed_dedup(now: Option<DedupPolicy>, change: &Change) -> Result<Option<DedupPolicy>, ApiError> {
+    let is_on = now.filter(|dedup| dedup.window_ms > 0);
+    let window_ms = change.dedup_window_ms.unwrap_or(is_on.map(|dedup| dedup.window_ms));
+    let scope_now = now.map(|dedup| if dedup.per_key { "key" } else { "topic" });
+    let scope = change.dedup_scope.as_deref().or(scope_now.filter(|_| window_ms.is_some()));
+    let off = now.map(|dedup| DedupPolicy { window_ms: 0, ..dedup });
+    Ok(dedup(window_ms, scope)?.or(off))
 }
 
 fn keep(settled: Option<u64>) -> Keep {
@@ -236,11 +247,7 @@ async fn change(
     policy.retention_ms = change.retention_ms.unwrap_or(policy.retention_ms);
     policy.retention_bytes = change.retention_bytes.unwrap_or(policy.retention_bytes);
     policy.keep = change.keep_settled.map_or(policy.keep, keep);
-    let now = policy.dedup;
-    let window_ms = change.dedup_window_ms.unwrap_or(now.map(|dedup| dedup.window_ms));
-    let now_scope = now.map(|dedup| if dedup.per_key { "key" } else { "topic" });
-    let scope = change.dedup_scope.as_deref().or(now_scope.filter(|_| window_ms.is_some()));
-    policy.dedup = dedup(window_ms, scope)?;
+    policy.dedup = changed_dedup(policy.dedup, &change)?;
     if policy != topic.policy {
         admin.session.set_topic(topic.id, policy, topic.labels.clone()).await?;
     }

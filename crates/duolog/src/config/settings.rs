@@ -72,7 +72,7 @@ settings! {
 
     /// Connections per listener at a time; more wait
     #[arg(long, env = "DUOLOG_CONNECTIONS_MAX", value_name = "N")]
-    connections_max: u32 = Some(10_000),
+    connections_max: u32 = Some(20_000),
 
     /// Largest request of a client
     #[arg(long, env = "DUOLOG_REQUEST_BYTES_MAX", value_name = "SIZE")]

@@ -40,6 +40,7 @@ pub fn run(arguments: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(arguments)?;
     logging::start(&config)?;
     end_with_a_broken_thread();
+    crate::descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from))
         .thread_name("serve")

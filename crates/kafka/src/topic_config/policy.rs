@@ -83,8 +83,10 @@ pub(super) fn apply(policy: &mut TopicPolicy, name: &str, value: Option<&str>) {
         DEDUP_WINDOW => {
             // The scope is for the command line and other protocols to say.
             let per_key = policy.dedup.is_some_and(|dedup| dedup.per_key);
-            let window_ms = value.and_then(|value| value.parse().ok()).filter(|&ms| ms > 0);
-            policy.dedup = window_ms.map(|window_ms| DedupPolicy { window_ms, per_key });
+            let window_ms = value.and_then(|value| value.parse().ok()).unwrap_or(0);
+            // Switched off it is remembered: with its scope, and that nobody switches it on unasked.
+            let is_said = window_ms > 0 || policy.dedup.is_some();
+            policy.dedup = is_said.then_some(DedupPolicy { window_ms, per_key });
         }
         DURABILITY => {
             policy.durability = match value {

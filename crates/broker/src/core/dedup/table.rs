@@ -1,6 +1,8 @@
 //! The table of keys, by topic, in chunks that expire as a whole.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
@@ -46,10 +48,38 @@ impl Chunk {
     }
 }
 
+/// Keys by their hash. In parts, so that no turn of the shard waits until millions of keys have been moved to a larger
+/// table. Nothing depends on their order, so the hash may be another in each run.
+#[derive(Debug, Default)]
+struct Table {
+    parts: [HashMap<ScopedKey, Known>; 16],
+    hasher: RandomState,
+}
+
+impl Table {
+    fn part(&self, key: &ScopedKey) -> usize {
+        self.hasher.hash_one(key) as usize % self.parts.len()
+    }
+
+    fn get(&self, key: &ScopedKey) -> Option<&Known> {
+        self.parts[self.part(key)].get(key)
+    }
+
+    fn insert(&mut self, key: ScopedKey, known: Known) {
+        let part = self.part(&key);
+        self.parts[part].insert(key, known);
+    }
+
+    fn remove(&mut self, key: &ScopedKey) {
+        let part = self.part(key);
+        self.parts[part].remove(key);
+    }
+}
+
 /// The keys of one topic.
 #[derive(Debug, Default)]
 struct Window {
-    known: BTreeMap<ScopedKey, Known>,
+    known: Table,
     /// By rising id.
     chunks: VecDeque<Chunk>,
 }

@@ -46,7 +46,10 @@ fn refusal(log: &MemoryLog) -> String {
 }
 
 fn epoch(it: &Harness, partition: PartitionId) -> i32 {
-    assert_eq!(it.core.catalog.epochs[&partition], it.core.partitions[&partition].epoch);
+    assert_eq!(
+        it.core.catalog.epochs.get(&partition).copied().unwrap(),
+        it.core.partitions[&partition].epoch
+    );
     it.core.partitions[&partition].epoch
 }
 
@@ -235,7 +238,7 @@ proptest! {
     #[test]
     fn a_changed_byte_never_panics(owner in 0..4usize, at in any::<prop::sample::Index>(), to in any::<u8>()) {
         let (it, partition) = stored();
-        let topic = *it.core.catalog.topics.keys().next().unwrap();
+        let topic = *it.core.catalog.topics.iter().next().unwrap().0;
         let owner = [
             Owner::Broker,
             Owner::Topic(topic.0),

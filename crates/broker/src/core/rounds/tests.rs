@@ -59,7 +59,7 @@ fn pick<T: Copy>(all: &[T], n: u8) -> Option<T> {
 }
 
 fn take(it: &mut Harness, step: Step, sequences: &mut std::collections::BTreeMap<(PartitionId, i64), i32>) {
-    let topics: Vec<TopicId> = it.core.catalog.topics.keys().copied().collect();
+    let topics: Vec<TopicId> = it.core.catalog.topics.iter().map(|(&id, _)| id).collect();
     let partitions: Vec<PartitionId> = it.core.partitions.keys().copied().collect();
     match step {
         Step::CreateTopic(name, count) => {

@@ -2,6 +2,8 @@
 
 use duolog_record::Timestamp;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::Keep;
 use crate::core::harness::policy;
@@ -119,6 +121,48 @@ fn a_changed_policy_holds_for_later_leases_and_survives() {
     h.crash();
     assert_eq!(h.queue_of(q).policy.visibility_timeout_ms, 1_000);
     assert_eq!(h.queue_of(q).labels["colour"], "red");
+}
+
+#[test]
+fn of_two_changes_that_know_the_same_one_is_made_and_the_other_hears_so_when_that_is_durable() {
+    let mut h = harness();
+    let q = h.queue("q");
+    let known = h.core.shared.catalog().queue_by_id(q).unwrap().clone();
+    let labels = |of: &str| Labels::from([(of.to_owned(), String::new())]);
+    let change = |h: &mut Harness, known: &Arc<Queue>, of: &str| {
+        let (known, labels) = (Arc::clone(known), labels(of));
+        h.ask(|reply| Command::ChangeQueue { known, policy: queue_policy(), labels, reply })
+    };
+    let (mut one, mut other) = (change(&mut h, &known, "one"), change(&mut h, &known, "other"));
+    assert!(one.try_recv().is_err() && other.try_recv().is_err(), "neither is durable");
+    h.settle();
+    assert_eq!((one.try_recv().unwrap(), other.try_recv().unwrap()), (Ok(true), Ok(false)));
+    let known = h.core.shared.catalog().queue_by_id(q).unwrap().clone();
+    assert_eq!(known.labels, labels("one"));
+    let mut again = change(&mut h, &known, "other");
+    h.settle();
+    assert_eq!(again.try_recv().unwrap(), Ok(true));
+    assert_eq!(h.queue_of(q).labels, labels("other"));
+    h.done(|reply| Command::DeleteQueue { queue: q, reply }).unwrap();
+    let mut gone = change(&mut h, &known, "other");
+    h.settle();
+    assert!(matches!(gone.try_recv().unwrap(), Err(ChangeError::NotFound(_))));
+}
+
+#[test]
+fn of_two_changes_of_a_topic_that_know_the_same_one_is_made() {
+    let mut h = harness();
+    let topic = h.topic("t", 1, policy());
+    let known = h.core.shared.catalog().topic_by_id(topic).unwrap().clone();
+    let change = |h: &mut Harness, retention_ms| {
+        let (known, labels) = (Arc::clone(&known), Labels::new());
+        let policy = crate::TopicPolicy { retention_ms: Some(retention_ms), ..policy() };
+        h.ask(|reply| Command::ChangeTopic { known, policy, labels, reply })
+    };
+    let (mut one, mut other) = (change(&mut h, 1), change(&mut h, 2));
+    h.settle();
+    assert_eq!((one.try_recv().unwrap(), other.try_recv().unwrap()), (Ok(true), Ok(false)));
+    assert_eq!(h.core.shared.catalog().topic_by_id(topic).unwrap().policy.retention_ms, Some(1));
 }
 
 #[test]

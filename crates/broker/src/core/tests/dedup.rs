@@ -84,6 +84,23 @@ fn a_key_on_a_topic_that_does_not_deduplicate_means_nothing() {
 }
 
 #[test]
+fn a_window_that_was_switched_off_does_nothing_and_keeps_its_scope() {
+    let mut h = harness();
+    let topic = h.topic("t", 1, deduplicating(true));
+    let off = DedupPolicy { window_ms: 0, per_key: true };
+    let policy = TopicPolicy { dedup: Some(off), ..policy() };
+    h.done(|reply| Command::SetTopic { topic, policy, labels: Labels::new(), reply }).unwrap();
+    for _ in 0..2 {
+        let records = vec![keyed("a")];
+        let published = h.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+        assert!(!published[0].duplicate);
+    }
+    h.crash();
+    assert_eq!(h.core.catalog.topic_by_id(topic).unwrap().policy.dedup, Some(off));
+    assert_eq!(h.core.dedup.size(), (0, 0));
+}
+
+#[test]
 fn the_window_outlives_crash_settlement_and_purge() {
     let mut h = Harness::new(|_| {});
     let q = h.declare(QueueSpec { dedup: deduplicating(false).dedup, ..queue_spec("q") }).unwrap();
@@ -267,7 +284,7 @@ fn forgotten_keys_are_forgotten_on_disk_as_well() {
 #[test]
 fn a_window_must_be_one() {
     let mut h = Harness::new(|_| {});
-    for window_ms in [0, crate::limits::DEDUP_WINDOW_MS + 1] {
+    for window_ms in [crate::limits::DEDUP_WINDOW_MS + 1, u64::MAX] {
         let policy = TopicPolicy { dedup: Some(DedupPolicy { window_ms, per_key: false }), ..policy() };
         let spec = super::super::harness::spec("t", 1, policy);
         let refused = h.done(|reply| Command::CreateTopic { spec, reply });

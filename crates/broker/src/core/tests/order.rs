@@ -140,3 +140,64 @@ fn the_order_of_a_queue_cannot_be_changed() {
         h.done(|reply| Command::SetQueue { queue: id, policy, labels, reply });
     assert!(matches!(changed, Err(ChangeError::Invalid { what: "order", .. })));
 }
+
+#[test]
+fn a_queue_that_slept_gives_as_many_large_records_as_were_asked_for() {
+    for order in [Order::ByKey, Order::Fair] {
+        let mut h = harness();
+        let q = h
+            .declare(QueueSpec { policy: QueuePolicy { order, ..queue_policy() }, ..queue_spec("q") })
+            .unwrap();
+        let topic = h.topic_of(q);
+        for number in 0..24 {
+            let value = Some(vec![b'x'; (1 << 20) - 100].into());
+            let key = Some(Bytes::from(number.to_string()));
+            let records = vec![NewRecord { key, value, ..NewRecord::default() }];
+            h.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+        }
+        // Whether it asks to wait or not.
+        let first = h.lease(q, 10);
+        assert_eq!(offsets(&first), (0..10).collect::<Vec<_>>(), "{order:?}");
+        let mut waiter = h.wait(q, 10, 20_000);
+        h.look();
+        assert_eq!(taken(&mut waiter).unwrap().len(), 10, "{order:?}");
+        assert_eq!(h.lease(q, 10).len(), 4, "{order:?}: those that there are");
+        assert_eq!(h.lease(q, 10).len(), 0, "{order:?}");
+    }
+}
+
+#[test]
+fn a_receiver_is_not_held_back_until_everything_was_looked_through() {
+    let mut h = harness();
+    let policy = QueuePolicy { order: Order::ByKey, ..queue_policy() };
+    let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
+    let topic = h.topic_of(q);
+    let send = |h: &mut Harness, key: &'static str, bytes: usize| {
+        let (key, value) = (Some(Bytes::from_static(key.as_bytes())), Some(vec![0; bytes].into()));
+        let records = vec![NewRecord { key, value, ..NewRecord::default() }];
+        h.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+    };
+    send(&mut h, "a", 1);
+    assert_eq!(h.offsets(q, 1), [0]);
+    send(&mut h, "b", 1);
+    for _ in 0..40 {
+        send(&mut h, "a", 1 << 20);
+    }
+    h.settle();
+    h.crash();
+    let (mut waiter, mut looks) = (h.wait(q, 10, 0), 0);
+    let granted = loop {
+        match waiter.try_recv() {
+            Ok(granted) => break granted.unwrap(),
+            Err(error) => assert_eq!(error, oneshot::error::TryRecvError::Empty),
+        }
+        let work = h.core.take_work().expect("a look");
+        looks += usize::from(matches!(work, crate::core::Work::Spans { .. }));
+        if let Some(finding) = work.perform(&h.log) {
+            h.core.handle(h.now, Command::Found(finding));
+        }
+    };
+    assert_eq!(offsets(granted.grants()), [1]);
+    granted.accept();
+    assert!(looks <= crate::limits::KEY_LOOKS_PER_LEASE as usize, "{looks} looks");
+}

@@ -115,6 +115,56 @@ fn what_has_outlived_its_time_in_every_queue_is_not_held() {
 }
 
 #[test]
+fn what_is_leased_when_its_time_is_over_stays_until_the_lease_ends() {
+    for order in [Order::Standard, Order::ByKey, Order::Fair] {
+        let mut h = harness();
+        let topic = h.topic("orders", 1, by_age());
+        let partition = h.partition(topic, 0);
+        let visibility_timeout_ms = 3 * HOUR_MS;
+        let ttl =
+            QueuePolicy { message_ttl_ms: Some(2 * HOUR_MS), visibility_timeout_ms, order, ..queue_policy() };
+        let q = h.attach("q", "orders", ttl);
+        for _ in 0..3 {
+            h.send_to(topic, &["x"]);
+        }
+        h.pass_ms(2 * HOUR_MS - CHECK_MS);
+        let held = h.lease(q, 1);
+        h.settle();
+        h.pass_rounds(2 * HOUR_MS);
+        assert_eq!(h.start(partition), 0, "{order:?}: somebody works on it");
+        let depth = h.depth(q);
+        assert_eq!(
+            (depth.available, depth.in_flight),
+            (0, 1),
+            "{order:?}: what stands behind it is not counted"
+        );
+        let outcome = Outcome::Extend { for_ms: visibility_timeout_ms };
+        assert_eq!(h.settle_one(lease_id(q, &held[0]), outcome), Ok(()), "{order:?}");
+        h.pass_rounds(visibility_timeout_ms + CHECK_MS);
+        assert_eq!(h.offsets(q, 3), [], "{order:?}: its time is over");
+        h.pass_rounds(2 * CHECK_MS);
+        assert_eq!(h.start(partition), 3, "{order:?}");
+    }
+}
+
+#[test]
+fn an_empty_queue_sets_no_timer_for_its_time_to_live() {
+    let mut h = harness();
+    h.topic("orders", 1, policy());
+    let ttl = QueuePolicy { message_ttl_ms: Some(HOUR_MS), ..queue_policy() };
+    let q = h.attach("q", "orders", ttl);
+    assert_eq!(h.core.queues.next_deadline(), None);
+    h.send(q, &["x"]);
+    assert!(h.core.queues.next_deadline().is_some());
+    h.crash();
+    assert!(h.core.queues.next_deadline().is_some());
+    h.pass_rounds(HOUR_MS + CHECK_MS);
+    assert_eq!(h.depth(q).available, 0);
+    h.pass_rounds(2 * CHECK_MS);
+    assert_eq!(h.core.queues.next_deadline(), None);
+}
+
+#[test]
 fn a_replayed_record_is_held_for_its_new_time() {
     let mut h = harness();
     let topic = h.topic("orders", 1, by_age());

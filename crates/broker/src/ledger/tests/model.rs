@@ -453,18 +453,16 @@ impl Model {
         }
     }
 
-    /// Takes over what the heads lost to their time to live.
+    /// Takes over what was lost to its time to live.
     pub(super) fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, settled: u64, after: &Ledger) {
         let mut here = 0;
-        let everywhere = self.order != Order::Standard;
         for (it, real) in self.partitions.iter_mut().zip(&after.partitions) {
-            let floor = if everywhere { u64::MAX } else { real.settled.floor() };
             here += it.adopt(&real.settled, |it, offset| {
                 let idle = match &it.cells[offset as usize] {
                     Cell::Record(record) => !matches!(record.live, Live::Leased { .. } | Live::Moving),
                     Cell::Hole { .. } | Cell::Settled | Cell::Fresh => true,
                 };
-                idle && offset < floor && it.outlived(offset, now, policy)
+                idle && it.outlived(offset, now, policy)
             });
         }
         assert_eq!(settled, here);
