@@ -6,11 +6,13 @@
 
 mod order;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use duolog_broker::QueueId;
 use duolog_record::{Offset, PartitionId};
 
+use crate::sim::Seen;
 pub use order::{Lines, Moment, Receive, Received};
 
 /// What a client put into a record, unique in a run.
@@ -38,6 +40,8 @@ struct Work {
     durable_attempt: u32,
     /// It was seen in a dead-letter queue.
     dead: bool,
+    /// In which life it was leased last.
+    life: u64,
 }
 
 /// What was told about one stream position.
@@ -62,6 +66,8 @@ pub struct History {
     cursors: BTreeMap<(String, PartitionId), Vec<Option<Offset>>>,
     /// Where a record of a queue was dead-lettered to.
     graves: BTreeMap<(QueueId, Number), Place>,
+    /// Records that were seen where a move brings them.
+    moved: BTreeSet<(QueueId, Number)>,
     /// Queues for which a replay or purge was asked, and the last number that was sent by then.
     replayed: BTreeMap<QueueId, Number>,
     /// How often a queue was loosened.
@@ -72,6 +78,10 @@ pub struct History {
     lines: BTreeMap<QueueId, Lines>,
     acknowledged: u64,
     trace: Option<Number>,
+    /// How many processes have ended.
+    life: u64,
+    /// What came of the faults so far.
+    pub seen: Seen,
 }
 
 impl History {
@@ -95,6 +105,12 @@ impl History {
     /// What is known of its order, if it does.
     pub fn lines(&mut self, queue: QueueId) -> Option<&mut Lines> {
         self.lines.get_mut(&queue)
+    }
+
+    /// How many processes have ended: tells what was told before a restart from what was told after it.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.life
     }
 
     /// A client asks for a record to be appended or published.
@@ -155,6 +171,7 @@ impl History {
 
     /// The trim was acknowledged.
     pub fn trimmed(&mut self, partition: PartitionId, start: Offset) {
+        self.seen.trims += 1;
         self.acknowledged += 1;
         let (acked, asked) = self.starts.entry(partition).or_default();
         *acked = start.max(*acked);
@@ -220,7 +237,7 @@ impl History {
         let replaying = self.replaying.get(&queue).is_some_and(|under_way| *under_way > 0);
         let work = self.work.entry((queue, number)).or_default();
         if replaying {
-            *work = Work { maybe_settled: true, attempt, ..Work::default() };
+            *work = Work { maybe_settled: true, attempt, life: self.life, ..Work::default() };
             return Ok(());
         }
         if work.settled {
@@ -243,8 +260,22 @@ impl History {
         }
         // What was asked and not answered did not happen, or a replay undid it.
         work.maybe_settled = false;
+        self.seen.leases_over += u64::from(work.durable_attempt > 0 && work.life < self.life);
         work.attempt = attempt;
+        work.life = self.life;
         Ok(())
+    }
+
+    /// True if its last delivery was told by a process that has ended.
+    #[must_use]
+    pub fn was_leased_before_restart(&self, queue: QueueId, number: Number) -> bool {
+        self.work.get(&(queue, number)).is_some_and(|work| work.attempt > 0 && work.life < self.life)
+    }
+
+    /// The wall clock was set ahead.
+    pub fn stepped_on(&mut self, ms: u64) {
+        self.note(None, &format_args!("the wall clock is set {ms} ms ahead"));
+        self.lines.values_mut().for_each(|lines| lines.stepped_on(ms));
     }
 
     /// A commit that was begun after everything told so far has been acknowledged: leases told so far are durable.
@@ -259,6 +290,7 @@ impl History {
     /// The process ended: what it told of leases and did not follow with a durable commit may be forgotten.
     pub fn crashed(&mut self) {
         self.note(None, &"crash");
+        self.life += 1;
         self.lines.values_mut().for_each(Lines::crashed);
         for work in self.work.values_mut() {
             work.attempt = work.durable_attempt;
@@ -290,7 +322,11 @@ impl History {
             Some(number),
             &format_args!("dead-lettered by queue {} to {}/{}", queue.0, place.0, place.1),
         );
-        let first = *self.graves.entry((queue, number)).or_insert(place);
+        if let Entry::Vacant(free) = self.graves.entry((queue, number)) {
+            free.insert(place);
+            self.seen.dead_lettered += 1;
+        }
+        let first = self.graves[&(queue, number)];
         if first != place && !self.replayed.contains_key(&queue) {
             return Err(Broken(format!(
                 "record {number} of queue {} was dead-lettered to {}/{} and to {}/{}",
@@ -322,6 +358,7 @@ impl History {
 
     /// A replay or purge was answered: what was told while it was under way may be from before it.
     pub fn replay_over(&mut self, queue: QueueId) {
+        self.seen.replays += 1;
         self.note(None, &format_args!("replay or purge of queue {} over", queue.0));
         if let Some(under_way) = self.replaying.get_mut(&queue) {
             *under_way = under_way.saturating_sub(1);
@@ -350,6 +387,7 @@ impl History {
     /// The record was seen where a move has brought it from the dead-letter queue of `queue`.
     pub fn moved_on(&mut self, queue: QueueId, number: Number) {
         let is_loose = self.replayed.contains_key(&queue);
+        self.seen.moved += u64::from(self.moved.insert((queue, number)));
         let work = self.work.entry((queue, number)).or_default();
         if is_loose {
             work.maybe_settled = true;

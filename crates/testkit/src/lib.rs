@@ -2,6 +2,7 @@
 //!
 //! Place: beside the floors; a dev-dependency of the others. The production code runs on the simulated disk unchanged.
 
+mod counters;
 pub mod disk;
 pub mod fuzz;
 pub mod history;

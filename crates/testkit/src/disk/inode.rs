@@ -23,6 +23,8 @@ pub(super) struct Inode {
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
+    /// What readers see may not be what is on the disk.
+    is_dirty: bool,
 }
 
 fn write_into(bytes: &mut Vec<u8>, position: usize, from: &[u8]) {
@@ -60,6 +62,7 @@ impl Inode {
     pub(super) fn write(&mut self, position: u64, bytes: &[u8]) {
         let position = position_of(position);
         write_into(&mut self.now, position, bytes);
+        self.is_dirty = true;
         self.unsynced.push(Change::Write { position, bytes: bytes.to_vec() });
     }
 
@@ -72,6 +75,7 @@ impl Inode {
     pub(super) fn set_len(&mut self, length: u64) {
         let length = position_of(length);
         self.now.resize(length, 0);
+        self.is_dirty = true;
         self.unsynced.push(Change::Length(length));
     }
 
@@ -91,6 +95,9 @@ impl Inode {
 
     /// A power cut: each unsynced write is dropped, kept, torn by sectors, or leaves zeros.
     pub(super) fn survive(&mut self, random: &mut Random, hits: &mut Hits) {
+        if !std::mem::take(&mut self.is_dirty) {
+            return;
+        }
         let changes = std::mem::take(&mut self.unsynced);
         // Now and then everything made it, or nothing: both happen on real machines more often than chance would have it.
         let all_or_none = random.below(4);
@@ -99,6 +106,8 @@ impl Inode {
                 Change::Length(length) => {
                     if all_or_none == 0 || random.one_in(2) {
                         self.synced.resize(length, 0);
+                    } else {
+                        hits.lengths_lost += 1;
                     }
                 }
                 Change::Write { position, bytes } => {

@@ -17,6 +17,7 @@ use duolog_storage::disk::{Disk, DiskFile};
 use parking_lot::Mutex;
 
 use crate::Random;
+use crate::counters::counters;
 use inode::Inode;
 use names::Names;
 
@@ -58,47 +59,30 @@ impl Damage {
         [Self::BitFlipped, Self::BlockZeroed, Self::CutShort, Self::BlocksSwapped, Self::BlockOfAnother];
 }
 
-/// How often each fault struck, so that a run that tests nothing is noticed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hits {
-    /// Power cuts.
-    pub power_cuts: u64,
-    /// Unsynced writes dropped at a power cut.
-    pub writes_dropped: u64,
-    /// Unsynced writes kept.
-    pub writes_kept: u64,
-    /// Unsynced writes kept in part.
-    pub writes_torn: u64,
-    /// Unsynced writes of which only zeros arrived.
-    pub writes_zeroed: u64,
-    /// Creations, renames and unlinks undone.
-    pub names_lost: u64,
-    /// Failed syncs.
-    pub sync_errors: u64,
-    /// Failed writes.
-    pub write_errors: u64,
-    /// Refusals for want of space.
-    pub full: u64,
-    /// Bits flipped.
-    pub bits_flipped: u64,
-    /// Blocks zeroed, swapped or taken from another file, and files cut short.
-    pub blocks_rotten: u64,
-}
-
-impl Hits {
-    /// Adds what another run hit.
-    pub fn add(&mut self, other: &Self) {
-        self.power_cuts += other.power_cuts;
-        self.writes_dropped += other.writes_dropped;
-        self.writes_kept += other.writes_kept;
-        self.writes_torn += other.writes_torn;
-        self.writes_zeroed += other.writes_zeroed;
-        self.names_lost += other.names_lost;
-        self.sync_errors += other.sync_errors;
-        self.write_errors += other.write_errors;
-        self.full += other.full;
-        self.bits_flipped += other.bits_flipped;
-        self.blocks_rotten += other.blocks_rotten;
+counters! {
+    /// How often each fault struck, counted where it strikes, so that a run that tests nothing is noticed.
+    Hits {
+        power_cuts = "power cuts",
+        cut_in_write = "power cuts in the middle of a write",
+        cut_in_allocate = "power cuts before an allocation",
+        cut_in_sync = "power cuts before a file's sync",
+        cut_in_create = "power cuts before a creation",
+        cut_in_rename = "power cuts at the swap of the manifest",
+        cut_in_unlink = "power cuts at an unlink",
+        cut_in_directory_sync = "power cuts before a directory's sync",
+        writes_kept = "unsynced writes kept",
+        writes_dropped = "unsynced writes lost",
+        writes_torn = "unsynced writes torn",
+        writes_zeroed = "unsynced writes that left zeros",
+        lengths_lost = "unsynced lengths lost",
+        names_lost = "creations, renames and unlinks undone",
+        names_reordered = "names that survived though an earlier one was lost",
+        renames_undone = "swaps of the manifest undone",
+        sync_errors = "syncs failed (EIO)",
+        write_errors = "writes failed halfway (EIO)",
+        full = "refusals for want of space (ENOSPC)",
+        bits_flipped = "bits flipped at rest",
+        blocks_rotten = "blocks zeroed, swapped or foreign, files cut short",
     }
 }
 
@@ -183,8 +167,8 @@ impl SimDisk {
         state.power_off();
         let State { names, inodes, random, hits, .. } = &mut *state;
         names.survive(random, hits);
-        for inode in inodes.iter_mut() {
-            inode.survive(random, hits);
+        for inode in names.inodes() {
+            inodes[inode].survive(random, hits);
         }
         state.on = true;
         state.locked = false;
@@ -339,6 +323,7 @@ impl Disk for SimDisk {
         let mut state = self.state.lock();
         let life = state.life;
         if state.change(life)? {
+            state.hits.cut_in_create += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -375,6 +360,7 @@ impl Disk for SimDisk {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no file {from}")))?;
         state.names.rename(from, to, inode);
         if cut {
+            state.hits.cut_in_rename += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -390,6 +376,7 @@ impl Disk for SimDisk {
         }
         state.names.unlink(name);
         if cut {
+            state.hits.cut_in_unlink += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -400,6 +387,7 @@ impl Disk for SimDisk {
         let mut state = self.state.lock();
         let life = state.life;
         if state.change(life)? {
+            state.hits.cut_in_directory_sync += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -425,7 +413,8 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, parts: &[io::IoSlice<'_>], position: u64) -> io::Result<()> {
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let mut state = self.disk.state.lock();
         let cut = state.change(self.life)?;
         let grow =
@@ -439,6 +428,7 @@ impl DiskFile for SimFile {
             state.inodes[self.inode].write(position, &bytes[..kept]);
         }
         if cut {
+            state.hits.cut_in_write += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -453,6 +443,7 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         if state.change(self.life)? {
+            state.hits.cut_in_sync += 1;
             state.power_off();
             return Err(power_is_off());
         }
@@ -467,6 +458,7 @@ impl DiskFile for SimFile {
     fn allocate(&self, position: u64, length: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         if state.change(self.life)? {
+            state.hits.cut_in_allocate += 1;
             state.power_off();
             return Err(power_is_off());
         }

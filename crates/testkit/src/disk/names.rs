@@ -79,12 +79,16 @@ impl Names {
     pub(super) fn survive(&mut self, random: &mut Random, hits: &mut Hits) {
         let ordered = !random.one_in(3);
         let prefix = random.index(self.unsynced.len() + 1);
+        let mut has_lost = false;
         for (index, change) in self.unsynced.drain(..).enumerate() {
             let kept = if ordered { index < prefix } else { random.one_in(2) };
             if kept {
                 apply(&mut self.synced, &change);
+                hits.names_reordered += u64::from(has_lost);
             } else {
                 hits.names_lost += 1;
+                hits.renames_undone += u64::from(matches!(change, Change::Rename(..)));
+                has_lost = true;
             }
         }
         self.now.clone_from(&self.synced);

@@ -11,6 +11,7 @@ use duolog_broker::Monotonic;
 use duolog_record::{Offset, PartitionId};
 
 use super::{Broken, Place, Verdict};
+use crate::sim::ms_before;
 
 /// Rises with everything that is told.
 pub type Moment = u64;
@@ -24,6 +25,8 @@ pub struct Receive {
     pub until: Monotonic,
     /// When its answer was heard.
     pub now: Monotonic,
+    /// [`Lines::stepped_ms`] when it was asked for.
+    pub stepped_ms: u64,
 }
 
 /// One record of a receive.
@@ -53,6 +56,8 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Lines {
     moment: Moment,
+    /// By how much the wall clock was set ahead so far, milliseconds.
+    stepped_ms: u64,
     held: BTreeMap<At, Held>,
     /// Released for certain, and when that was heard.
     back: BTreeMap<At, Moment>,
@@ -67,6 +72,17 @@ impl Lines {
     /// Now.
     pub fn moment(&self) -> Moment {
         self.moment
+    }
+
+    /// By how much the wall clock was set ahead so far, milliseconds.
+    #[must_use]
+    pub fn stepped_ms(&self) -> u64 {
+        self.stepped_ms
+    }
+
+    /// Until when the leases of a receive last at least.
+    fn until(&self, receive: Receive) -> Monotonic {
+        ms_before(receive.until, self.stepped_ms - receive.stepped_ms)
     }
 
     /// A receive was answered.
@@ -85,7 +101,8 @@ impl Lines {
             let at = (partition, record.key, offset);
             self.keys.insert(record.place, record.key);
             self.touch(record.place);
-            self.held.insert(at, Held { heard: self.moment, until: receive.until, durable: false });
+            let until = self.until(receive);
+            self.held.insert(at, Held { heard: self.moment, until, durable: false });
             if record.attempt == 1 {
                 self.firsts.entry(at).or_insert(self.moment);
             }
@@ -143,6 +160,14 @@ impl Lines {
         self.held.values_mut().for_each(|held| held.durable = true);
     }
 
+    /// The wall clock was set ahead: a lease that goes on over a restart ends so much earlier.
+    pub fn stepped_on(&mut self, ms: u64) {
+        self.stepped_ms += ms;
+        for held in self.held.values_mut() {
+            held.until = ms_before(held.until, ms);
+        }
+    }
+
     /// What is not durable may be forgotten.
     pub fn crashed(&mut self) {
         self.moment += 1;
@@ -163,7 +188,7 @@ mod tests {
     const P: PartitionId = PartitionId(20);
 
     fn receive(lines: &Lines, until: u64, now: u64) -> Receive {
-        Receive { asked: lines.moment() + 1, until: Monotonic(until), now: Monotonic(now) }
+        Receive { asked: lines.moment() + 1, until: Monotonic(until), now: Monotonic(now), stepped_ms: 0 }
     }
 
     fn of(offset: u64, attempt: u32) -> Received {

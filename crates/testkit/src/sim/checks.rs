@@ -15,6 +15,9 @@ use crate::history::{Broken, History, Number};
 /// Bytes that one batch of a run may decode to.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// The header that tells of a dead record from which queue it comes.
+pub(super) const DEAD_SOURCE: &str = "duolog-dead-source";
+
 /// The records of one batch; that it was served means that it is whole.
 fn decode(partition: PartitionId, stored: &StoredBatch) -> Result<Vec<Record>, Broken> {
     Batch::from_parts(stored.base, stored.leader_epoch, &stored.body)
@@ -23,10 +26,19 @@ fn decode(partition: PartitionId, stored: &StoredBatch) -> Result<Vec<Record>, B
         .map_err(|error| Broken(format!("batch {partition}/{} was served damaged: {error}", stored.base)))
 }
 
+/// Whether something may be missing between the records of a partition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holes {
+    None,
+    /// What was settled may be gone already.
+    WhereSettled,
+}
+
 /// All records of a partition from its start, read as a stream.
-pub(super) fn read_all(
+fn read_all(
     session: &Session,
     partition: PartitionId,
+    holes: Holes,
 ) -> Result<(Offset, Offset, Vec<Record>), Broken> {
     let Some(bounds) = session.bounds(partition) else { return Ok((Offset(0), Offset(0), Vec::new())) };
     let mut records = Vec::new();
@@ -35,6 +47,9 @@ pub(super) fn read_all(
         let ask = ReadAsk { partition, from: at, bytes_max: 4096, isolation: Isolation::default() };
         let slice =
             session.read(ask).map_err(|error| Broken(format!("reading {partition}/{at}: {error}")))?;
+        if slice.batches.is_empty() && holes == Holes::WhereSettled {
+            break;
+        }
         if slice.batches.is_empty() {
             return Err(Broken(format!("reading {partition}/{at} gives nothing below {}", bounds.end)));
         }
@@ -51,7 +66,7 @@ pub(super) fn read_all(
 /// Reads the stream's partitions whole.
 pub(super) fn streams(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
     for &partition in &stage.stream {
-        let (start, end, records) = read_all(session, partition)?;
+        let (start, end, records) = read_all(session, partition, Holes::None)?;
         let mut seen = BTreeSet::new();
         for record in records {
             history.read(partition, record.offset, number_of(record.value.as_ref())?)?;
@@ -131,14 +146,19 @@ fn drain(
 }
 
 /// Reads the dead-letter topic: from where came what is in it.
-pub(super) fn graves(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+pub(super) fn graves(
+    session: &Session,
+    stage: &Stage,
+    clients: &Clients,
+    history: &mut History,
+) -> Result<(), Broken> {
     let catalog = session.catalog();
     let Some(topic) = catalog.topic_by_id(stage.dead_topic) else { return Ok(()) };
     for &partition in &topic.partitions {
-        let (_, _, records) = read_all(session, partition)?;
+        let (_, _, records) = read_all(session, partition, Holes::WhereSettled)?;
         for record in records {
             let number = number_of(record.value.as_ref())?;
-            let source = record.headers.iter().find(|header| header.key == "duolog-dead-source");
+            let source = record.headers.iter().find(|header| header.key == DEAD_SOURCE);
             let name = source.and_then(|header| header.value.as_deref());
             let queue = match name {
                 Some(b"work") => stage.work,
@@ -148,15 +168,20 @@ pub(super) fn graves(session: &Session, stage: &Stage, history: &mut History) ->
             history.dead_lettered(queue, number, (partition, record.offset))?;
         }
     }
-    moved(session, stage, history)
+    moved(session, stage, clients.moves_work_only, history)
 }
 
 /// Reads where the dead are moved to: each has its first place with it, and so the queue that it died in.
-fn moved(session: &Session, stage: &Stage, history: &mut History) -> Result<(), Broken> {
+fn moved(
+    session: &Session,
+    stage: &Stage,
+    moves_work_only: bool,
+    history: &mut History,
+) -> Result<(), Broken> {
     let catalog = session.catalog();
     let topic = catalog.queue_by_id(stage.moved).and_then(|queue| catalog.topic_by_id(queue.topic));
     for &partition in topic.iter().flat_map(|topic| &topic.partitions) {
-        let (_, _, records) = read_all(session, partition)?;
+        let (_, _, records) = read_all(session, partition, Holes::WhereSettled)?;
         for record in records {
             let number = number_of(record.value.as_ref())?;
             let origin = record.headers.iter().find(|header| header.key == "duolog-origin");
@@ -168,6 +193,9 @@ fn moved(session: &Session, stage: &Stage, history: &mut History) -> Result<(), 
                 _ => return Err(Broken(format!("record {number} was moved and comes from nowhere"))),
             };
             history.moved_on(queue, number);
+            if stage.jobs == queue && moves_work_only {
+                return Err(Broken(format!("record {number} was moved although the filter is for others")));
+            }
         }
     }
     Ok(())
@@ -185,7 +213,7 @@ pub(super) fn finale(
     cursors(node, stage, history)?;
     let mut of_stream = BTreeSet::new();
     for &partition in &stage.stream {
-        let (_, _, records) = read_all(&node.session, partition)?;
+        let (_, _, records) = read_all(&node.session, partition, Holes::None)?;
         for record in records {
             of_stream.insert(number_of(record.value.as_ref())?);
         }
@@ -196,13 +224,19 @@ pub(super) fn finale(
     };
     let (of_jobs, of_lines) = (published_to(stage.jobs_topic), published_to(stage.lines_topic));
     delays_over(node, clock, stage.jobs)?;
-    for (queue, promised) in [(stage.work, of_stream), (stage.jobs, of_jobs), (stage.lines, of_lines)] {
+    let all = [
+        (stage.work, of_stream),
+        (stage.jobs, of_jobs.clone()),
+        (stage.audit, of_jobs),
+        (stage.lines, of_lines),
+    ];
+    for (queue, promised) in all {
         let delivered = drain(node, clock, queue, |lease| {
             let number = number_of(lease.record.value.as_ref())?;
             history.leased(queue, number, lease.attempts)?;
             Ok(number)
         })?;
-        graves(&node.session, stage, history)?;
+        graves(&node.session, stage, clients, history)?;
         history.drained(queue, &promised, &delivered)?;
     }
     moves_over(node, clock)?;

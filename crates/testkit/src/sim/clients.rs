@@ -8,15 +8,16 @@ use std::task::Poll;
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::{
-    Appended, CursorMove, LeaseAsk, LeaseId, Leased, MoveSpec, NewRecord, Outcome, Pending, QueueId, Session,
-    Start, TopicId,
+    Appended, CursorMove, LeaseAsk, LeaseId, Leased, MoveFilter, MoveId, MoveSpec, NewRecord, Outcome,
+    Pending, QueueId, Session, Start, TopicId,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, Offset, PartitionId, Producer, Timestamp};
 
+use super::checks::DEAD_SOURCE;
 use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
-use super::told::Told;
+use super::told::{Asked, Told};
 use crate::history::{Broken, History, Number, Receive, Received};
 use crate::{Random, SimDisk};
 
@@ -33,6 +34,8 @@ struct Idempotent {
     id: i64,
     sequences: BTreeMap<PartitionId, i32>,
     unresolved: Option<Unresolved>,
+    /// In which life that was sent first.
+    life: u64,
     /// Its batch is asked for and not answered.
     waits: bool,
 }
@@ -43,6 +46,8 @@ struct Held {
     queue: QueueId,
     id: LeaseId,
     number: Number,
+    /// [`History::life`] when it was told.
+    life: u64,
 }
 
 type Flight = Pin<Box<dyn Future<Output = Told>>>;
@@ -58,9 +63,15 @@ pub(super) struct Clients {
     /// Replays and purges loosen what can be judged, so only some runs have them.
     pub(super) may_replay: bool,
     may_trim: bool,
+    /// All move tasks of the run have a filter.
+    pub(super) moves_work_only: bool,
+    /// Move tasks that were begun.
+    moves: Vec<MoveId>,
     pub(super) keyed: Keyed,
     /// Acknowledged publishes, for the end of the run.
     pub(super) published: BTreeSet<(TopicId, Number)>,
+    /// Records that were accepted to come later, and in which life.
+    pub(super) delayed: BTreeMap<Number, u64>,
     pub(super) asked: u64,
 }
 
@@ -74,6 +85,7 @@ const HELD_MAX: usize = 200;
 impl Clients {
     pub(super) fn new(mut random: Random, disk: SimDisk) -> Self {
         let (may_replay, may_trim) = (random.one_in(4), random.one_in(3));
+        let moves_work_only = random.one_in(3);
         Self {
             random,
             disk,
@@ -83,8 +95,11 @@ impl Clients {
             producers: Vec::new(),
             may_replay,
             may_trim,
+            moves_work_only,
+            moves: Vec::new(),
             keyed: Keyed::default(),
             published: BTreeSet::new(),
+            delayed: BTreeMap::new(),
             asked: 0,
         }
     }
@@ -95,6 +110,7 @@ impl Clients {
 
     /// The process is gone and nobody will be answered; leases are remembered, as a client would.
     pub(super) fn cut_off(&mut self, history: &mut History) {
+        history.seen.died_asked += u64::from(!self.flights.is_empty());
         self.flights.clear();
         history.crashed();
         for producer in &mut self.producers {
@@ -103,7 +119,13 @@ impl Clients {
     }
 
     pub(super) fn add_producer(&mut self, id: i64) {
-        self.producers.push(Idempotent { id, sequences: BTreeMap::new(), unresolved: None, waits: false });
+        self.producers.push(Idempotent {
+            id,
+            sequences: BTreeMap::new(),
+            unresolved: None,
+            life: 0,
+            waits: false,
+        });
     }
 
     pub(super) fn producers(&self) -> usize {
@@ -137,9 +159,10 @@ impl Clients {
             22..32 => self.append_idempotent(session, stage, history),
             32..40 => self.publish(session, stage, history),
             40..46 => self.publish_keyed(session, stage, history),
+            46..47 if self.random.one_in(4) => self.cancel_move(session),
             46..47 => self.move_dead(session, stage),
             47..67 => self.lease(session, stage, history),
-            67..88 => self.settle(session, history),
+            67..88 => self.settle(session, stage, history),
             88..95 => self.move_cursor(session, stage, history),
             95..97 if self.may_trim => self.trim(session, stage, history),
             97..98 if self.may_replay => self.replay(session, stage, history),
@@ -233,6 +256,9 @@ impl Clients {
             }
         };
         let pending = session.append(unresolved.partition, unresolved.batch.clone());
+        if self.producers[index].unresolved.is_none() {
+            self.producers[index].life = history.life();
+        }
         self.producers[index].unresolved = Some(unresolved.clone());
         self.producers[index].waits = true;
         let Unresolved { partition, numbers, .. } = unresolved;
@@ -247,12 +273,14 @@ impl Clients {
         index: usize,
         numbers: &[Number],
         result: &Result<Appended, AppendError>,
+        history: &mut History,
     ) {
         let producer = &mut self.producers[index];
         // A batch that was sent twice is answered twice: only what still waits is resolved by its answer.
         let Some(done) = producer.unresolved.take_if(|it| it.numbers == numbers) else { return };
         producer.waits = false;
-        if result.is_ok() {
+        if let Ok(appended) = result {
+            history.seen.batches_over += u64::from(appended.duplicate && producer.life < history.life());
             let count = i32::try_from(done.numbers.len()).expect("a few");
             *producer.sequences.entry(done.partition).or_default() += count;
         } else {
@@ -284,7 +312,9 @@ impl Clients {
 
     /// One record under one of a few keys, so that most are repeated.
     fn publish_keyed(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let (key, number, asked_at) = (self.random.below(8), self.next_number, session.now());
+        let asked_at = session.clock().now().monotonic;
+        let (key, number) = (self.random.below(8), self.next_number);
+        let stepped_ms = self.keyed.stepped_ms();
         self.next_number += 1;
         history.asks(number);
         let record = NewRecord {
@@ -295,7 +325,8 @@ impl Clients {
         let (pending, session) = (session.publish(stage.stream_topic, vec![record]), session.clone());
         self.flights.push(Box::pin(async move {
             let result = pending.await;
-            let sent = Sent { key, number, asked_at, heard_at: session.now() };
+            let heard_at = session.clock().now().monotonic;
+            let sent = Sent { key, number, asked_at, heard_at, stepped_ms };
             Told::Keyed { sent, result }
         }));
     }
@@ -308,14 +339,29 @@ impl Clients {
                 .random
                 .one_in(2)
                 .then(|| 1 + u32::try_from(self.random.below(200)).expect("small")),
-            filter: None,
+            filter: self.moves_work_only.then(|| MoveFilter::Header {
+                name: Bytes::from_static(DEAD_SOURCE.as_bytes()),
+                value: Bytes::from_static(b"work"),
+            }),
             dry_run: self.random.one_in(4),
         });
         self.flights.push(Box::pin(async move { Told::Move { result: pending.await } }));
     }
 
+    /// A move was begun, which may be cancelled.
+    pub(super) fn moving(&mut self, id: MoveId) {
+        self.moves.push(id);
+    }
+
+    fn cancel_move(&mut self, session: &Session) {
+        let Some(&id) = self.moves.last() else { return };
+        let pending = session.cancel_move(id);
+        self.flights.push(Box::pin(async move { Told::Cancel { result: pending.await } }));
+    }
+
     fn lease(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.jobs, stage.lines, stage.lines]);
+        let queue =
+            *self.random.pick(&[stage.work, stage.jobs, stage.jobs, stage.audit, stage.lines, stage.lines]);
         let visibility_ms = if queue == stage.lines {
             // At least something, and often long enough to outlive a restart.
             Some(1 + self.random.below(12_000))
@@ -329,13 +375,17 @@ impl Clients {
             wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
             attempt: None,
         };
-        let asked = history.lines(queue).map(|lines| lines.moment());
+        let asked = history.lines(queue).map(|lines| (lines.moment(), lines.stepped_ms()));
         let until = session.clock().now().monotonic.plus_ms(visibility_ms.unwrap_or_default());
         let session = session.clone();
         self.flights.push(Box::pin(async move {
             let result = session.lease(ask).await;
-            let receive =
-                asked.map(|asked| Receive { asked: asked + 1, until, now: session.clock().now().monotonic });
+            let receive = asked.map(|(asked, stepped_ms)| Receive {
+                asked: asked + 1,
+                until,
+                now: session.clock().now().monotonic,
+                stepped_ms,
+            });
             Told::Lease { queue, receive, result }
         }));
     }
@@ -353,8 +403,14 @@ impl Clients {
         }
         for lease in leased {
             let number = number_of(lease.record.value.as_ref())?;
+            if receive.is_some() && lease.attempts > 1 {
+                history.seen.by_key_again += 1;
+                history.seen.by_key_over += u64::from(history.was_leased_before_restart(queue, number));
+            }
             history.leased(queue, number, lease.attempts)?;
-            self.held.push(Held { queue, id: lease.id, number });
+            self.held.push(Held { queue, id: lease.id, number, life: history.life() });
+            history.seen.delayed_over +=
+                u64::from(self.delayed.remove(&number).is_some_and(|it| it < history.life()));
         }
         while self.held.len() > HELD_MAX {
             let index = self.random.index(self.held.len());
@@ -363,12 +419,12 @@ impl Clients {
         Ok(())
     }
 
-    fn settle(&mut self, session: &Session, history: &mut History) {
+    fn settle(&mut self, session: &Session, stage: &Stage, history: &mut History) {
         if self.held.is_empty() {
             return;
         }
         let queue = self.random.pick(&self.held).queue;
-        let by_key = history.lines(queue).is_some();
+        let dead_letters = queue == stage.work || queue == stage.jobs;
         let mut asked = Vec::new();
         for _ in 0..1 + self.random.below(6) {
             let Some(index) = self.held.iter().position(|it| it.queue == queue) else { break };
@@ -383,7 +439,7 @@ impl Clients {
                 1 => Outcome::Release { after_ms: self.random.below(2000) },
                 2 => Outcome::Extend { for_ms: self.random.below(3000) },
                 // A queue without a dead-letter queue settles what it is told to move there.
-                3 if !by_key => Outcome::DeadLetter,
+                3 if dead_letters => Outcome::DeadLetter,
                 _ => Outcome::Ack,
             };
             if matches!(outcome, Outcome::Ack) {
@@ -392,9 +448,9 @@ impl Clients {
             history.note(Some(held.number), &format_args!("{outcome:?} asked with {:?}", held.id));
             let place = (held.id.partition, held.id.offset);
             let touched = history.lines(queue).map(|lines| lines.touch(place));
-            asked.push((held.id, held.number, outcome, touched));
+            asked.push(Asked { id: held.id, number: held.number, outcome, touched, life: held.life });
         }
-        let outcomes = asked.iter().map(|(id, _, outcome, _)| (*id, *outcome)).collect();
+        let outcomes = asked.iter().map(|it| (it.id, it.outcome)).collect();
         let pending = session.settle(queue, outcomes);
         let replays = history.replays(queue);
         self.flights
@@ -429,7 +485,7 @@ impl Clients {
     }
 
     fn replay(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let queue = *self.random.pick(&[stage.work, stage.jobs]);
+        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.audit]);
         history.asks_replay(queue);
         let from = match self.random.below(3) {
             0 => Start::Earliest,
@@ -441,7 +497,7 @@ impl Clients {
     }
 
     fn purge(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let queue = *self.random.pick(&[stage.work, stage.jobs]);
+        let queue = *self.random.pick(&[stage.work, stage.jobs, stage.audit]);
         history.asks_replay(queue);
         let pending = session.purge_queue(queue);
         self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));

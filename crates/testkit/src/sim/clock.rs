@@ -4,6 +4,14 @@ use duolog_broker::{Clock, Monotonic, Now};
 use duolog_record::Timestamp;
 use parking_lot::Mutex;
 
+/// So many milliseconds before `at`.
+pub(crate) fn ms_before(at: Monotonic, ms: u64) -> Monotonic {
+    Monotonic(at.0.saturating_sub(Monotonic(0).plus_ms(ms).0))
+}
+
+/// Where the other begins, microseconds: so late that nothing is reckoned back to before it.
+const START_US: u64 = 1_000_000_000;
+
 /// Where the wall clock of every run begins: some day in 2026, milliseconds since the epoch.
 const EPOCH_MS: i64 = 1_790_000_000_000;
 
@@ -17,7 +25,7 @@ impl ManualClock {
     /// At the beginning of time.
     #[must_use]
     pub fn new() -> Self {
-        Self { now: Mutex::new(Now { monotonic: Monotonic(1_000_000), wall: Timestamp(EPOCH_MS) }) }
+        Self { now: Mutex::new(Now { monotonic: Monotonic(START_US), wall: Timestamp(EPOCH_MS) }) }
     }
 
     /// Lets time pass, milliseconds.
@@ -25,6 +33,12 @@ impl ManualClock {
         let mut now = self.now.lock();
         now.monotonic = now.monotonic.plus_ms(ms);
         now.wall = Timestamp(now.wall.0.saturating_add_unsigned(ms));
+    }
+
+    /// Sets the wall clock, by so many milliseconds ahead or back; the time that has passed stays.
+    pub fn step_wall(&self, ms: i64) {
+        let mut now = self.now.lock();
+        now.wall = Timestamp(now.wall.0.saturating_add(ms));
     }
 }
 

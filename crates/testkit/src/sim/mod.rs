@@ -12,9 +12,12 @@ mod clients;
 mod clock;
 mod keyed;
 mod node;
+mod seen;
 mod stage;
 mod told;
 mod world;
 
 pub use clock::ManualClock;
+pub(crate) use clock::ms_before;
+pub use seen::Seen;
 pub use world::{Failure, Plan, Report, run};

@@ -22,6 +22,8 @@ pub(super) struct Stage {
     /// A queue with a topic of its own.
     pub(super) jobs: QueueId,
     pub(super) jobs_topic: TopicId,
+    /// Another queue on that topic, which is kept until both have settled.
+    pub(super) audit: QueueId,
     /// A queue by key with a topic of its own, of two partitions.
     pub(super) lines: QueueId,
     pub(super) lines_topic: TopicId,
@@ -38,6 +40,14 @@ pub(super) const DEDUP_WINDOW_MS: u64 = 8_000;
 /// What a shard that ends without a fault has broken.
 pub(super) fn stopped() -> Broken {
     Broken("the shard stopped on a healthy disk".to_owned())
+}
+
+/// How many move tasks are not over.
+pub(super) fn moves_under_way(node: &mut Node) -> Result<u64, Broken> {
+    let asked = node.session.list_moves(None);
+    let tasks = node.complete(asked).ok_or_else(stopped)?;
+    let tasks = tasks.map_err(|error| Broken(format!("the moves: {error}")))?;
+    Ok(tasks.iter().filter(|task| task.is_active()).count() as u64)
 }
 
 fn topic_policy() -> TopicPolicy {
@@ -85,7 +95,7 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         start: Start::Earliest,
         policy: match name {
             "lines" => QueuePolicy { order: Order::ByKey, ..queue_policy(false) },
-            _ => queue_policy(name != "dead" && name != "moved"),
+            _ => queue_policy(name == "work" || name == "jobs"),
         },
         labels: Labels::new(),
     };
@@ -117,6 +127,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
     let moved = declare(node, "moved", None)?;
     let work = declare(node, "work", Some("stream"))?;
     let jobs = declare(node, "jobs", None)?;
+    let audit = declare(node, "audit", Some("jobs"))?;
     let lines = declare(node, "lines", Some("lines"))?;
     let catalog = node.session.catalog();
     let topic = |name: &str| {
@@ -129,6 +140,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         work,
         jobs,
         jobs_topic: topic("jobs")?.id,
+        audit,
         lines,
         lines_topic: topic("lines")?.id,
         dead,

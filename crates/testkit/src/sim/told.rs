@@ -1,12 +1,23 @@
 //! What clients are told, and how the history hears of it.
 
 use duolog_broker::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError};
-use duolog_broker::{Appended, LeaseId, Leased, MoveId, Outcome, Published, QueueId, TopicId};
+use duolog_broker::{Appended, LeaseId, Leased, MoveId, MoveTask, Outcome, Published, QueueId, TopicId};
 use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
 use super::keyed::Sent;
 use crate::history::{Broken, History, Number, Receive};
+
+/// One settlement that was asked for.
+pub(super) struct Asked {
+    pub(super) id: LeaseId,
+    pub(super) number: Number,
+    pub(super) outcome: Outcome,
+    /// What the history of a queue by key said when it was asked.
+    pub(super) touched: Option<u64>,
+    /// [`History::life`] when the lease was told.
+    pub(super) life: u64,
+}
 
 /// An answer to one verb.
 pub(super) enum Told {
@@ -31,6 +42,9 @@ pub(super) enum Told {
     Move {
         result: Result<MoveId, ChangeError>,
     },
+    Cancel {
+        result: Result<MoveTask, ChangeError>,
+    },
     Lease {
         queue: QueueId,
         /// What is known of it, if the queue is one by key.
@@ -39,8 +53,7 @@ pub(super) enum Told {
     },
     Settle {
         queue: QueueId,
-        /// Each with what the history of a queue by key said when it was asked.
-        asked: Vec<(LeaseId, Number, Outcome, Option<u64>)>,
+        asked: Vec<Asked>,
         /// [`History::replays`] when it was asked.
         replays: u64,
         result: Result<Vec<Result<(), SettleError>>, SettleError>,
@@ -72,7 +85,7 @@ impl Told {
         match self {
             Self::Append { producer, partition, numbers, result } => {
                 if let Some(producer) = producer {
-                    clients.producer_heard(producer, &numbers, &result);
+                    clients.producer_heard(producer, &numbers, &result, history);
                 }
                 match result {
                     Ok(appended) => {
@@ -89,7 +102,9 @@ impl Told {
                 Ok(published) => {
                     for (number, place) in numbers.iter().zip(published) {
                         // A delayed record is seen elsewhere: where it enters the topic.
-                        if place.partition_index != Published::DELAYED {
+                        if place.partition_index == Published::DELAYED {
+                            clients.delayed.insert(*number, history.life());
+                        } else {
                             history.appended(place.partition, place.offset, *number)?;
                         }
                         clients.published.insert((topic, *number));
@@ -108,11 +123,27 @@ impl Told {
                 Err(error) => Err(broken("a publish", &error)),
             },
             Self::Move { result } => match result {
-                // One may be running.
-                Ok(_) | Err(ChangeError::Exists(_) | ChangeError::DiskFull | ChangeError::Stopped(_)) => {
+                Ok(id) => {
+                    clients.moving(id);
                     Ok(())
                 }
+                // One may be running.
+                Err(ChangeError::Exists(_) | ChangeError::DiskFull | ChangeError::Stopped(_)) => Ok(()),
                 Err(error) => Err(broken("a move", &error)),
+            },
+            Self::Cancel { result } => match result {
+                Ok(_) => {
+                    history.seen.moves_cancelled += 1;
+                    Ok(())
+                }
+                // It may be over, and so long that it was forgotten.
+                Err(
+                    ChangeError::NotFound(_)
+                    | ChangeError::Invalid { .. }
+                    | ChangeError::DiskFull
+                    | ChangeError::Stopped(_),
+                ) => Ok(()),
+                Err(error) => Err(broken("a cancellation", &error)),
             },
             Self::Lease { queue, receive, result } => match result {
                 Ok(leased) => clients.leased(history, queue, receive, &leased),
@@ -127,7 +158,8 @@ impl Told {
                     Err(SettleError::DiskFull | SettleError::Stopped(_)) => return Ok(()),
                     Err(error) => return Err(broken("a settlement", &error)),
                 };
-                for ((id, number, outcome, touched), result) in asked.into_iter().zip(results) {
+                for (Asked { id, number, outcome, touched, life }, result) in asked.into_iter().zip(results) {
+                    history.seen.handles_over += u64::from(result.is_ok() && life < history.life());
                     if let (Ok(()), Outcome::Release { after_ms: 0 }, Some(touched)) =
                         (&result, outcome, touched)
                         && let Some(lines) = history.lines(queue)

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use duolog_storage::Log as _;
+
 use super::clients::Clients;
 use super::clock::ManualClock;
 use super::node::Node;
+use super::seen::Seen;
 use super::stage::Stage;
 use super::{checks, stage};
-use crate::disk::{Faults, Hits};
+use crate::disk::{Damage, Faults, Hits};
 use crate::history::{Broken, History};
 use crate::{Random, SimDisk};
+
+/// Most that the wall clock is set by at a time, milliseconds.
+const STEP_MS: u64 = 5_000;
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -35,14 +41,8 @@ impl Default for Plan {
 pub struct Report {
     /// Faults of the disk that struck.
     pub hits: Hits,
-    /// Processes killed with the machine living on.
-    pub kills: u64,
-    /// Ends in order.
-    pub ends: u64,
-    /// Starts that were refused because of damage at rest.
-    pub refused_starts: u64,
-    /// Starts that a fault interrupted.
-    pub failed_starts: u64,
+    /// What came of them.
+    pub seen: Seen,
     /// Verbs asked.
     pub asked: u64,
     /// Promises given.
@@ -53,12 +53,24 @@ impl Report {
     /// Adds another run.
     pub fn add(&mut self, other: &Self) {
         self.hits.add(&other.hits);
-        self.kills += other.kills;
-        self.ends += other.ends;
-        self.failed_starts += other.failed_starts;
-        self.refused_starts += other.refused_starts;
+        self.seen.add(&other.seen);
         self.asked += other.asked;
         self.acknowledged += other.acknowledged;
+    }
+
+    /// Everything that is counted, with the words for it.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        let mut rows = vec![("verbs asked", self.asked), ("promises given", self.acknowledged)];
+        rows.extend(self.hits.rows());
+        rows.extend(self.seen.rows());
+        rows
+    }
+
+    /// What never happened, and so was not tested.
+    #[must_use]
+    pub fn never(&self) -> Vec<&'static str> {
+        self.rows().into_iter().filter(|(_, count)| *count == 0).map(|(what, _)| what).collect()
     }
 }
 
@@ -86,6 +98,8 @@ struct World {
     starts: u64,
     acts: u64,
     cleans: bool,
+    /// Only some runs set the clock, as that leaves less to be certain of.
+    steps_clock: bool,
 }
 
 /// A process and what it works on.
@@ -112,11 +126,14 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
         starts: 0,
         acts: 0,
         cleans: plan.cleans,
+        steps_clock: false,
     };
+    world.steps_clock = world.random.one_in(3);
     world.history.trace(plan.trace);
     let mut step = 0;
     world.run(plan, &mut step).map_err(|broken| Failure { seed, step, broken })?;
     world.report.hits = world.disk.hits();
+    world.report.seen = world.history.seen;
     world.report.asked = world.clients.asked;
     world.report.acknowledged = world.history.acknowledged();
     Ok(world.report)
@@ -133,6 +150,8 @@ impl World {
                 self.arm();
             } else if self.random.one_in(60) {
                 self.barrier(&mut running)?;
+            } else if self.steps_clock && self.random.one_in(200) {
+                self.step_clock();
             } else {
                 self.act(&mut running);
             }
@@ -151,19 +170,23 @@ impl World {
         self.rot(&running.stage)
     }
 
-    /// Bits flip at rest: a start may be refused, nothing false may be served.
+    /// Something goes bad at rest: a start may be refused, nothing false may be served.
     fn rot(&mut self, stage: &Stage) -> Result<(), Broken> {
         self.disk.kill_process();
         let names = self.disk.names();
-        for _ in 0..1 + self.random.below(3) {
-            let name = self.random.pick(&names).clone();
-            self.disk.flip_bit(&name);
+        if self.random.one_in(4) {
+            let damage = *self.random.pick(&Damage::ALL);
+            self.disk.rot(&names[self.random.index(names.len())], damage);
+        } else {
+            for _ in 0..1 + self.random.below(3) {
+                self.disk.flip_bit(&names[self.random.index(names.len())]);
+            }
         }
         let seed = self.random.draw();
         match Node::start(&self.disk, &self.clock, seed) {
             Ok(node) => checks::rotten(&node.session, stage, &mut self.history),
             Err(error) => {
-                self.report.refused_starts += 1;
+                self.history.seen.refused_starts += 1;
                 self.history.note(None, &error);
                 Ok(())
             }
@@ -237,16 +260,17 @@ impl World {
                 self.restart(running)
             }
             2 => {
+                self.look_at_the_dying(&running.node);
                 self.clients.cut_off(&mut self.history);
                 drop(running.node);
                 self.disk.kill_process();
-                self.report.kills += 1;
+                self.history.seen.kills += 1;
                 self.come_up()
             }
             _ => {
                 self.clients.cut_off(&mut self.history);
                 running.node.end();
-                self.report.ends += 1;
+                self.history.seen.ends += 1;
                 self.disk.kill_process();
                 self.come_up()
             }
@@ -257,15 +281,38 @@ impl World {
     fn restart(&mut self, running: Running) -> Result<Running, Broken> {
         // Whoever reads in the last moment was told as much as anybody else.
         checks::last_look(&running.node.session, &running.stage, &mut self.history)?;
+        self.look_at_the_dying(&running.node);
         self.clients.cut_off(&mut self.history);
         drop(running.node);
         if self.disk.is_on() && self.random.one_in(2) {
             self.disk.kill_process();
-            self.report.kills += 1;
+            self.history.seen.kills += 1;
         } else {
             self.disk.power_on();
         }
         self.come_up()
+    }
+
+    /// Counts what this death leaves half done.
+    fn look_at_the_dying(&mut self, node: &Node) {
+        let names = self.disk.names();
+        let files = names.iter().filter(|name| name.ends_with(".log")).count() as u64;
+        self.history.seen.rewrites_cut += u64::from(files > node.log.stats().files);
+        self.history.seen.manifests_cut += u64::from(names.iter().any(|name| name == "manifest.next"));
+    }
+
+    /// Somebody sets the clock.
+    fn step_clock(&mut self) {
+        let ms = 1 + self.random.below(STEP_MS);
+        if self.random.one_in(2) {
+            self.history.seen.clock_steps_on += 1;
+            self.clock.step_wall(ms.cast_signed());
+            self.history.stepped_on(ms);
+            self.clients.keyed.stepped_on(ms);
+        } else {
+            self.history.seen.clock_steps_back += 1;
+            self.clock.step_wall(-ms.cast_signed());
+        }
     }
 
     /// Starts, sometimes with a power cut in the middle of it, and looks at everything.
@@ -280,14 +327,15 @@ impl World {
                     drop(running.node);
                 }
                 Err(broken) if self.disk.is_on() => return Err(broken),
-                Err(_) => self.report.failed_starts += 1,
+                Err(_) => self.history.seen.failed_starts += 1,
             }
             self.disk.power_on();
         }
         self.excused = false;
         let mut running = self.start()?;
+        self.history.seen.moves_over += stage::moves_under_way(&mut running.node)?;
         checks::streams(&running.node.session, &running.stage, &mut self.history)?;
-        checks::graves(&running.node.session, &running.stage, &mut self.history)?;
+        checks::graves(&running.node.session, &running.stage, &self.clients, &mut self.history)?;
         checks::cursors(&mut running.node, &running.stage, &self.history)?;
         Ok(running)
     }
