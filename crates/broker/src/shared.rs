@@ -3,12 +3,13 @@
 //! The core publishes here what has become durable, before it answers those who wait for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::Catalog;
 use crate::decoded::DecodedCache;
 use crate::room::Room;
+use crate::{Catalog, Monotonic};
 
 use crate::watch::Watch;
 
@@ -19,9 +20,23 @@ pub struct Shared {
     pub(crate) watch: Watch,
     pub(crate) decoded: DecodedCache,
     pub(crate) room: Room,
+    /// When the last commit became durable, microseconds of the monotonic clock; zero if none did.
+    written_at: AtomicU64,
 }
 
 impl Shared {
+    /// When the last commit became durable; `None` if none did since the start.
+    pub(crate) fn written_at(&self) -> Option<Monotonic> {
+        match self.written_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(Monotonic(at)),
+        }
+    }
+
+    pub(crate) fn note_written(&self, at: Monotonic) {
+        self.written_at.store(at.0, Ordering::Relaxed);
+    }
+
     /// What exists, durable.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {

@@ -7,6 +7,7 @@ use duolog_net::{Connection, Context, Frontend, Shutdown};
 use tokio::sync::Semaphore;
 
 use crate::api::Client;
+use crate::catch_up::CatchUp;
 use crate::group::{GroupConfig, Groups};
 use crate::{KafkaOptions, connection, limits};
 
@@ -17,6 +18,8 @@ pub struct KafkaFrontend {
     options: Arc<KafkaOptions>,
     /// Room for the partitions of fetch sessions.
     fetch_room: Arc<Semaphore>,
+    /// What consumers that are far behind share.
+    catch_up: Arc<CatchUp>,
     /// A turn to change the settings of topics.
     changing: Arc<Semaphore>,
 }
@@ -29,6 +32,7 @@ impl KafkaFrontend {
         Self {
             session,
             groups,
+            catch_up: Arc::new(CatchUp::new(options.catch_up_bytes_per_second)),
             options: Arc::new(options),
             fetch_room: Arc::new(Semaphore::new(limits::FETCH_SESSION_PARTITIONS)),
             changing: Arc::new(Semaphore::new(1)),
@@ -61,6 +65,7 @@ impl Frontend for KafkaFrontend {
             fetching: Arc::new(Semaphore::new(limits::FETCHES_AT_A_TIME)),
             fetch_session: Arc::default(),
             fetch_room: Arc::clone(&self.fetch_room),
+            catch_up: Arc::clone(&self.catch_up),
             changing: Arc::clone(&self.changing),
             shutdown: context.shutdown.clone(),
             peer: connection.peer(),

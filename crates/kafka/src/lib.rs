@@ -5,6 +5,7 @@
 //! docs/kafka-groups.md the same of consumer groups.
 
 mod api;
+mod catch_up;
 pub mod codec;
 mod connection;
 mod error;

@@ -27,6 +27,8 @@ pub const TRUSTED_BYTES: usize = 1 << 20;
 pub const WRITE_PARTS: usize = 256;
 /// Bytes that a fetch reserves at the least; below it waits for memory instead of answering with less.
 pub const FETCH_LEAST_BYTES: usize = 64 << 10;
+/// Consumers far behind that read from the disk at a time while others write: a sync waits for all of them, several times over.
+pub const CATCH_UP_READS: usize = 1;
 /// Bytes that one answer to OffsetFetch may cost in memory; a group needs about 150 for each partition, and its metadata
 /// twice. Reached by naming a group again and again, or by a million offsets at once.
 pub const OFFSETS_BYTES: usize = 128 << 20;

@@ -27,6 +27,8 @@ pub struct KafkaOptions {
     pub message_bytes_max: u32,
     /// Most bytes of records in one fetch response. Kafka: `fetch.max.bytes`.
     pub fetch_bytes_max: usize,
+    /// Bytes a second that all consumers together read from the disk at most while others write; `None` is no limit.
+    pub catch_up_bytes_per_second: Option<u64>,
     /// How long a new group waits for more members before its first rebalance.
     /// Kafka: `group.initial.rebalance.delay.ms`.
     pub initial_rebalance_delay: Duration,
@@ -49,6 +51,7 @@ impl Default for KafkaOptions {
             retention_bytes: None,
             message_bytes_max: 1_048_588,
             fetch_bytes_max: 55 << 20,
+            catch_up_bytes_per_second: None,
             initial_rebalance_delay: Duration::from_secs(3),
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             seed: 0,

@@ -316,6 +316,7 @@ impl Core {
         match result {
             Ok(()) => {
                 if let Some(group) = self.in_flight.remove(index) {
+                    self.shared.note_written(now.monotonic);
                     self.carried &= self.in_flight.iter().any(|it| it.refused);
                     self.show(now, group);
                 }

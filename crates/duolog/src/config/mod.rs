@@ -67,6 +67,8 @@ pub struct KafkaSettings {
     pub auto_create: bool,
     /// Wait of a new group.
     pub rebalance_delay: Duration,
+    /// What consumers that are far behind may read a second while others write.
+    pub catch_up_bytes_per_second: Option<u64>,
     /// How long offsets of empty groups are kept.
     pub offsets_retention: Duration,
 }
@@ -147,6 +149,7 @@ impl Config {
                 advertised: take!(kafka_advertised).0,
                 auto_create: take!(kafka_auto_create),
                 rebalance_delay: take!(kafka_rebalance_delay).0,
+                catch_up_bytes_per_second: take!(catch_up_bytes_per_second).0.map(|size| size.0),
                 offsets_retention: take!(kafka_offsets_retention).0,
             },
             aws_advertised: take!(aws_advertised).0,

@@ -136,6 +136,7 @@ fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
         retention_ms: config.topics.retention_ms,
         retention_bytes: config.topics.retention_bytes,
         message_bytes_max: config.topics.batch_bytes_max,
+        catch_up_bytes_per_second: config.kafka.catch_up_bytes_per_second,
         initial_rebalance_delay: config.kafka.rebalance_delay,
         offsets_retention: config.kafka.offsets_retention,
         seed: chance()?,

@@ -59,6 +59,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::KafkaOptions;
+use crate::catch_up::CatchUp;
 use crate::codec::{ApiKey, DecodeError, Decoder, Frame, RequestHeader, decode_body, encode_response};
 use crate::group::Groups;
 
@@ -79,6 +80,8 @@ pub(crate) struct Client {
     pub fetch_session: Arc<Mutex<fetch::FetchSlot>>,
     /// Room for the partitions of all fetch sessions, of all connections.
     pub fetch_room: Arc<Semaphore>,
+    /// What consumers that are far behind share, of all connections.
+    pub catch_up: Arc<CatchUp>,
     /// One change of topics' settings at a time, of all connections.
     pub changing: Arc<Semaphore>,
     /// What may wait for long ends early when it begins.

@@ -3,6 +3,8 @@
 //! Invariant: the bytes gathered exceed `bytes_max` only by one batch, the first of all, without which a consumer could
 //! never pass a batch larger than its limits. Source: KIP-74.
 
+use std::sync::Arc;
+
 use duolog_broker::errors::FetchError;
 use duolog_broker::{ReadAsk, Session};
 use duolog_net::{Budget, Reservation};
@@ -14,6 +16,7 @@ use super::session::{TOPIC_IDS_FROM, Wanted};
 use crate::ErrorCode;
 use crate::api::Client;
 use crate::api::lookup::{self, TopicRef, check_epoch};
+use crate::catch_up::{CatchUp, Turn};
 use crate::codec::messages::FetchPartition;
 use crate::error::of_fetch;
 use crate::limits;
@@ -44,11 +47,12 @@ pub(super) struct Gathered {
     session: Session,
     pub ask: Ask,
     pub slices: Vec<Slice>,
-    bytes: usize,
+    pub bytes: usize,
     reserved: Reservation,
     /// What `bytes` may become in the next read: memory for it is reserved.
     granted: usize,
     budget: Budget,
+    catch_up: Arc<CatchUp>,
     /// The first batch, which has to be given, needs so many bytes, and they are not free.
     short: Option<usize>,
 }
@@ -77,6 +81,7 @@ impl Gathered {
             reserved: Reservation::default(),
             granted: 0,
             budget: client.budget.clone(),
+            catch_up: Arc::clone(&client.catch_up),
             short: None,
         }
     }
@@ -136,6 +141,19 @@ impl Gathered {
         readings
             .filter(|reading| reading.is_behind())
             .all(|reading| self.session.is_cached(reading.partition, reading.next))
+    }
+
+    /// Waits for a turn to read from the disk.
+    pub async fn turn(&self) -> Turn {
+        let bytes = self.granted.saturating_sub(self.bytes);
+        let now = self.session.clock().now().monotonic;
+        self.catch_up.turn(now, self.session.written_at(), bytes).await
+    }
+
+    /// Ends the turn, and gives back what it did not bring, where there were `before` bytes.
+    pub fn end_turn(&self, turn: Turn, before: usize) {
+        self.catch_up.give_back(turn.bytes.saturating_sub(self.bytes.saturating_sub(before)));
+        drop(turn);
     }
 
     /// Reads on in every partition that has more. False if it must be done again once `reserve_short` has found memory for

@@ -1,0 +1,138 @@
+//! The pace of consumers that are far behind: while others write, they read from the disk one at a time and share one bandwidth.
+//!
+//! Place: between a fetch that does not find everything in memory and its read. A replay takes all that disk and processors give,
+//! and a producer's sync stands in line behind it; nobody waits for a replay as one waits for an acknowledgement. Where
+//! nobody writes, nothing is held back. One at a time, as each of the few writes behind a sync waits for all reads that the
+//! disk has been given before it. The time is a parameter.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duolog_broker::Monotonic;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::CATCH_UP_READS;
+
+/// How long after the last commit others are taken to be writing: longer than any commit takes on a busy disk.
+const WRITING_US: u64 = 1_000_000;
+/// What nobody used of the bandwidth for so long may be used at once: timers are late by about a millisecond.
+const UNUSED_US: u64 = 20_000;
+
+/// The bandwidth that all consumers behind the cache share.
+#[derive(Debug)]
+pub(crate) struct CatchUp {
+    /// `None` holds nobody back.
+    bytes_per_second: Option<NonZeroU64>,
+    /// From when on it is free.
+    free_at: Mutex<Monotonic>,
+    /// Who reads.
+    reading: Arc<Semaphore>,
+}
+
+/// A turn to read from the disk; the next one's begins when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// Bytes that were taken of the bandwidth.
+    pub bytes: usize,
+    _reading: Option<OwnedSemaphorePermit>,
+}
+
+impl CatchUp {
+    pub fn new(bytes_per_second: Option<u64>) -> Self {
+        let bytes_per_second = bytes_per_second.map(|rate| NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN));
+        Self {
+            bytes_per_second,
+            free_at: Mutex::default(),
+            reading: Arc::new(Semaphore::new(CATCH_UP_READS)),
+        }
+    }
+
+    /// Waits for a turn to read so many bytes; `written_at` is when something was last committed.
+    pub async fn turn(&self, now: Monotonic, written_at: Option<Monotonic>, bytes: usize) -> Turn {
+        let Some(wait) = self.wait(now, written_at, bytes) else { return Turn::default() };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        // It is never closed.
+        Turn { bytes, _reading: Arc::clone(&self.reading).acquire_owned().await.ok() }
+    }
+
+    /// Takes so many bytes of the bandwidth. Gives how long to wait for them, `None` where nobody is held back.
+    fn wait(&self, now: Monotonic, written_at: Option<Monotonic>, bytes: usize) -> Option<Duration> {
+        let is_writing = written_at.is_some_and(|at| now.0.saturating_sub(at.0) <= WRITING_US);
+        let rate = self.bytes_per_second.filter(|_| is_writing)?;
+        let mut free_at = self.free_at.lock();
+        let start = free_at.0.max(now.0.saturating_sub(UNUSED_US));
+        *free_at = Monotonic(start.saturating_add(took_us(bytes, rate)));
+        Some(Duration::from_micros(start.saturating_sub(now.0)))
+    }
+
+    /// Gives back what a read did not bring of the bytes that it took a turn for.
+    pub fn give_back(&self, bytes: usize) {
+        if let Some(rate) = self.bytes_per_second {
+            let mut free_at = self.free_at.lock();
+            *free_at = Monotonic(free_at.0.saturating_sub(took_us(bytes, rate)));
+        }
+    }
+}
+
+/// How long so many bytes keep the bandwidth.
+fn took_us(bytes: usize, rate: NonZeroU64) -> u64 {
+    let us = bytes as u128 * 1_000_000 / u128::from(rate.get());
+    u64::try_from(us).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NOW: Monotonic = Monotonic(50_000_000);
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn consumers_share_the_bandwidth_while_others_write() {
+        let pace = CatchUp::new(Some(1_000_000));
+        let turn = || pace.wait(NOW, Some(NOW), 10_000).unwrap();
+        let waits: Vec<_> = (0..10).map(|_| turn()).collect();
+        // Two may go at once: 20 ms were not used. The others follow one by one.
+        let expected = [0, 0, 0, 10, 20, 30, 40, 50, 60, 70].map(|ms| ms * MS);
+        assert_eq!(waits, expected);
+        let rest = (0..1000).take_while(|_| turn() < 1000 * MS).count();
+        assert_eq!(10 + rest, 102, "a second has room for a hundred, and two were late");
+        let later = NOW.plus_ms(1000);
+        assert_eq!(pace.wait(later, Some(later), 1), Some(10 * MS));
+    }
+
+    #[test]
+    fn nobody_waits_where_nobody_writes_or_no_bandwidth_is_set() {
+        let pace = CatchUp::new(Some(1_000));
+        for written_at in [None, Some(Monotonic(NOW.0 - WRITING_US - 1))] {
+            assert_eq!(pace.wait(NOW, written_at, 1 << 30), None);
+        }
+        assert_eq!(CatchUp::new(None).wait(NOW, Some(NOW), 1 << 30), None);
+    }
+
+    #[test]
+    fn what_was_not_read_is_given_back() {
+        let pace = CatchUp::new(Some(1_000_000));
+        assert_eq!(pace.wait(NOW, Some(NOW), 1_020_000), Some(Duration::ZERO));
+        pace.give_back(1_000_000);
+        assert_eq!(pace.wait(NOW, Some(NOW), 0), Some(Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn one_reads_at_a_time_while_others_write() {
+        let pace = CatchUp::new(Some(1 << 40));
+        let first = pace.turn(NOW, Some(NOW), 1).await;
+        let mut second = std::pin::pin!(pace.turn(NOW, Some(NOW), 1));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(second.as_mut().poll(&mut context).is_pending());
+        // Without writers nobody stands in line.
+        assert_eq!(pace.turn(NOW, None, 1).await.bytes, 0);
+        drop(first);
+        assert_eq!(second.await.bytes, 1);
+    }
+}
