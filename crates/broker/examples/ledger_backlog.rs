@@ -1,8 +1,9 @@
 //! What a backlog costs: ten million batches of one record, drained with acks in random order.
 //!
-//! `cargo run --release -p duolog-broker --example ledger_backlog [standard|key|fair]`. With `key` a thousand keys take
-//! turns, and one record in a hundred is of a key that is blocked from the beginning to the end. Memory is the growth of the resident set, times are
-//! those of the processor, so that what else the machine does counts little (Linux).
+//! `cargo run --release -p duolog-broker --example ledger_backlog [standard|key|unblocked|fair]`. With `key` a thousand keys
+//! take turns, and one record in a hundred is of a key that is blocked from the beginning to the end; with `unblocked` it
+//! is not, so that the two tell what the others lose by it. Memory is the growth of the resident set, times are those of the
+//! processor, so that what else the machine does counts little (Linux).
 #![allow(clippy::unwrap_used)]
 
 use duolog_broker::ledger::{Grant, KeyedSpan, Ledger, LedgerSpan};
@@ -29,6 +30,28 @@ impl Meter {
 
     fn ns_a_record(&self) -> u64 {
         self.spent_ns / RECORDS
+    }
+}
+
+/// What a lease took in each tenth of the records, to see whether it depends on how many are left.
+#[derive(Default)]
+struct Tenths {
+    records: u64,
+    spent_ns: [u64; 10],
+    leased: [u64; 10],
+}
+
+impl Tenths {
+    fn note(&mut self, spent_ns: u64, records: usize) {
+        let tenth = (self.records * 10 / RECORDS).min(9) as usize;
+        self.records += records as u64;
+        self.spent_ns[tenth] += spent_ns;
+        self.leased[tenth] += records as u64;
+    }
+
+    fn shown(&self) -> String {
+        let each = self.spent_ns.iter().zip(self.leased).map(|(ns, leased)| (ns / leased.max(1)).to_string());
+        each.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -62,7 +85,7 @@ fn keyed(base: u64) -> KeyedSpan {
 fn order() -> Order {
     match std::env::args().nth(1).as_deref() {
         None | Some("standard") => Order::Standard,
-        Some("key") => Order::ByKey,
+        Some("key" | "unblocked") => Order::ByKey,
         Some("fair") => Order::Fair,
         Some(other) => panic!("no order {other:?}"),
     }
@@ -122,7 +145,8 @@ fn main() {
     let backlog_bytes = resident_bytes().saturating_sub(at_start);
 
     let mut held: Vec<LeaseId> = Vec::new();
-    let is_blocking = policy.order == Order::ByKey;
+    let is_by_key = policy.order == Order::ByKey;
+    let is_blocking = is_by_key && std::env::args().nth(1).as_deref() == Some("key");
     let mut blocker = None;
     if is_blocking {
         fill(&mut ledger);
@@ -130,6 +154,7 @@ fn main() {
         blocker = ledger.lease(long, &policy, 1, 12 * 3_600_000, false).granted.first().map(id);
     }
     let mut slowest_ns = 0;
+    let mut tenths = Tenths::default();
     let (mut seed, mut peak_bytes, mut parts) = (1_u64, backlog_bytes, 0);
     let mut random = move |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -146,8 +171,9 @@ fn main() {
             }
         });
         slowest_ns = slowest_ns.max(lease.spent_ns - spent_ns);
+        tenths.note(lease.spent_ns - spent_ns, held.len() - before);
         // A key that has one leased has no more to give, so a queue by key holds fewer.
-        let most = if is_blocking { HELD.min(500) } else { HELD };
+        let most = if is_by_key { HELD.min(500) } else { HELD };
         let keep = if held.len() > before { most } else { 0 };
         if held.is_empty() && is_blocking && ledger.needs_window().next().is_none() {
             // All others are through.
@@ -184,6 +210,7 @@ fn main() {
         "lease    {:>6} ns a record, ten at a time; {slowest_us} us each in the slowest hundred",
         lease.ns_a_record()
     );
+    println!("         {:>6} ns a record by tenths of the backlog", tenths.shown());
     println!("ack      {:>6} ns a record, in random order", ack.ns_a_record());
     println!("changes  {:>6} ns a record, {parts} parts", changes.ns_a_record());
     println!("memory   {:>6.1} MiB at most, leases and settled runs included", mib(peak_bytes));

@@ -59,3 +59,37 @@ fn sqs_against_a_broker_of_its_own() {
     assert_eq!(report["sqs receive+delete, 256 B"]["records"], 333);
     assert!(report["sqs send, 256 B"]["fsyncs"].as_u64().unwrap() > 0);
 }
+
+#[test]
+fn sqs_fifo_over_several_queues_with_a_backlog() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    for dedup in ["id", "content"] {
+        let load =
+            ["--messages", "333", "--backlog", "55", "--queues", "3", "--fifo", "--groups", "8", "--dedup"];
+        let arguments = [&["bench", "sqs", "--spawn", "--json", "--dir", path][..], &load, &[dedup]].concat();
+        let report = figures(&arguments);
+        let described = "256 B, FIFO, 8 groups, 3 queues, 55 waiting";
+        assert_eq!(report[format!("sqs send the backlog, {described}")]["records"], 55);
+        assert_eq!(report[format!("sqs send, {described}")]["records"], 333);
+        assert_eq!(report[format!("sqs receive+delete, {described}")]["records"], 333);
+    }
+}
+
+#[test]
+fn sqs_receivers_that_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let load = ["--mode", "wait", "--messages", "300"];
+    let report = figures(&[&["bench", "sqs", "--spawn", "--json", "--dir", path][..], &load].concat());
+    assert_eq!(report["sqs 300 long polls"]["records"], 299);
+}
+
+#[test]
+fn startup_with_queues() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let report = figures(&["bench", "startup", "--json", "--dir", path, "--queues", "120"]);
+    assert!(report["start after kill -9 with 120 queues"]["ready_ms"].as_f64().unwrap() > 0.0);
+    assert!(report["look at 120 queues"]["list_ms"].as_f64().unwrap() > 0.0);
+}

@@ -96,6 +96,18 @@ impl Spawned {
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
+    /// Time of the processor that it has taken since its start, where the system tells.
+    pub fn processor_time(&self) -> Option<Duration> {
+        /// Ticks of `/proc` a second. Source: proc(5), `USER_HZ` on all Linux of today.
+        const TICKS_PER_S: u64 = 100;
+        let id = self.child.as_ref()?.id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // Behind the name, which may hold anything: state is the third field, user and system time the 14th and 15th.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        Some(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
+    }
+
     /// Bytes of disk that its directory takes, the newest file's blocks and the reserve included.
     pub fn disk_bytes(&self) -> anyhow::Result<u64> {
         let mut bytes = 0;
@@ -175,9 +187,19 @@ impl Server {
         Ok(Self { spawned: Some(spawned), address, admin })
     }
 
+    /// It goes, with its data, when the run is over.
+    pub fn is_own(&self) -> bool {
+        self.spawned.is_some()
+    }
+
     /// Of the listener under load.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Of its admin listener.
+    pub fn admin(&self) -> &str {
+        &self.admin
     }
 
     /// Counters of the log, if its admin listener answers.
@@ -238,9 +260,9 @@ fn value(text: &str, name: &str) -> Option<f64> {
 }
 
 /// The text of `/metrics`.
-fn metrics(admin: &str) -> anyhow::Result<String> {
+pub fn metrics(admin: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(admin)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(
         format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n").as_bytes(),
     )?;

@@ -1,4 +1,6 @@
-//! `duolog bench startup`: idle memory, and how long until a broker serves, empty and after `kill -9` with data.
+//! `duolog bench startup`: idle memory, and how long until a broker serves, empty and after `kill -9` with data or queues.
+
+mod queues;
 
 use std::path::PathBuf;
 use std::thread;
@@ -31,6 +33,9 @@ pub struct StartupBench {
     /// Partitions that hold the data, in topics of 100
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub partitions: u32,
+    /// Instead of data: so many empty queues
+    #[arg(long, value_name = "N", conflicts_with_all = ["data", "partitions"], value_parser = clap::value_parser!(u64).range(1..))]
+    pub queues: Option<u64>,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
@@ -41,6 +46,10 @@ pub fn run(bench: &StartupBench) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut server = Spawned::start(bench.dir.as_deref(), &[])?;
     report.push(measure(&mut server, "start, empty".to_owned())?);
+    if let Some(queues) = bench.queues {
+        queues::run(&mut server, queues, &mut report)?;
+        return Ok(report);
+    }
     fill(&server, bench.data.0, bench.partitions)?;
     let name = match bench.partitions {
         1 => format!("start after kill -9 with {} MiB", bench.data.0 >> 20),

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const VISIBILITY_TIMEOUT_S: u32 = 600;
 /// How long a receive waits for a message.
 const WAIT_S: u32 = 1;
+/// Queues of one page of a list: the most that there may be.
+const LIST_PAGE: u32 = 1_000;
 /// Of the form that clients send; the broker takes any.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/sqs/aws4_request, \
                              SignedHeaders=host, Signature=0";
@@ -32,6 +34,14 @@ pub struct Wire {
     host: String,
 }
 
+/// A message to send.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub body: String,
+    /// Its group, and its deduplication id if the body does not stand for it; only for FIFO queues.
+    pub group: Option<(String, Option<String>)>,
+}
+
 /// A received message.
 #[derive(Debug, Deserialize)]
 pub struct Message {
@@ -39,6 +49,14 @@ pub struct Message {
     pub body: String,
     #[serde(rename = "ReceiptHandle")]
     pub receipt_handle: String,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "QueueUrls", default)]
+    queue_urls: Vec<String>,
+    #[serde(rename = "NextToken")]
+    next_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +77,24 @@ struct Batched {
     failed: Vec<Value>,
 }
 
+/// The bytes of a request.
+pub fn request(host: &str, action: &str, body: &Value) -> anyhow::Result<Vec<u8>> {
+    let body = serde_json::to_vec(body)?;
+    let mut request = format!(
+        "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: AmazonSQS.{action}\r\n\
+         authorization: {AUTHORIZATION}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(&body);
+    Ok(request)
+}
+
+/// The messages of an answer to ReceiveMessage.
+pub fn received(body: &[u8]) -> anyhow::Result<Vec<Message>> {
+    Ok(serde_json::from_slice::<Received>(body).context("an answer that makes no sense")?.messages)
+}
+
 impl Wire {
     pub fn connect(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| {
@@ -69,20 +105,48 @@ impl Wire {
         Ok(Self { stream: BufReader::with_capacity(64 << 10, stream), host: address.to_owned() })
     }
 
-    pub fn create_queue(&mut self, name: &str) -> anyhow::Result<String> {
-        let attributes = json!({ "VisibilityTimeout": VISIBILITY_TIMEOUT_S.to_string() });
+    /// Declares a queue, a FIFO queue if its name says so.
+    pub fn create_queue(&mut self, name: &str, content_dedup: bool) -> anyhow::Result<String> {
+        let mut attributes = json!({ "VisibilityTimeout": VISIBILITY_TIMEOUT_S.to_string() });
+        if name.ends_with(".fifo") {
+            attributes["FifoQueue"] = json!("true");
+            attributes["ContentBasedDeduplication"] = json!(content_dedup.to_string());
+        }
         let created: Created =
             self.ask("CreateQueue", &json!({ "QueueName": name, "Attributes": attributes }))?;
         Ok(created.queue_url)
+    }
+
+    /// How many queues there are, page by page.
+    pub fn list_queues(&mut self) -> anyhow::Result<u64> {
+        let (mut count, mut token) = (0, None);
+        loop {
+            let ask = json!({ "MaxResults": LIST_PAGE, "NextToken": token });
+            let page: Listed = self.ask("ListQueues", &ask)?;
+            count += page.queue_urls.len() as u64;
+            token = page.next_token;
+            if token.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     pub fn delete_queue(&mut self, url: &str) -> anyhow::Result<()> {
         self.ask::<Value>("DeleteQueue", &json!({ "QueueUrl": url })).map(|_| ())
     }
 
-    pub fn send(&mut self, url: &str, bodies: &[String]) -> anyhow::Result<()> {
-        let entry = |(id, body): (usize, &String)| json!({ "Id": id.to_string(), "MessageBody": body });
-        let entries: Vec<Value> = bodies.iter().enumerate().map(entry).collect();
+    pub fn send(&mut self, url: &str, messages: &[Outgoing]) -> anyhow::Result<()> {
+        let entry = |(id, message): (usize, &Outgoing)| {
+            let mut entry = json!({ "Id": id.to_string(), "MessageBody": message.body });
+            if let Some((group, dedup)) = &message.group {
+                entry["MessageGroupId"] = json!(group);
+                if let Some(id) = dedup {
+                    entry["MessageDeduplicationId"] = json!(id);
+                }
+            }
+            entry
+        };
+        let entries: Vec<Value> = messages.iter().enumerate().map(entry).collect();
         let done: Batched = self.ask("SendMessageBatch", &json!({ "QueueUrl": url, "Entries": entries }))?;
         ensure!(done.failed.is_empty(), "messages were refused: {:?}", done.failed);
         Ok(())
@@ -103,15 +167,7 @@ impl Wire {
     }
 
     fn ask<T: DeserializeOwned>(&mut self, action: &str, body: &Value) -> anyhow::Result<T> {
-        let body = serde_json::to_vec(body)?;
-        let mut request = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: AmazonSQS.{action}\r\n\
-             authorization: {AUTHORIZATION}\r\ncontent-length: {}\r\n\r\n",
-            self.host,
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
+        let request = request(&self.host, action, body)?;
         self.stream.get_mut().write_all(&request).context("cannot send to the broker")?;
         let (status, answer) = self.answer().context("the broker does not answer")?;
         ensure!(status == 200, "{action} failed with {status}: {}", String::from_utf8_lossy(&answer));
