@@ -17,8 +17,6 @@ struct Attempt {
     grants: Vec<Grant>,
     /// When its leases end.
     until: Monotonic,
-    /// It was repeated: the first receiver may still give back what the second has.
-    is_shared: bool,
 }
 
 /// The attempts of one queue.
@@ -50,7 +48,7 @@ impl Attempts {
         self.next += 1;
         self.leases += grants.len();
         self.line.push_back((now.monotonic.plus_ms(ATTEMPT_MS), attempt, number));
-        self.known.insert(attempt, Attempt { number, grants: grants.to_vec(), until, is_shared: false });
+        self.known.insert(attempt, Attempt { number, grants: grants.to_vec(), until });
     }
 
     /// What the attempt brought, its leases begun anew, if they all stand as they were given; else it is forgotten.
@@ -77,25 +75,23 @@ impl Attempts {
                 self.forget(attempt);
                 return None;
             }
+            // The first receiver may still want to give back what the second now has, also when this attempt is forgotten.
+            ledger.keep_lease(lease_id(queue, grant));
         }
         known.until = now.monotonic.plus_ms(visibility_ms);
-        known.is_shared = true;
         Some(known.grants.clone())
     }
 
-    /// A receiver has gone before it got a record. False if another has it by repeating the attempt.
-    pub(super) fn may_give_back(&mut self, lease: LeaseId) -> bool {
+    /// A receiver has gone before it got a record, whose lease is undone.
+    pub(super) fn given_back(&mut self, lease: LeaseId) {
         for attempt in self.known.values_mut() {
             let is_it = |grant: &Grant| lease_id(lease.queue, grant) == lease;
             if let Some(at) = attempt.grants.iter().position(is_it) {
-                if !attempt.is_shared {
-                    attempt.grants.remove(at);
-                    self.leases -= 1;
-                }
-                return !attempt.is_shared;
+                attempt.grants.remove(at);
+                self.leases -= 1;
+                return;
             }
         }
-        true
     }
 
     fn forget_old(&mut self, now: Now) {

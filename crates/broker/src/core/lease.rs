@@ -145,9 +145,9 @@ impl Core {
     pub(super) fn give_back(&mut self, now: Now, leases: &[LeaseId]) {
         for &lease in leases {
             if let Some(state) = self.queues.get_mut(lease.queue)
-                && state.attempts.may_give_back(lease)
+                && state.ledger.undo_lease(lease)
             {
-                state.ledger.undo_lease(lease);
+                state.attempts.given_back(lease);
                 self.note_lazy(now, lease.queue);
             }
         }

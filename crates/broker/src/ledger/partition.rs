@@ -44,11 +44,14 @@ pub(super) enum Live {
 pub(super) struct Entry {
     /// What is written of it.
     pub(super) state: RecordState,
-    /// Incarnation of the lease before the last, for taking the last back.
+    /// Incarnation of the lease before the last, for taking the last back; `NO_WAY_BACK` if that can no longer be.
     pub(super) incarnation_before: u64,
     /// What it is doing.
     pub(super) live: Live,
 }
+
+/// No lease is of this incarnation.
+pub(super) const NO_WAY_BACK: u64 = u64::MAX;
 
 /// What the ledger last added up of a partition.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,7 @@ use duolog_record::{Offset, PartitionId};
 
 use super::changes::{Hold, RecordState};
 use super::lease::{dead_record, lease_hold};
-use super::partition::Live;
+use super::partition::{Live, NO_WAY_BACK};
 use super::{Ledger, Settled};
 use crate::errors::SettleError;
 use crate::limits::VISIBILITY_MS;
@@ -130,11 +130,23 @@ impl Ledger {
         (entry.live == Live::Moving).then_some(index)
     }
 
-    /// The receiver was gone before it got the record: as if this lease had never been.
-    pub fn undo_lease(&mut self, id: LeaseId) {
+    /// The lease has been handed out a second time: whoever it was handed to first can no longer undo it.
+    pub fn keep_lease(&mut self, id: LeaseId) {
         let Some(index) = self.index(id.partition) else { return };
-        if self.named(index, id).is_err() {
-            return;
+        if self.named(index, id).is_ok()
+            && let Some(entry) = self.partitions[index as usize].records.get_mut(&id.offset.0)
+        {
+            entry.incarnation_before = NO_WAY_BACK;
+        }
+    }
+
+    /// The receiver was gone before it got the record: as if this lease had never been. False if it is over, or kept by
+    /// [`Self::keep_lease`].
+    pub fn undo_lease(&mut self, id: LeaseId) -> bool {
+        let Some(index) = self.index(id.partition) else { return false };
+        let entry = self.partitions[index as usize].records.get(&id.offset.0);
+        if self.named(index, id).is_err() || entry.is_some_and(|it| it.incarnation_before == NO_WAY_BACK) {
+            return false;
         }
         // The next lease is the same attempt: only another incarnation tells their handles apart.
         self.incarnation += 1;
@@ -145,6 +157,7 @@ impl Ledger {
         }
         self.hold(index, id.offset.0, Hold::Free, Live::Ready);
         self.refresh(index);
+        true
     }
 
     /// Ends leases and delays that are due; true if something became available.

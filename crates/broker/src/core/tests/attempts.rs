@@ -92,6 +92,19 @@ fn the_first_receiver_takes_nothing_from_the_second_when_it_goes() {
 }
 
 #[test]
+fn what_a_second_receiver_has_is_not_given_back_when_the_attempt_is_forgotten() {
+    let mut h = harness();
+    let q = h.by_key(&["a", "b"]);
+    let lost = h.attempted(q, "one");
+    let again = h.attempted(q, "one");
+    assert_eq!(h.ack(q, &again[1..]), [Ok(())]);
+    assert_eq!(h.attempted(q, "one"), [], "something has become of its records: it is another attempt now");
+    h.core.handle(h.now, Command::GiveBack { leases: vec![lease_id(q, &lost[0])] });
+    assert_eq!(h.attempted(q, "another"), [], "the second receiver has it");
+    assert_eq!(h.ack(q, &again[..1]), [Ok(())]);
+}
+
+#[test]
 fn what_was_given_back_is_not_part_of_the_attempt() {
     let mut h = harness();
     let q = h.by_key(&["a", "b"]);
