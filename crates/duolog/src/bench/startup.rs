@@ -34,7 +34,12 @@ pub struct StartupBench {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub partitions: u32,
     /// Instead of data: so many empty queues
-    #[arg(long, value_name = "N", conflicts_with_all = ["data", "partitions"], value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["data", "partitions"],
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
     pub queues: Option<u64>,
     /// Print the figures as JSON
     #[arg(long)]

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use duolog_broker::{Keep, Labels, Topic, TopicPolicy};
 
-use super::policy::{apply, is_retention};
+use super::policy::{apply, is_retention, unsay};
 use super::{ConfigError, Kind, SETTINGS, Setting, find};
 use crate::KafkaOptions;
 
@@ -149,7 +149,7 @@ impl<'a> Next<'a> {
     fn unset(&mut self, setting: &Setting) {
         self.labels.remove(&setting.label());
         let default = setting.default(self.topic, self.options);
-        apply(&mut self.policy, setting.name, default.as_deref());
+        unsay(&mut self.policy, setting.name, default.as_deref());
     }
 
     /// The list that now holds, with each element of `elements` worked in.

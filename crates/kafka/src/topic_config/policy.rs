@@ -63,6 +63,15 @@ pub(super) fn of_policy(name: &str, policy: &TopicPolicy) -> Option<Option<Strin
     Some(Some(value))
 }
 
+/// Writes into a policy that a setting follows its default again.
+pub(super) fn unsay(policy: &mut TopicPolicy, name: &str, default: Option<&str>) {
+    match name {
+        // Not the same as the window of 0 that somebody wants: whoever declares a FIFO queue may set another.
+        DEDUP_WINDOW => policy.dedup = None,
+        _ => apply(policy, name, default),
+    }
+}
+
 /// Writes a value that was checked into a policy; `None` is nothing said.
 pub(super) fn apply(policy: &mut TopicPolicy, name: &str, value: Option<&str>) {
     // Checked before: what does not parse is -1, no limit.

@@ -200,6 +200,19 @@ fn a_replacement_leaves_what_is_ours_and_another_door_has_set() {
 }
 
 #[test]
+fn a_window_of_zero_keeps_its_scope_and_a_deleted_one_is_as_if_never_set() {
+    let window = "duolog.dedup.window.ms";
+    let mut topic = plain();
+    topic.policy.dedup = Some(duolog_broker::DedupPolicy { window_ms: 300_000, per_key: true });
+    let off = after(&topic, &[(window, Change::Set("0"))]).unwrap();
+    assert_eq!(off.policy.dedup, Some(duolog_broker::DedupPolicy { window_ms: 0, per_key: true }));
+    let on = after(&off, &[(window, Change::Set("1000"))]).unwrap();
+    assert_eq!(on.policy.dedup, Some(duolog_broker::DedupPolicy { window_ms: 1_000, per_key: true }));
+    assert_eq!(after(&on, &[(window, Change::Delete)]).unwrap().policy.dedup, None);
+    assert_eq!(after(&plain(), &[(window, Change::Set("0"))]).unwrap().policy.dedup, None);
+}
+
+#[test]
 fn labels_of_others_stay() {
     let labels = Labels::from([("aws:tag".to_owned(), "x".to_owned())]);
     let topic = topic(plain().policy, labels.clone());
