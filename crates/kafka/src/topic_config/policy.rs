@@ -66,8 +66,12 @@ pub(super) fn of_policy(name: &str, policy: &TopicPolicy) -> Option<Option<Strin
 /// Writes into a policy that a setting follows its default again.
 pub(super) fn unsay(policy: &mut TopicPolicy, name: &str, default: Option<&str>) {
     match name {
-        // Not the same as the window of 0 that somebody wants: whoever declares a FIFO queue may set another.
-        DEDUP_WINDOW => policy.dedup = None,
+        // Not the same as the window of 0 that somebody wants: whoever declares a FIFO queue may set another. But a scope
+        // that was chosen stays for when a window is set again.
+        DEDUP_WINDOW => {
+            let scope = policy.dedup.filter(|dedup| dedup.per_key);
+            policy.dedup = scope.map(|dedup| DedupPolicy { window_ms: 0, ..dedup });
+        }
         _ => apply(policy, name, default),
     }
 }

@@ -200,7 +200,7 @@ fn a_replacement_leaves_what_is_ours_and_another_door_has_set() {
 }
 
 #[test]
-fn a_window_of_zero_keeps_its_scope_and_a_deleted_one_is_as_if_never_set() {
+fn a_window_of_zero_keeps_its_scope_and_so_does_a_deleted_one() {
     let window = "duolog.dedup.window.ms";
     let mut topic = plain();
     topic.policy.dedup = Some(duolog_broker::DedupPolicy { window_ms: 300_000, per_key: true });
@@ -208,7 +208,10 @@ fn a_window_of_zero_keeps_its_scope_and_a_deleted_one_is_as_if_never_set() {
     assert_eq!(off.policy.dedup, Some(duolog_broker::DedupPolicy { window_ms: 0, per_key: true }));
     let on = after(&off, &[(window, Change::Set("1000"))]).unwrap();
     assert_eq!(on.policy.dedup, Some(duolog_broker::DedupPolicy { window_ms: 1_000, per_key: true }));
-    assert_eq!(after(&on, &[(window, Change::Delete)]).unwrap().policy.dedup, None);
+    let deleted = after(&on, &[(window, Change::Delete)]).unwrap();
+    assert_eq!(deleted.policy.dedup, off.policy.dedup);
+    let of_topic = after(&plain(), &[(window, Change::Set("1000"))]).unwrap();
+    assert_eq!(after(&of_topic, &[(window, Change::Delete)]).unwrap().policy.dedup, None);
     assert_eq!(after(&plain(), &[(window, Change::Set("0"))]).unwrap().policy.dedup, None);
 }
 
