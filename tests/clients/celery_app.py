@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import time
+import threading
 
 from celery import Celery
 
@@ -25,6 +25,7 @@ def work(number, hold):
     """Leaves `begun-N` and `done-N`. A task that holds is done only if another began it before."""
     again = (DIRECTORY / f"begun-{number}").exists()
     (DIRECTORY / f"begun-{number}").touch()
-    while hold and not again:
-        time.sleep(0.1)
+    if hold and not again:
+        # Until the worker is killed.
+        threading.Event().wait()
     (DIRECTORY / f"done-{number}").touch()

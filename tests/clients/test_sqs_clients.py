@@ -5,11 +5,11 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from conftest import sqs_client
+from waits import eventually
 
 HERE = pathlib.Path(__file__).parent
 
@@ -71,11 +71,12 @@ class Worker:
         self.log.close()
 
 
-def wait_for(condition, what, log, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}:\n{log.read_text(errors='replace')[-4000:]}"
-        time.sleep(0.1)
+def wait_for(condition, what, log):
+    """As `eventually`; says what the workers logged if nothing comes of it."""
+    try:
+        eventually(condition, timeout_s=90, what=what)
+    except AssertionError as error:
+        raise AssertionError(f"{error}:\n{log.read_text(errors='replace')[-4000:]}") from None
 
 
 def test_a_killed_celery_worker_loses_nothing(server, name, tmp_path):
@@ -93,13 +94,13 @@ def test_a_killed_celery_worker_loses_nothing(server, name, tmp_path):
     subprocess.run([sys.executable, "-c", send], cwd=HERE, env=environment, check=True)
     first = Worker(environment, log)
     try:
-        wait_for((tasks / f"begun-{held}").exists, "the first worker did not begin", log)
+        wait_for((tasks / f"begun-{held}").exists, "the beginning of the first worker", log)
     finally:
         first.kill()
     assert not (tasks / f"done-{held}").exists()
     second = Worker(environment, log)
     try:
-        wait_for(lambda: len(list(tasks.glob("done-*"))) == count, "not all tasks were done", log)
+        wait_for(lambda: len(list(tasks.glob("done-*"))) == count, "the end of all tasks", log)
         sqs = sqs_client(server.aws)
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
@@ -107,6 +108,6 @@ def test_a_killed_celery_worker_loses_nothing(server, name, tmp_path):
             attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
             return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumber"))
 
-        wait_for(lambda: left() == 0, "the queue is not empty", log)
+        wait_for(lambda: left() == 0, "an empty queue", log)
     finally:
         second.kill()

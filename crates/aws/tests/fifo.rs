@@ -255,7 +255,7 @@ async fn what_is_set_on_the_topic_stays_when_the_queue_is_changed() {
     let set = async |window_ms, per_key| {
         let dedup = Some(duolog_broker::DedupPolicy { window_ms, per_key });
         let policy = duolog_broker::TopicPolicy { dedup, ..topic().policy.clone() };
-        session.set_topic(topic().id, policy, topic().labels.clone()).await.unwrap();
+        assert!(session.set_topic(&topic(), policy, topic().labels.clone()).await.unwrap());
         dedup
     };
     assert_eq!(topic().policy.dedup.unwrap().window_ms, 300_000);

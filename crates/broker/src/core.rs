@@ -154,11 +154,8 @@ impl Core {
             Command::CreateTopic { spec, reply } => self.create_topic(now, spec, reply),
             Command::AddPartitions { topic, total, reply } => self.add_partitions(topic, total, reply),
             Command::DeleteTopic { topic, reply } => self.delete_topic(topic, reply),
-            Command::SetTopic { topic, policy, labels, reply } => {
-                self.set_topic(topic, policy, labels, reply)
-            }
-            Command::ChangeTopic { known, policy, labels, reply } => {
-                self.set_topic_if(&known, policy, labels, reply);
+            Command::SetTopic { known, policy, labels, reply } => {
+                self.set_topic(&known, policy, labels, reply);
             }
             Command::Trim { partition, start, over_queues, reply } => {
                 self.trim(partition, start, over_queues, reply);
@@ -171,11 +168,8 @@ impl Core {
             Command::Settle { queue, outcomes, reply } => self.settle(now, queue, outcomes, reply),
             Command::CreateQueue { spec, reply } => self.create_queue(now, *spec, reply),
             Command::DeleteQueue { queue, reply } => self.delete_queue(queue, reply),
-            Command::SetQueue { queue, policy, labels, reply } => {
-                self.set_queue(now, queue, policy, labels, reply);
-            }
-            Command::ChangeQueue { known, policy, labels, reply } => {
-                self.set_queue_if(now, &known, policy, labels, reply);
+            Command::SetQueue { known, policy, labels, reply } => {
+                self.set_queue(now, &known, policy, labels, reply);
             }
             Command::PurgeQueue { queue, reply } => self.purge_queue(now, queue, reply),
             Command::ReplayQueue { queue, from, reply } => self.replay_queue(now, queue, from, reply),

@@ -344,22 +344,9 @@ impl Session {
         self.ask(|reply| Command::DeleteTopic { topic, reply })
     }
 
-    /// Replaces policy and labels of a topic.
+    /// Replaces policy and labels of a topic, if it is still what `known` says: of changes at the same time none is undone. Else
+    /// nothing is done, and the answer is `false` once what it is instead is durable, and so in the catalog.
     pub fn set_topic(
-        &self,
-        topic: TopicId,
-        policy: TopicPolicy,
-        labels: Labels,
-    ) -> Pending<Result<(), ChangeError>> {
-        if !self.may_on_topic(Action::Manage, topic) {
-            return refused(ChangeError::Denied);
-        }
-        self.ask(|reply| Command::SetTopic { topic, policy, labels, reply })
-    }
-
-    /// The same if the topic is still what `known` says. Else nothing is done, and the answer is `false` once what it is
-    /// instead is durable, and so in the catalog.
-    pub fn set_topic_if(
         &self,
         known: &Arc<Topic>,
         policy: TopicPolicy,
@@ -369,7 +356,7 @@ impl Session {
             return refused(ChangeError::Denied);
         }
         let known = Arc::clone(known);
-        self.ask(|reply| Command::ChangeTopic { known, policy, labels, reply })
+        self.ask(|reply| Command::SetTopic { known, policy, labels, reply })
     }
 
     /// Moves a partition's start up to `start`, over what queues still hold; answers the start that then holds.
@@ -408,22 +395,8 @@ impl Session {
         self.ask(|reply| Command::DeleteQueue { queue, reply })
     }
 
-    /// Replaces policy and labels of a queue. A shorter or longer visibility timeout holds for later leases.
+    /// The same for a queue. A shorter or longer visibility timeout holds for later leases.
     pub fn set_queue(
-        &self,
-        queue: QueueId,
-        policy: QueuePolicy,
-        labels: Labels,
-    ) -> Pending<Result<(), ChangeError>> {
-        if !self.may_on_queue(Action::Manage, queue) {
-            return refused(ChangeError::Denied);
-        }
-        self.ask(|reply| Command::SetQueue { queue, policy, labels, reply })
-    }
-
-    /// The same if the queue is still what `known` says. Else nothing is done, and the answer is `false` once what it is
-    /// instead is durable, and so in the catalog.
-    pub fn set_queue_if(
         &self,
         known: &Arc<Queue>,
         policy: QueuePolicy,
@@ -433,7 +406,7 @@ impl Session {
             return refused(ChangeError::Denied);
         }
         let known = Arc::clone(known);
-        self.ask(|reply| Command::ChangeQueue { known, policy, labels, reply })
+        self.ask(|reply| Command::SetQueue { known, policy, labels, reply })
     }
 
     /// Settles everything that is in the queue now, in flight and delayed included. Answers how many.

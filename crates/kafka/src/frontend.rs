@@ -20,8 +20,6 @@ pub struct KafkaFrontend {
     fetch_room: Arc<Semaphore>,
     /// What consumers that are far behind share.
     catch_up: Arc<CatchUp>,
-    /// A turn to change the settings of topics.
-    changing: Arc<Semaphore>,
 }
 
 impl KafkaFrontend {
@@ -35,7 +33,6 @@ impl KafkaFrontend {
             catch_up: Arc::new(CatchUp::new(options.catch_up_bytes_per_second)),
             options: Arc::new(options),
             fetch_room: Arc::new(Semaphore::new(limits::FETCH_SESSION_PARTITIONS)),
-            changing: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -66,7 +63,6 @@ impl Frontend for KafkaFrontend {
             fetch_session: Arc::default(),
             fetch_room: Arc::clone(&self.fetch_room),
             catch_up: Arc::clone(&self.catch_up),
-            changing: Arc::clone(&self.changing),
             shutdown: context.shutdown.clone(),
             peer: connection.peer(),
             local: connection.local(),

@@ -80,7 +80,7 @@ pub(super) async fn keep_dedup(
             return Ok(());
         }
         let policy = TopicPolicy { dedup: Some(dedup), ..topic.policy.clone() };
-        if call.session.set_topic_if(topic, policy, topic.labels.clone()).await? {
+        if call.session.set_topic(topic, policy, topic.labels.clone()).await? {
             return Ok(());
         }
     }

@@ -178,7 +178,7 @@ async fn change_queue(
         let mut settings = Settings::from(&*queue);
         change(&queue, &mut settings)?;
         let (policy, labels) = (settings.policy.clone(), settings.labels.clone());
-        if call.session.set_queue_if(&queue, policy, labels).await? {
+        if call.session.set_queue(&queue, policy, labels).await? {
             return Ok((queue, settings));
         }
     }

@@ -107,19 +107,8 @@ pub enum Command {
         /// Answered when durable.
         reply: Reply<(), ChangeError>,
     },
-    /// Replaces policy and labels.
+    /// Replaces policy and labels, if the topic still is what the sender has seen.
     SetTopic {
-        /// Which.
-        topic: TopicId,
-        /// New policy.
-        policy: TopicPolicy,
-        /// New labels.
-        labels: Labels,
-        /// Answered when durable.
-        reply: Reply<(), ChangeError>,
-    },
-    /// The same, if the topic still is what the sender has seen.
-    ChangeTopic {
         /// As it was seen.
         known: Arc<Topic>,
         /// New policy.
@@ -184,19 +173,8 @@ pub enum Command {
         /// Answered when durable.
         reply: Reply<(), ChangeError>,
     },
-    /// Replaces policy and labels of a queue.
+    /// Replaces policy and labels of a queue, if it still is what the sender has seen.
     SetQueue {
-        /// Which.
-        queue: QueueId,
-        /// New policy.
-        policy: QueuePolicy,
-        /// New labels.
-        labels: Labels,
-        /// Answered when durable.
-        reply: Reply<(), ChangeError>,
-    },
-    /// The same, if the queue still is what the sender has seen.
-    ChangeQueue {
         /// As it was seen.
         known: Arc<Queue>,
         /// New policy.
@@ -276,16 +254,14 @@ impl Command {
             Self::Producers { reply, .. } => tell(reply, stopped),
             Self::NewProducerId { reply } => tell(reply, stopped),
             Self::CreateTopic { reply, .. } => tell(reply, stopped),
-            Self::DeleteTopic { reply, .. }
-            | Self::SetTopic { reply, .. }
-            | Self::AddPartitions { reply, .. } => tell(reply, stopped),
-            Self::ChangeTopic { reply, .. } | Self::ChangeQueue { reply, .. } => tell(reply, stopped),
+            Self::DeleteTopic { reply, .. } | Self::AddPartitions { reply, .. } => tell(reply, stopped),
+            Self::SetTopic { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
             Self::Trim { reply, .. } => tell(reply, stopped),
             Self::Lease { reply, .. } => reply.refuse(stopped.clone().into()),
             Self::GiveBack { .. } | Self::Unreceivable { .. } => {}
             Self::Settle { reply, .. } => tell(reply, stopped),
             Self::CreateQueue { reply, .. } => tell(reply, stopped),
-            Self::DeleteQueue { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
+            Self::DeleteQueue { reply, .. } => tell(reply, stopped),
             Self::PurgeQueue { reply, .. } | Self::ReplayQueue { reply, .. } => tell(reply, stopped),
             Self::StartMove { reply, .. } => tell(reply, stopped),
             Self::ListMoves { reply, .. } => tell(reply, stopped),

@@ -188,26 +188,8 @@ impl Core {
         Some(queue.topic)
     }
 
-    pub(super) fn set_queue(
-        &mut self,
-        now: Now,
-        id: QueueId,
-        policy: QueuePolicy,
-        labels: Labels,
-        reply: Reply<(), ChangeError>,
-    ) {
-        match self.change_queue(now, id, policy, labels) {
-            Ok(()) => {
-                self.answer_when_durable(when_durable(reply, ()));
-                self.settle_outlived(now, id);
-                self.settle_down(now, id);
-            }
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
     /// Changes a queue if it still is what the sender has seen.
-    pub(super) fn set_queue_if(
+    pub(super) fn set_queue(
         &mut self,
         now: Now,
         known: &Queue,

@@ -213,6 +213,12 @@ impl Harness {
         self.done(|reply| Command::CreateTopic { spec, reply }).unwrap()
     }
 
+    /// Changes a topic from what it is now.
+    pub(super) fn set_topic(&mut self, topic: TopicId, policy: TopicPolicy) {
+        let (known, labels) = (self.core.catalog.topic_by_id(topic).unwrap().clone(), Labels::new());
+        assert_eq!(self.done(|reply| Command::SetTopic { known, policy, labels, reply }), Ok(true));
+    }
+
     pub(super) fn partition(&self, topic: TopicId, index: usize) -> PartitionId {
         self.core.catalog.topic_by_id(topic).unwrap().partitions[index]
     }

@@ -209,6 +209,10 @@ impl Core {
         let Some(topic) = self.catalog.topic_by_id(sequencer.topic) else {
             return 0;
         };
+        if topic.policy.keep == Keep::Retention && !self.retention.looks {
+            // Between looks only what queues have settled goes.
+            return 0;
+        }
         let ago = |ms: u64| Timestamp(now.wall.0.saturating_sub_unsigned(ms));
         let outlived: Vec<_> = self
             .queues

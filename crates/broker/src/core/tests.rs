@@ -18,6 +18,8 @@ mod rewind;
 mod waiting;
 mod waits;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Record};
 use duolog_storage::{Log, ReadLimit, StoredBatch};
@@ -75,8 +77,14 @@ impl Harness {
         self.done(|reply| Command::CreateQueue { spec: Box::new(spec), reply })
     }
 
-    fn queue_of(&self, id: QueueId) -> &Queue {
+    fn queue_of(&self, id: QueueId) -> &Arc<Queue> {
         self.core.catalog.queue_by_id(id).unwrap()
+    }
+
+    /// Changes a queue from what it is now.
+    fn set_queue(&mut self, id: QueueId, policy: QueuePolicy, labels: Labels) -> Result<bool, ChangeError> {
+        let known = self.queue_of(id).clone();
+        self.done(|reply| Command::SetQueue { known, policy, labels, reply })
     }
 
     fn topic_of(&self, id: QueueId) -> TopicId {

@@ -216,21 +216,8 @@ impl Core {
         true
     }
 
-    pub(super) fn set_topic(
-        &mut self,
-        id: TopicId,
-        policy: TopicPolicy,
-        labels: Labels,
-        reply: Reply<(), ChangeError>,
-    ) {
-        match self.change_topic(id, policy, labels) {
-            Ok(()) => self.answer_when_durable(when_durable(reply, ())),
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
     /// Changes a topic if it still is what the sender has seen.
-    pub(super) fn set_topic_if(
+    pub(super) fn set_topic(
         &mut self,
         known: &Topic,
         policy: TopicPolicy,

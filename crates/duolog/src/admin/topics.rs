@@ -237,19 +237,30 @@ fn keep(settled: Option<u64>) -> Keep {
     settled.map_or(Keep::Retention, |after| Keep::UntilSettled { after })
 }
 
+fn changed(now: &TopicPolicy, change: &Change) -> Result<TopicPolicy, ApiError> {
+    Ok(TopicPolicy {
+        retention_ms: change.retention_ms.unwrap_or(now.retention_ms),
+        retention_bytes: change.retention_bytes.unwrap_or(now.retention_bytes),
+        keep: change.keep_settled.map_or(now.keep, keep),
+        dedup: changed_dedup(now.dedup, change)?,
+        ..now.clone()
+    })
+}
+
 async fn change(
     State(admin): State<Admin>,
     Name(name): Name,
     Body(change): Body<Change>,
 ) -> Result<Json<Described>, ApiError> {
-    let topic = admin.topic(&name)?;
-    let mut policy = topic.policy.clone();
-    policy.retention_ms = change.retention_ms.unwrap_or(policy.retention_ms);
-    policy.retention_bytes = change.retention_bytes.unwrap_or(policy.retention_bytes);
-    policy.keep = change.keep_settled.map_or(policy.keep, keep);
-    policy.dedup = changed_dedup(policy.dedup, &change)?;
-    if policy != topic.policy {
-        admin.session.set_topic(topic.id, policy, topic.labels.clone()).await?;
+    let mut topic = admin.topic(&name)?;
+    loop {
+        let policy = changed(&topic.policy, &change)?;
+        let labels = topic.labels.clone();
+        if policy == topic.policy || admin.session.set_topic(&topic, policy, labels).await? {
+            break;
+        }
+        // Somebody else was faster: from what it is now.
+        topic = admin.topic(&name)?;
     }
     if let Some(total) = change.partitions.filter(|&total| total as usize != topic.partitions.len()) {
         admin.session.add_partitions(topic.id, total).await?;

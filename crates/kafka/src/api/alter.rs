@@ -1,7 +1,9 @@
-//! What both apis that change settings have in common: who may, one change of a topic at a time, one answer per resource.
+//! What both apis that change settings have in common: who may, one answer per resource.
 //!
-//! Invariant: a topic's settings are read, changed and written by one request at a time, so that two clients that change
-//! different settings do not undo each other. Each resource changes as a whole or not at all.
+//! Invariant: a topic's settings are changed from what they are: if somebody else, by whatever door, was faster, they are read
+//! anew. So changes of different settings do not undo each other. Each resource changes as a whole or not at all.
+
+use std::sync::Arc;
 
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{Action, Catalog, Labels, Pending, Topic, TopicPolicy};
@@ -23,7 +25,7 @@ pub(super) struct Asked<T> {
 }
 
 /// A change that was asked for; `None` was only to be checked.
-type Begun = Option<Pending<Result<(), ChangeError>>>;
+type Begun = Option<Pending<Result<bool, ChangeError>>>;
 
 /// Changes the settings of resources as `change` says; one answer for each, in order.
 pub(super) async fn all<T>(
@@ -32,32 +34,46 @@ pub(super) async fn all<T>(
     validate_only: bool,
     change: impl Fn(&Topic, &[T]) -> Result<(TopicPolicy, Labels), ConfigError>,
 ) -> Vec<AlterConfigsResourceResponse> {
-    // Held until all is durable, and so in the catalog that the next one reads. Never closed.
-    let _turn = client.changing.acquire().await;
-    let begun: Vec<Result<Begun, Refused>> = {
-        let catalog = client.session.catalog();
-        let twice = repeated(asked.iter().map(Asked::resource));
-        let begin = |it: &Asked<T>| {
-            if twice.contains(&it.resource()) {
-                return refused(ErrorCode::InvalidRequest, "the resource is named twice in the request");
-            }
-            let topic = find(client, &catalog, it)?;
-            let changed = change(topic, &it.changes);
-            let (policy, labels) = changed.map_err(|error| (of_config(&error), error.to_string()))?;
-            Ok((!validate_only).then(|| client.session.set_topic(topic.id, policy, labels)))
-        };
-        asked.iter().map(begin).collect()
+    let twice = repeated(asked.iter().map(Asked::resource));
+    let begin = |catalog: &Catalog, it: &Asked<T>| -> Result<Begun, Refused> {
+        if twice.contains(&it.resource()) {
+            return refused(ErrorCode::InvalidRequest, "the resource is named twice in the request");
+        }
+        let topic = find(client, catalog, it)?;
+        let changed = change(topic, &it.changes);
+        let (policy, labels) = changed.map_err(|error| (of_config(&error), error.to_string()))?;
+        Ok((!validate_only).then(|| client.session.set_topic(topic, policy, labels)))
     };
-    let mut responses = Vec::with_capacity(asked.len());
-    for (asked, begun) in asked.into_iter().zip(begun) {
-        let changed = match begun {
-            Ok(Some(pending)) => pending.await.map_err(|error| (of_change(&error), error.to_string())),
-            Ok(None) => Ok(()),
-            Err(refused) => Err(refused),
+    let mut outcomes: Vec<Option<Result<(), Refused>>> = asked.iter().map(|_| None).collect();
+    while outcomes.iter().any(Option::is_none) {
+        // All are asked for before the first is awaited: they share a commit.
+        let begun: Vec<_> = {
+            let catalog = client.session.catalog();
+            let open = asked.iter().zip(&outcomes);
+            open.map(|(it, outcome)| outcome.is_none().then(|| begin(&catalog, it))).collect()
         };
-        responses.push(answer(asked, changed));
+        for (outcome, begun) in outcomes.iter_mut().zip(begun) {
+            if let Some(begun) = begun {
+                *outcome = ended(begun).await;
+            }
+        }
     }
-    responses
+    asked.iter().zip(outcomes.into_iter().flatten()).map(|(asked, outcome)| answer(asked, outcome)).collect()
+}
+
+/// What became of a change; `None` if somebody else was faster, and it is to be begun anew.
+async fn ended(begun: Result<Begun, Refused>) -> Option<Result<(), Refused>> {
+    let Some(pending) = (match begun {
+        Ok(pending) => pending,
+        Err(refused) => return Some(Err(refused)),
+    }) else {
+        return Some(Ok(()));
+    };
+    match pending.await {
+        Ok(true) => Some(Ok(())),
+        Ok(false) => None,
+        Err(error) => Some(Err((of_change(&error), error.to_string()))),
+    }
 }
 
 impl<T> Asked<T> {
@@ -68,7 +84,7 @@ impl<T> Asked<T> {
 }
 
 /// The topic whose settings the client may change.
-fn find<'a, T>(client: &Client, catalog: &'a Catalog, asked: &Asked<T>) -> Result<&'a Topic, Refused> {
+fn find<'a, T>(client: &Client, catalog: &'a Catalog, asked: &Asked<T>) -> Result<&'a Arc<Topic>, Refused> {
     let name = &asked.resource_name;
     match asked.resource_type {
         configs::TOPIC => {}
@@ -97,7 +113,7 @@ fn find<'a, T>(client: &Client, catalog: &'a Catalog, asked: &Asked<T>) -> Resul
     }
 }
 
-fn answer<T>(asked: Asked<T>, changed: Result<(), Refused>) -> AlterConfigsResourceResponse {
+fn answer<T>(asked: &Asked<T>, changed: Result<(), Refused>) -> AlterConfigsResourceResponse {
     let (code, error_message) = match changed {
         Ok(()) => (ErrorCode::None, None),
         Err((code, message)) => (code, Some(message)),
@@ -106,6 +122,6 @@ fn answer<T>(asked: Asked<T>, changed: Result<(), Refused>) -> AlterConfigsResou
         error_code: code.code(),
         error_message,
         resource_type: asked.resource_type,
-        resource_name: asked.resource_name,
+        resource_name: asked.resource_name.clone(),
     }
 }

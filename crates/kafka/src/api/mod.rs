@@ -82,8 +82,6 @@ pub(crate) struct Client {
     pub fetch_room: Arc<Semaphore>,
     /// What consumers that are far behind share, of all connections.
     pub catch_up: Arc<CatchUp>,
-    /// One change of topics' settings at a time, of all connections.
-    pub changing: Arc<Semaphore>,
     /// What may wait for long ends early when it begins.
     pub shutdown: Shutdown,
     /// The client's address.

@@ -74,7 +74,8 @@ fn take(it: &mut Harness, step: Step, sequences: &mut std::collections::BTreeMap
         Step::SetTopic(n, label) => {
             if let Some(topic) = pick(&topics, n) {
                 let labels = Labels::from([("label".to_owned(), label.to_string())]);
-                drop(it.ask(|reply| Command::SetTopic { topic, policy: policy(), labels, reply }));
+                let known = it.core.catalog.topic_by_id(topic).unwrap().clone();
+                drop(it.ask(|reply| Command::SetTopic { known, policy: policy(), labels, reply }));
             }
         }
         Step::Move { group, partition, offset } => {

@@ -123,8 +123,7 @@ fn no_more_attempts_are_remembered_than_the_limit() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let policy = QueuePolicy { order: Order::ByKey, in_flight_max: 100_000, ..queue_policy() };
     let q = h.by_key(&keys);
-    let labels = Labels::new();
-    h.done(|reply| Command::SetQueue { queue: q, policy, labels, reply }).unwrap();
+    assert_eq!(h.set_queue(q, policy, Labels::new()), Ok(true));
     for name in &keys {
         let (reply, mut answer) = LeaseReply::new(None);
         let attempt = AttemptId::new(name.as_bytes());

@@ -98,9 +98,7 @@ fn nonsense_is_refused() {
     let refused = h.declare(queue_spec(""));
     assert!(matches!(refused, Err(ChangeError::Invalid { .. })));
     assert!(h.core.catalog.topics.is_empty(), "nothing of it remains");
-    let (queue, labels) = (QueueId(99), Labels::new());
-    let missing = h.done(|reply| Command::SetQueue { queue, policy: queue_policy(), labels, reply });
-    assert!(matches!(missing, Err(ChangeError::NotFound(_))));
+    let queue = QueueId(99);
     let missing = h.done(|reply| Command::DeleteQueue { queue, reply });
     assert!(matches!(missing, Err(ChangeError::NotFound(_))));
 }
@@ -113,7 +111,7 @@ fn a_changed_policy_holds_for_later_leases_and_survives() {
     h.lease(q, 1);
     let policy = QueuePolicy { visibility_timeout_ms: 1_000, ..queue_policy() };
     let labels = Labels::from([("colour".to_owned(), "red".to_owned())]);
-    h.done(|reply| Command::SetQueue { queue: q, policy, labels, reply }).unwrap();
+    assert_eq!(h.set_queue(q, policy, labels), Ok(true));
     h.lease(q, 1);
     h.pass_ms(1_000);
     assert_eq!(h.offsets(q, 2), [1]);
@@ -131,7 +129,7 @@ fn of_two_changes_that_know_the_same_one_is_made_and_the_other_hears_so_when_tha
     let labels = |of: &str| Labels::from([(of.to_owned(), String::new())]);
     let change = |h: &mut Harness, known: &Arc<Queue>, of: &str| {
         let (known, labels) = (Arc::clone(known), labels(of));
-        h.ask(|reply| Command::ChangeQueue { known, policy: queue_policy(), labels, reply })
+        h.ask(|reply| Command::SetQueue { known, policy: queue_policy(), labels, reply })
     };
     let (mut one, mut other) = (change(&mut h, &known, "one"), change(&mut h, &known, "other"));
     assert!(one.try_recv().is_err() && other.try_recv().is_err(), "neither is durable");
@@ -157,7 +155,7 @@ fn of_two_changes_of_a_topic_that_know_the_same_one_is_made() {
     let change = |h: &mut Harness, retention_ms| {
         let (known, labels) = (Arc::clone(&known), Labels::new());
         let policy = crate::TopicPolicy { retention_ms: Some(retention_ms), ..policy() };
-        h.ask(|reply| Command::ChangeTopic { known, policy, labels, reply })
+        h.ask(|reply| Command::SetTopic { known, policy, labels, reply })
     };
     let (mut one, mut other) = (change(&mut h, 1), change(&mut h, 2));
     h.settle();

@@ -89,7 +89,7 @@ fn a_window_that_was_switched_off_does_nothing_and_keeps_its_scope() {
     let topic = h.topic("t", 1, deduplicating(true));
     let off = DedupPolicy { window_ms: 0, per_key: true };
     let policy = TopicPolicy { dedup: Some(off), ..policy() };
-    h.done(|reply| Command::SetTopic { topic, policy, labels: Labels::new(), reply }).unwrap();
+    h.set_topic(topic, policy);
     for _ in 0..2 {
         let records = vec![keyed("a")];
         let published = h.done(|reply| Command::Publish { topic, records, reply }).unwrap();

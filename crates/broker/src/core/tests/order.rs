@@ -135,9 +135,7 @@ fn the_order_of_a_queue_cannot_be_changed() {
     let mut h = harness();
     let id = h.queue("q");
     let policy = QueuePolicy { order: Order::ByKey, ..queue_policy() };
-    let labels = Labels::new();
-    let changed: Result<(), ChangeError> =
-        h.done(|reply| Command::SetQueue { queue: id, policy, labels, reply });
+    let changed = h.set_queue(id, policy, Labels::new());
     assert!(matches!(changed, Err(ChangeError::Invalid { what: "order", .. })));
 }
 

@@ -60,7 +60,7 @@ fn records_go_when_they_are_too_many_bytes() {
     }
     let bytes = h.log.partition_bytes(partition);
     let policy = TopicPolicy { retention_bytes: Some(bytes / 2), ..policy() };
-    h.done(|reply| Command::SetTopic { topic, policy, labels: Labels::new(), reply }).unwrap();
+    h.set_topic(topic, policy);
     h.pass_rounds(CHECK_MS);
     assert_eq!(h.start(partition), 50);
 }

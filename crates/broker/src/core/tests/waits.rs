@@ -9,8 +9,7 @@ impl Harness {
     }
 
     fn set(&mut self, queue: QueueId, policy: QueuePolicy) {
-        let labels = Labels::new();
-        self.done(|reply| Command::SetQueue { queue, policy, labels, reply }).unwrap();
+        assert_eq!(self.set_queue(queue, policy, Labels::new()), Ok(true));
     }
 
     /// Time passes as far as something is due, and that is done.

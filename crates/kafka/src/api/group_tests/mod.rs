@@ -81,7 +81,6 @@ impl Bench {
             fetch_session: Arc::default(),
             fetch_room: Arc::new(tokio::sync::Semaphore::new(0)),
             catch_up: Arc::new(crate::catch_up::CatchUp::new(None)),
-            changing: Arc::new(tokio::sync::Semaphore::new(1)),
             shutdown: Shutdown::new(),
             peer: "10.0.0.7:5555".parse().unwrap(),
             local: "127.0.0.1:9092".parse().unwrap(),
