@@ -91,6 +91,7 @@ class Loop:
         self.broker.kill()
         if self.starts and self.chance.random() < 0.1:
             self.broker.spawn()
+            # The fault itself, at a moment that is left to chance: nothing waits for it.
             time.sleep(self.chance.uniform(0, 1.5 * self.starts[len(self.starts) // 2]))
             self.broker.kill()
             self.killed_starting += 1

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 use duolog_broker::ledger::{Grant, KeyedSpan, Ledger, LedgerSpan};
-use duolog_broker::{Backoff, LeaseId, Monotonic, Now, Order, Outcome, QueueId, QueuePolicy};
+use duolog_broker::{LeaseId, Monotonic, Now, Order, Outcome, QueueId, QueuePolicy};
 use duolog_record::{Offset, PartitionId, Timestamp};
 
 const RECORDS: u64 = 10_000_000;
@@ -118,18 +118,7 @@ fn fill(ledger: &mut Ledger) {
 }
 
 fn main() {
-    let policy = QueuePolicy {
-        visibility_timeout_ms: 30_000,
-        attempts_max: None,
-        dead_letter: None,
-        receive_wait_ms: 0,
-        message_ttl_ms: None,
-        in_flight_max: 120_000,
-        delay_ms: 0,
-        message_bytes_max: 1 << 20,
-        order: order(),
-        backoff: Backoff::None,
-    };
+    let policy = QueuePolicy { order: order(), ..QueuePolicy::default() };
     let [mut append, mut lease, mut ack, mut changes] = <[Meter; 4]>::default();
     let at_start = resident_bytes();
     let mut ledger = Ledger::new(policy.order, &[(PARTITION, Offset(0))], 1);

@@ -164,6 +164,9 @@ impl Backoff {
 }
 
 /// How a queue hands out its records.
+///
+/// The default is a queue of which nothing is said: oldest first, 30 s for each attempt, as many as it takes.
+/// Source: SQS, for the visibility timeout, the most leases and the largest record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuePolicy {
     /// How long a lease lasts if the receiver names no other, milliseconds.
@@ -186,6 +189,23 @@ pub struct QueuePolicy {
     pub order: Order,
     /// How long a record waits after an attempt that failed.
     pub backoff: Backoff,
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self {
+            visibility_timeout_ms: 30_000,
+            attempts_max: None,
+            dead_letter: None,
+            receive_wait_ms: 0,
+            message_ttl_ms: None,
+            in_flight_max: 120_000,
+            delay_ms: 0,
+            message_bytes_max: 1 << 20,
+            order: Order::Standard,
+            backoff: Backoff::None,
+        }
+    }
 }
 
 /// A queue: a topic read through a ledger.
@@ -242,6 +262,22 @@ pub struct QueueSpec {
     pub policy: QueuePolicy,
     /// Opaque settings.
     pub labels: Labels,
+}
+
+impl QueueSpec {
+    /// A queue in the default namespace on the topic of the same name, from its beginning.
+    #[must_use]
+    pub fn new(name: &str, policy: QueuePolicy) -> Self {
+        Self {
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            name: name.to_owned(),
+            topic: None,
+            dedup: None,
+            start: Start::Earliest,
+            policy,
+            labels: Labels::new(),
+        }
+    }
 }
 
 /// What exists, at one version.

@@ -1,4 +1,4 @@
-//! The reader's thread: makes the looks at the log that would keep the shard's thread waiting.
+//! The reader's thread: makes the looks at the log that would keep the shard waiting.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

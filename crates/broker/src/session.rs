@@ -1,7 +1,7 @@
 //! [`Session`] is one principal's way to the verbs of a running shard.
 //!
 //! A verb that changes something is queued when it is called, in call order, and its [`Pending`] resolves when the
-//! change is durable. Looks are answered from shared state without passing the shard's thread where that is possible.
+//! change is durable. Looks are answered from shared state without passing the shard where that is possible.
 
 mod lease;
 mod look;
@@ -94,7 +94,7 @@ impl Session {
         }
     }
 
-    /// Opens a batch for a topic that deduplicates here, not on the shard's thread.
+    /// Opens a batch for a topic that deduplicates here, not where one shard works for all.
     fn keys_of(&self, partition: PartitionId, batch: &Batch) -> Result<Option<BatchKeys>, AppendError> {
         let catalog = self.inner.shared.catalog.load();
         let policy = catalog.topic_of(partition).and_then(|topic| topic.policy.deduplicates());

@@ -1,4 +1,4 @@
-//! What sessions look at without asking the shard's thread: the catalog and who waits to read.
+//! What sessions look at without asking the shard: the catalog and who waits to read.
 //!
 //! The core publishes here what has become durable, before it answers those who wait for it.
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::{
-    Backoff, Broker, BrokerOptions, Clock, Labels, LeaseAsk, Monotonic, NewRecord, Now, Order, Outcome,
-    Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, Stepper,
+    Broker, BrokerOptions, Clock, LeaseAsk, Monotonic, NewRecord, Now, Outcome, Permissive, Principal,
+    QueueId, QueuePolicy, QueueSpec, Session, Stepper,
 };
 use duolog_record::Timestamp;
 use duolog_storage::{DiskLog, Durability, Log, Options};
@@ -83,27 +82,8 @@ impl Node {
     }
 
     fn queue(&mut self) -> QueueId {
-        let policy = QueuePolicy {
-            visibility_timeout_ms: 12 * 60 * 60 * 1000,
-            attempts_max: None,
-            dead_letter: None,
-            receive_wait_ms: 0,
-            message_ttl_ms: None,
-            in_flight_max: 100_000,
-            delay_ms: 0,
-            message_bytes_max: 1 << 20,
-            order: Order::Standard,
-            backoff: Backoff::None,
-        };
-        let spec = QueueSpec {
-            namespace: DEFAULT_NAMESPACE.to_owned(),
-            name: "work".to_owned(),
-            topic: None,
-            dedup: None,
-            start: Start::Earliest,
-            policy,
-            labels: Labels::new(),
-        };
+        let policy = QueuePolicy { visibility_timeout_ms: 12 * 60 * 60 * 1000, ..QueuePolicy::default() };
+        let spec = QueueSpec::new("work", policy);
         let session = self.session.clone();
         self.complete(session.create_queue(spec)).unwrap()
     }

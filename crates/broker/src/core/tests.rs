@@ -42,18 +42,7 @@ type Answer = oneshot::Receiver<Result<Granted, LeaseError>>;
 const VISIBILITY_MS: u64 = 30_000;
 
 fn queue_policy() -> QueuePolicy {
-    QueuePolicy {
-        visibility_timeout_ms: VISIBILITY_MS,
-        attempts_max: None,
-        dead_letter: None,
-        receive_wait_ms: 0,
-        message_ttl_ms: None,
-        in_flight_max: 1_000,
-        delay_ms: 0,
-        message_bytes_max: 1 << 20,
-        order: Order::Standard,
-        backoff: Backoff::None,
-    }
+    QueuePolicy { visibility_timeout_ms: VISIBILITY_MS, in_flight_max: 1_000, ..QueuePolicy::default() }
 }
 
 fn queue_spec(name: &str) -> QueueSpec {

@@ -19,18 +19,7 @@ const Q: PartitionId = PartitionId(21);
 const APPENDED: i64 = 1_000_000;
 
 fn policy() -> QueuePolicy {
-    QueuePolicy {
-        visibility_timeout_ms: 30_000,
-        attempts_max: None,
-        dead_letter: None,
-        receive_wait_ms: 0,
-        message_ttl_ms: None,
-        in_flight_max: 1_000,
-        delay_ms: 0,
-        message_bytes_max: 1 << 20,
-        order: Order::Standard,
-        backoff: Backoff::None,
-    }
+    QueuePolicy { in_flight_max: 1_000, ..QueuePolicy::default() }
 }
 
 /// So many milliseconds after the append.

@@ -1,4 +1,4 @@
-//! Looks that are answered from the log, past the shard's thread.
+//! Looks that are answered from the log, past the shard.
 
 use std::ops::{ControlFlow, Range};
 

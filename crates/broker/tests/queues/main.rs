@@ -9,9 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
 use duolog_broker::{
-    Backoff, Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Order,
-    Outcome, Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec,
-    headers,
+    Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Outcome,
+    Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType, crc32c};
 use duolog_storage::{Durability, MemoryLog};
@@ -32,17 +31,16 @@ struct Bench {
     session: Session,
 }
 
+/// A broker on a log in memory.
+fn broker(clock: Arc<dyn Clock>) -> Broker {
+    let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 };
+    Broker::start(Arc::new(MemoryLog::new()), clock, Arc::new(Permissive), options).unwrap()
+}
+
 impl Bench {
     fn new() -> Self {
         let clock = Arc::new(HandClock::default());
-        let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 };
-        let broker = Broker::start(
-            Arc::new(MemoryLog::new()),
-            Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::new(Permissive),
-            options,
-        )
-        .unwrap();
+        let broker = broker(clock.clone());
         let session = broker.session(Principal::anonymous());
         Self { clock, broker, session }
     }
@@ -57,27 +55,8 @@ impl Bench {
     }
 
     async fn queue(&self, name: &str, dead_letter: Option<&str>) -> QueueId {
-        let policy = QueuePolicy {
-            visibility_timeout_ms: 30_000,
-            attempts_max: None,
-            dead_letter: dead_letter.map(str::to_owned),
-            receive_wait_ms: 0,
-            message_ttl_ms: None,
-            in_flight_max: 100_000,
-            delay_ms: 0,
-            message_bytes_max: 1 << 20,
-            order: Order::Standard,
-            backoff: Backoff::None,
-        };
-        let spec = QueueSpec {
-            namespace: "default".to_owned(),
-            name: name.to_owned(),
-            topic: None,
-            dedup: None,
-            start: Start::Earliest,
-            policy,
-            labels: Labels::new(),
-        };
+        let policy = QueuePolicy { dead_letter: dead_letter.map(str::to_owned), ..QueuePolicy::default() };
+        let spec = QueueSpec::new(name, policy);
         self.session.create_queue(spec).await.unwrap()
     }
 

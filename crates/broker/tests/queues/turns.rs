@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use duolog_broker::errors::CursorError;
-use duolog_broker::{Broker, BrokerOptions, Clock, Now, Permissive, Principal};
-use duolog_storage::{Durability, MemoryLog};
+use duolog_broker::{Clock, Now, Principal};
 
 use super::Bench;
 
@@ -46,14 +45,7 @@ async fn what_many_ask_at_once_is_answered() {
 #[tokio::test]
 async fn a_panic_on_the_shard_ends_the_broker_and_hangs_nobody() {
     let clock = Arc::new(BrokenClock::default());
-    let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 };
-    let broker = Broker::start(
-        Arc::new(MemoryLog::new()),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-        Arc::new(Permissive),
-        options,
-    )
-    .unwrap();
+    let broker = super::broker(clock.clone());
     let session = broker.session(Principal::anonymous());
     session.new_producer_id().await.unwrap();
     clock.0.store(true, Ordering::Relaxed);

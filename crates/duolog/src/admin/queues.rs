@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::LeaseError;
-use duolog_broker::{Backoff, Depth, Labels, Order, Queue, QueuePolicy, QueueSpec, Start};
+use duolog_broker::{Backoff, Depth, Order, Queue, QueuePolicy, QueueSpec, Start};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -17,14 +17,8 @@ use super::extract::{Body, Name};
 use super::topics::check_name;
 use duolog_broker::when;
 
-/// How long a lease lasts where nobody says. Source: the default of SQS.
-const VISIBILITY_TIMEOUT_MS: u64 = 30_000;
-/// Leases at a time. Source: the limit of SQS for standard queues.
-const IN_FLIGHT: u32 = 120_000;
 /// Most receives before a message is dead-lettered. Source: the limit of SQS for `maxReceiveCount`.
 const ATTEMPTS_MAX: u32 = 1000;
-/// Largest message. Source: the limit of SQS.
-const MESSAGE_BYTES: u32 = 1 << 20;
 
 pub fn routes() -> Router<Admin> {
     Router::new()
@@ -237,26 +231,19 @@ async fn create(
     }
     let start = create.from.as_deref().map_or(Ok(Start::Earliest), |from| admin.start(from))?;
     let backoff = create.backoff()?;
-    let spec = QueueSpec {
-        namespace: DEFAULT_NAMESPACE.to_owned(),
-        name: create.name.clone(),
-        topic: create.topic,
-        dedup: None,
-        start,
-        policy: QueuePolicy {
-            visibility_timeout_ms: create.visibility_timeout_ms.unwrap_or(VISIBILITY_TIMEOUT_MS),
-            attempts_max: create.attempts_max,
-            dead_letter: create.dead_letter,
-            receive_wait_ms: create.receive_wait_ms.unwrap_or(0),
-            message_ttl_ms: create.message_ttl_ms,
-            in_flight_max: IN_FLIGHT,
-            delay_ms: create.delay_ms.unwrap_or(0),
-            message_bytes_max: MESSAGE_BYTES,
-            order: create.order.map_or(Order::Standard, Order::from),
-            backoff,
-        },
-        labels: Labels::new(),
+    let unsaid = QueuePolicy::default();
+    let policy = QueuePolicy {
+        visibility_timeout_ms: create.visibility_timeout_ms.unwrap_or(unsaid.visibility_timeout_ms),
+        attempts_max: create.attempts_max,
+        dead_letter: create.dead_letter,
+        receive_wait_ms: create.receive_wait_ms.unwrap_or(unsaid.receive_wait_ms),
+        message_ttl_ms: create.message_ttl_ms,
+        delay_ms: create.delay_ms.unwrap_or(unsaid.delay_ms),
+        order: create.order.map_or(unsaid.order, Order::from),
+        backoff,
+        ..unsaid
     };
+    let spec = QueueSpec { topic: create.topic, start, ..QueueSpec::new(&create.name, policy) };
     admin.session.create_queue(spec).await?;
     let queue = admin.queue(&create.name)?;
     Ok((StatusCode::CREATED, Json(admin.described(&queue).await?)))

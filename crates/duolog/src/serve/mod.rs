@@ -164,3 +164,33 @@ fn announce(addresses: &listeners::Addresses) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    /// Set in the process that is to end: this test runs itself again there.
+    const INSIDE: &str = "DUOLOG_TEST_BROKEN_THREAD";
+
+    #[test]
+    fn a_panic_in_a_thread_that_the_broker_needs_ends_the_process_and_no_other_does() {
+        if let Ok(name) = std::env::var(INSIDE) {
+            super::end_with_a_broken_thread();
+            let broken = std::thread::Builder::new().name(name).spawn(|| panic!("of the test"));
+            // Unless the process has ended.
+            drop(broken.expect("a thread").join());
+            std::process::exit(7);
+        }
+        let this = std::env::current_exe().expect("a path");
+        let status_with = |thread: &str| {
+            let mut again = Command::new(&this);
+            again.env(INSIDE, thread).arg("a_panic_in_a_thread_that_the_broker_needs");
+            again.output().expect("it runs").status
+        };
+        for thread in ["log", "shard", "reader", "cleaner"] {
+            assert_eq!(status_with(thread).signal(), Some(6), "{thread} is aborted");
+        }
+        assert_eq!(status_with("serve").code(), Some(7));
+    }
+}

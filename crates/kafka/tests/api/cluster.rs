@@ -1,6 +1,6 @@
 //! What operators ask of the cluster: more partitions, pages of topics, quotas, leaders, reassignments.
 
-use duolog_broker::{Backoff, Labels, Order, QueuePolicy, QueueSpec, Start};
+use duolog_broker::{Order, QueuePolicy, QueueSpec};
 use duolog_kafka::ErrorCode;
 use duolog_kafka::codec::Nullable;
 use duolog_kafka::codec::messages::*;
@@ -85,26 +85,8 @@ async fn growth_that_cannot_be_is_refused_with_one_answer_per_topic() {
 
 /// A queue on a topic.
 fn queue_on(topic: &str, order: Order) -> QueueSpec {
-    QueueSpec {
-        namespace: "default".to_owned(),
-        name: format!("worked-{topic}"),
-        topic: Some(topic.to_owned()),
-        dedup: None,
-        start: Start::Earliest,
-        policy: QueuePolicy {
-            visibility_timeout_ms: 30_000,
-            attempts_max: None,
-            dead_letter: None,
-            receive_wait_ms: 0,
-            message_ttl_ms: None,
-            in_flight_max: 1_000,
-            delay_ms: 0,
-            message_bytes_max: 1 << 20,
-            order,
-            backoff: Backoff::None,
-        },
-        labels: Labels::new(),
-    }
+    let policy = QueuePolicy { order, ..QueuePolicy::default() };
+    QueueSpec { topic: Some(topic.to_owned()), ..QueueSpec::new(&format!("worked-{topic}"), policy) }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use duolog_broker::TopicPolicy;
 use duolog_kafka::ErrorCode;
 use duolog_kafka::codec::messages::*;
 
@@ -52,6 +53,40 @@ async fn value(client: &mut Client, topic: &str, name: &str) -> (String, i8) {
     let all = describe(client, topic).await;
     let found = all.into_iter().find(|config| config.name == name).unwrap();
     (found.value.unwrap_or_default(), found.config_source)
+}
+
+#[tokio::test]
+async fn of_changes_through_two_doors_at_the_same_time_none_is_undone() {
+    const ROUNDS: i64 = 50;
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    client.create("t", 1, &[]).await;
+    let session = server.session.clone();
+    let topic = move || session.catalog().topic("default", "t").unwrap().clone();
+    let (session, seen) = (server.session.clone(), topic.clone());
+    let other_door = tokio::spawn(async move {
+        for round in 1..=ROUNDS {
+            loop {
+                let known = seen();
+                let last = (round > 1).then(|| (round - 1).cast_unsigned());
+                assert_eq!(known.policy.retention_bytes, last, "the last change holds");
+                let policy =
+                    TopicPolicy { retention_bytes: Some(round.cast_unsigned()), ..known.policy.clone() };
+                if session.set_topic(&known, policy, known.labels.clone()).await.unwrap() {
+                    break;
+                }
+            }
+        }
+    });
+    for round in 1..=ROUNDS {
+        let ask = incremental("t", &[("retention.ms", SET, Some(&round.to_string()))]);
+        assert_eq!(client.ask(1, &ask).await.responses[0].error_code, 0);
+        assert_eq!(topic().policy.retention_ms, Some(round.cast_unsigned()), "the last change holds");
+    }
+    other_door.await.unwrap();
+    let last = Some(ROUNDS.cast_unsigned());
+    assert_eq!((topic().policy.retention_ms, topic().policy.retention_bytes), (last, last));
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -3,8 +3,7 @@
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{
-    Backoff, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
-    TopicSpec,
+    DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
 };
 use duolog_record::{PartitionId, TimestampType};
 
@@ -67,13 +66,8 @@ fn queue_policy(dead_letter: bool) -> QueuePolicy {
         visibility_timeout_ms: 2000,
         attempts_max: dead_letter.then_some(3),
         dead_letter: dead_letter.then(|| "dead".to_owned()),
-        receive_wait_ms: 0,
-        message_ttl_ms: None,
         in_flight_max: 1000,
-        delay_ms: 0,
-        message_bytes_max: 1 << 20,
-        order: Order::Standard,
-        backoff: Backoff::None,
+        ..QueuePolicy::default()
     }
 }
 

@@ -348,6 +348,23 @@ mod tests {
     use crate::limits::REWRITE_CHUNK_BYTES;
 
     #[test]
+    fn a_question_does_not_end_a_rest_and_the_end_does() {
+        let signal = Signal::default();
+        std::thread::scope(|scope| {
+            let resting = scope.spawn(|| signal.pause(Duration::from_secs(3600)));
+            // True once somebody rests who is to be woken so.
+            while !signal.end.notify_one() {
+                assert!(!resting.is_finished(), "a question has ended it");
+                signal.ask(Timestamp(0));
+                std::thread::yield_now();
+            }
+            resting.join().expect("it does not panic");
+            signal.close();
+            signal.pause(Duration::from_secs(3600));
+        });
+    }
+
+    #[test]
     fn the_rests_between_steps_bound_the_bandwidth() {
         let rate = 64 << 20;
         let steps = 1 << 10;
