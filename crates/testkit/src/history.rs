@@ -18,6 +18,13 @@ pub use order::{Lines, Moment, Receive, Received};
 /// What a client put into a record, unique in a run.
 pub type Number = u64;
 
+/// A move of a cursor that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct CursorAsked {
+    id: u64,
+    to: Option<Offset>,
+}
+
 /// A contradiction. The text says which promise was broken, by which record, where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -63,7 +70,9 @@ pub struct History {
     starts: BTreeMap<PartitionId, (Offset, Offset)>,
     work: BTreeMap<(QueueId, Number), Work>,
     /// What a cursor may be: what was last acknowledged, `None` for nothing yet, and what was asked for since.
-    cursors: BTreeMap<(String, PartitionId), Vec<Option<Offset>>>,
+    cursors: BTreeMap<(String, PartitionId), Vec<CursorAsked>>,
+    /// Moves of cursors so far. A move is known by its number: two may go to the same offset.
+    cursor_moves: u64,
     /// Where a record of a queue was dead-lettered to.
     graves: BTreeMap<(QueueId, Number), Place>,
     /// Records that were seen where a move brings them.
@@ -426,19 +435,21 @@ impl History {
         Ok(())
     }
 
-    /// A client asks to move a cursor.
-    pub fn asks_cursor(&mut self, group: &str, partition: PartitionId, offset: Offset) {
-        let may_be = self.cursors.entry((group.to_owned(), partition)).or_insert_with(|| vec![None]);
-        may_be.push(Some(offset));
+    /// A client asks to move a cursor; gives what the move is known by.
+    pub fn asks_cursor(&mut self, group: &str, partition: PartitionId, offset: Offset) -> u64 {
+        self.cursor_moves += 1;
+        let id = self.cursor_moves;
+        let nothing = CursorAsked { id: 0, to: None };
+        let may_be = self.cursors.entry((group.to_owned(), partition)).or_insert_with(|| vec![nothing]);
+        may_be.push(CursorAsked { id, to: Some(offset) });
+        id
     }
 
-    /// The newest move that was asked for has been acknowledged: earlier ones no longer count.
-    pub fn cursor_moved(&mut self, group: &str, partition: PartitionId, offset: Offset) {
+    /// A move has been acknowledged: earlier ones no longer count.
+    pub fn cursor_moved(&mut self, group: &str, partition: PartitionId, id: u64) {
         self.acknowledged += 1;
-        if let Some(asked) = self.cursors.get_mut(&(group.to_owned(), partition))
-            && let Some(at) = asked.iter().rposition(|it| *it == Some(offset))
-        {
-            asked.drain(..at);
+        if let Some(asked) = self.cursors.get_mut(&(group.to_owned(), partition)) {
+            asked.retain(|it| it.id >= id);
         }
     }
 
@@ -448,7 +459,7 @@ impl History {
     /// It is neither.
     pub fn cursor_read(&self, group: &str, partition: PartitionId, found: Option<Offset>) -> Verdict {
         let Some(asked) = self.cursors.get(&(group.to_owned(), partition)) else { return Ok(()) };
-        if asked.contains(&found) {
+        if asked.iter().any(|it| it.to == found) {
             return Ok(());
         }
         Err(Broken(format!("cursor of {group} in {partition} is {found:?}, none of {asked:?}")))
@@ -548,14 +559,24 @@ mod tests {
     #[test]
     fn a_cursor_is_the_last_acknowledged_or_a_later_one() {
         let mut history = with(&[]);
-        for offset in [1, 2, 3] {
-            history.asks_cursor("g", P, Offset(offset));
-        }
+        let ids = [1, 2, 3].map(|offset| history.asks_cursor("g", P, Offset(offset)));
         assert!(history.cursor_read("g", P, None).is_ok(), "nothing was acknowledged yet");
-        history.cursor_moved("g", P, Offset(2));
+        history.cursor_moved("g", P, ids[1]);
         assert!(history.cursor_read("g", P, Some(Offset(1))).is_err());
         assert!(history.cursor_read("g", P, Some(Offset(2))).is_ok());
         assert!(history.cursor_read("g", P, Some(Offset(3))).is_ok());
         assert!(history.cursor_read("g", P, None).is_err());
+    }
+
+    #[test]
+    fn of_two_moves_to_one_offset_the_first_does_not_acknowledge_what_lies_between() {
+        let mut history = with(&[]);
+        let ids = [1, 2, 1].map(|offset| history.asks_cursor("g", P, Offset(offset)));
+        history.cursor_moved("g", P, ids[0]);
+        assert!(history.cursor_read("g", P, Some(Offset(2))).is_ok());
+        history.cursor_moved("g", P, ids[2]);
+        assert!(history.cursor_read("g", P, Some(Offset(2))).is_err());
+        history.cursor_moved("g", P, ids[1]);
+        assert!(history.cursor_read("g", P, Some(Offset(2))).is_err(), "answers may come in any order");
     }
 }

@@ -461,12 +461,12 @@ impl Clients {
         let partition = *self.random.pick(&stage.stream);
         let group = (*self.random.pick(&["readers", "auditors"])).to_owned();
         let offset = Offset(self.random.below(1 + session.bounds(partition).map_or(0, |it| it.end.0)));
-        history.asks_cursor(&group, partition, offset);
+        let id = history.asks_cursor(&group, partition, offset);
         let metadata = format!("at {offset}");
         let moves = vec![CursorMove { partition, offset, leader_epoch: -1, metadata }];
         let pending = session.move_cursors(&group, moves);
         self.flights
-            .push(Box::pin(async move { Told::Cursor { group, partition, offset, result: pending.await } }));
+            .push(Box::pin(async move { Told::Cursor { group, partition, id, result: pending.await } }));
     }
 
     fn trim(&mut self, session: &Session, stage: &Stage, history: &mut History) {

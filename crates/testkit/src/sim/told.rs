@@ -61,7 +61,8 @@ pub(super) enum Told {
     Cursor {
         group: String,
         partition: PartitionId,
-        offset: Offset,
+        /// What the history knows the move by.
+        id: u64,
         result: Result<(), CursorError>,
     },
     Trim {
@@ -184,9 +185,9 @@ impl Told {
                 }
                 Ok(())
             }
-            Self::Cursor { group, partition, offset, result } => match result {
+            Self::Cursor { group, partition, id, result } => match result {
                 Ok(()) => {
-                    history.cursor_moved(&group, partition, offset);
+                    history.cursor_moved(&group, partition, id);
                     Ok(())
                 }
                 Err(CursorError::DiskFull | CursorError::Stopped(_)) => Ok(()),
