@@ -45,10 +45,14 @@ pub enum Bug {
     BoundsDropped,
     /// An index page is believed whatever its checksum says.
     PageCrcIgnored,
+    /// A topic kept until its queues have settled is trimmed by what one of them has settled.
+    TrimmedByOneQueue,
+    /// A move of dead records forgets at a restart which of them it is for.
+    FilterForgotten,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 13] = [
+pub const ALL: [Bug; 15] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -62,6 +66,8 @@ pub const ALL: [Bug; 13] = [
     Bug::DelayInTwo,
     Bug::KeyFreedByRestart,
     Bug::ReleasedToTheEnd,
+    Bug::TrimmedByOneQueue,
+    Bug::FilterForgotten,
 ];
 
 /// Those that show in the log alone.

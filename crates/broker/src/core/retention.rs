@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
+use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Log, ReadError, Trim};
 
 use super::Core;
@@ -262,7 +263,8 @@ impl Core {
             return 0;
         };
         let pins = self.pins(partition, &ends.outlived);
-        let pin = pins.iter().map(|&(_, pin)| pin).min();
+        let offsets = pins.iter().map(|&(_, pin)| pin);
+        let pin = if planted::is(Bug::TrimmedByOneQueue) { offsets.max() } else { offsets.min() };
         let wanted = match keep {
             Keep::Retention => ends.policy,
             // Without a queue nobody has settled anything.

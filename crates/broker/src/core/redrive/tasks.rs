@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use duolog_record::Timestamp;
+use duolog_storage::planted::{self, Bug};
 
 use crate::core::dead_letter::Place;
 use crate::limits::MOVE_TASKS_KEPT;
@@ -61,7 +62,7 @@ fn of_value(id: u64, value: MoveValue) -> MoveTask {
             source: QueueId(value.source),
             destination: value.destination.map(QueueId),
             rate_per_s: value.rate_per_s,
-            filter: value.filter.map(|filter| match filter {
+            filter: value.filter.filter(|_| !planted::is(Bug::FilterForgotten)).map(|filter| match filter {
                 MoveFilterValue::Key(key) => MoveFilter::Key(Bytes::from(key)),
                 MoveFilterValue::Header(name, value) => {
                     MoveFilter::Header { name: Bytes::from(name), value: Bytes::from(value) }
