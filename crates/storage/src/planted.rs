@@ -49,10 +49,12 @@ pub enum Bug {
     TrimmedByOneQueue,
     /// A move of dead records forgets at a restart which of them it is for.
     FilterForgotten,
+    /// A repeated receive gets the leases of the first, whatever has become of them.
+    AttemptRepeatedBlindly,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 15] = [
+pub const ALL: [Bug; 16] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -68,6 +70,7 @@ pub const ALL: [Bug; 15] = [
     Bug::ReleasedToTheEnd,
     Bug::TrimmedByOneQueue,
     Bug::FilterForgotten,
+    Bug::AttemptRepeatedBlindly,
 ];
 
 /// Those that show in the log alone.

@@ -4,6 +4,7 @@
 //! clients asked for and what they were answered, and the history finds contradictions at once or at the end.
 //! Adding a rule: an event, a field, and a test below that breaks it.
 
+mod attempts;
 mod order;
 
 use std::collections::btree_map::Entry;
@@ -13,6 +14,7 @@ use duolog_broker::QueueId;
 use duolog_record::{Offset, PartitionId};
 
 use crate::sim::Seen;
+pub use attempts::{Attempt, Attempts, Name};
 pub use order::{Lines, Moment, Receive, Received};
 
 /// What a client put into a record, unique in a run.
@@ -85,6 +87,8 @@ pub struct History {
     replaying: BTreeMap<QueueId, u32>,
     /// Queues by key.
     lines: BTreeMap<QueueId, Lines>,
+    /// Their leases, and what receives under a name have brought.
+    pub attempts: Attempts,
     acknowledged: u64,
     trace: Option<Number>,
     /// How many processes have ended.
@@ -275,6 +279,21 @@ impl History {
         Ok(())
     }
 
+    /// A client was given a lease again, under the name that it was given first.
+    ///
+    /// # Errors
+    /// The record was settled before.
+    pub fn leased_again(&mut self, queue: QueueId, number: Number) -> Verdict {
+        self.note(Some(number), &format_args!("the same lease by queue {} again", queue.0));
+        if self.work.get(&(queue, number)).is_some_and(|work| work.settled) {
+            return Err(Broken(format!(
+                "record {number} was settled in queue {} and given to a repeated receive",
+                queue.0
+            )));
+        }
+        Ok(())
+    }
+
     /// True if its last delivery was told by a process that has ended.
     #[must_use]
     pub fn was_leased_before_restart(&self, queue: QueueId, number: Number) -> bool {
@@ -301,6 +320,7 @@ impl History {
         self.note(None, &"crash");
         self.life += 1;
         self.lines.values_mut().for_each(Lines::crashed);
+        self.attempts.crashed();
         for work in self.work.values_mut() {
             work.attempt = work.durable_attempt;
         }

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use duolog_storage::planted::{self, Bug};
+
 use super::line::lease_id;
 use crate::ledger::{Grant, Ledger};
 use crate::limits::{ATTEMPT_LEASES_PER_QUEUE, ATTEMPT_MS, ATTEMPTS_PER_QUEUE};
@@ -62,6 +64,9 @@ impl Attempts {
     ) -> Option<Vec<Grant>> {
         self.forget_old(now);
         let known = self.known.get_mut(&attempt)?;
+        if planted::is(Bug::AttemptRepeatedBlindly) {
+            return Some(known.grants.clone());
+        }
         let stands = |grant: &Grant| {
             ledger.leased_until(lease_id(queue, grant)) == Some(known.until) && known.until > now.monotonic
         };

@@ -110,6 +110,18 @@ impl Lines {
         Ok(())
     }
 
+    /// A receive was answered that had been answered before: its leases have begun anew.
+    pub fn received_again(&mut self, receive: Receive, records: &[Received]) {
+        self.moment += 1;
+        let until = self.until(receive);
+        for record in records {
+            // If anything was asked of it since, it may have ended.
+            if let Some(held) = self.held.get_mut(&(record.place.0, record.key, record.place.1)) {
+                (held.heard, held.until, held.durable) = (self.moment, until, false);
+            }
+        }
+    }
+
     fn check(&self, receive: Receive, record: &Received, mine: &BTreeSet<Place>) -> Verdict {
         let ((partition, offset), key) = (record.place, record.key);
         let place = format!("{partition}/{offset} of key {key}");

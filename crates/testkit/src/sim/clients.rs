@@ -1,6 +1,6 @@
 //! The clients of a run: what they ask for next, by seed, and what they remember between two asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
@@ -8,8 +8,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::{
-    Appended, CursorMove, LeaseAsk, LeaseId, Leased, MoveFilter, MoveId, MoveSpec, NewRecord, Outcome,
-    Pending, QueueId, Session, Start, TopicId,
+    Appended, AttemptId, CursorMove, LeaseAsk, LeaseId, Leased, Monotonic, MoveFilter, MoveId, MoveSpec,
+    NewRecord, Outcome, Pending, QueueId, Session, Start, TopicId,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, Offset, PartitionId, Producer, Timestamp};
 
@@ -18,7 +18,7 @@ use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
 use super::told::{Asked, Told};
-use crate::history::{Broken, History, Number, Receive, Received};
+use crate::history::{Attempt, Broken, History, Name, Number, Receive, Received};
 use crate::{Random, SimDisk};
 
 /// A batch whose fate is not known yet.
@@ -50,6 +50,14 @@ struct Held {
     life: u64,
 }
 
+/// A receive under a name, to be repeated as it was.
+#[derive(Clone, Copy)]
+struct Named {
+    name: Name,
+    ask: LeaseAsk,
+    first_at: Monotonic,
+}
+
 type Flight = Pin<Box<dyn Future<Output = Told>>>;
 
 /// Everything outside the broker.
@@ -67,6 +75,9 @@ pub(super) struct Clients {
     pub(super) moves_work_only: bool,
     /// Move tasks that were begun.
     moves: Vec<MoveId>,
+    /// The last receives under names.
+    named: VecDeque<Named>,
+    next_name: Name,
     pub(super) keyed: Keyed,
     /// Acknowledged publishes, for the end of the run.
     pub(super) published: BTreeSet<(TopicId, Number)>,
@@ -77,6 +88,8 @@ pub(super) struct Clients {
 
 /// Most verbs that wait at a time.
 const FLIGHTS_MAX: usize = 24;
+/// Receives under names that may be repeated.
+const NAMED_MAX: usize = 4;
 /// Keys in the queue by key.
 const LINES: u64 = 3;
 /// Most leases that clients remember.
@@ -97,6 +110,8 @@ impl Clients {
             may_trim,
             moves_work_only,
             moves: Vec::new(),
+            named: VecDeque::new(),
+            next_name: 0,
             keyed: Keyed::default(),
             published: BTreeSet::new(),
             delayed: BTreeMap::new(),
@@ -375,19 +390,42 @@ impl Clients {
             wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
             attempt: None,
         };
+        let named = (queue == stage.lines && self.random.one_in(2)).then(|| self.named(ask, session));
+        let ask = named.map_or(ask, |named| named.ask);
         let asked = history.lines(queue).map(|lines| (lines.moment(), lines.stepped_ms()));
-        let until = session.clock().now().monotonic.plus_ms(visibility_ms.unwrap_or_default());
+        let until = session.clock().now().monotonic.plus_ms(ask.visibility_ms.unwrap_or_default());
+        let moment = history.attempts.moment() + 1;
         let session = session.clone();
         self.flights.push(Box::pin(async move {
             let result = session.lease(ask).await;
-            let receive = asked.map(|(asked, stepped_ms)| Receive {
-                asked: asked + 1,
+            let now = session.clock().now().monotonic;
+            let receive =
+                asked.map(|(asked, stepped_ms)| Receive { asked: asked + 1, until, now, stepped_ms });
+            let attempt = named.map(|Named { name, first_at, .. }| Attempt {
+                name,
+                asked: moment,
+                first_at,
                 until,
-                now: session.clock().now().monotonic,
-                stepped_ms,
+                now,
             });
-            Told::Lease { queue, receive, result }
+            Told::Lease { queue, receive, attempt, result }
         }));
+    }
+
+    /// The receive under a new name; or an earlier one, as if its answer had been lost.
+    fn named(&mut self, ask: LeaseAsk, session: &Session) -> Named {
+        if !self.named.is_empty() && self.random.one_in(2) {
+            return self.named[self.random.index(self.named.len())];
+        }
+        let name = self.next_name;
+        self.next_name += 1;
+        let ask = LeaseAsk { attempt: AttemptId::new(&name.to_be_bytes()), ..ask };
+        let named = Named { name, ask, first_at: session.clock().now().monotonic };
+        self.named.push_back(named);
+        if self.named.len() > NAMED_MAX {
+            self.named.pop_front();
+        }
+        named
     }
 
     /// Records under lease: the history hears of them, and the clients hold them.
@@ -396,12 +434,24 @@ impl Clients {
         history: &mut History,
         queue: QueueId,
         receive: Option<Receive>,
+        attempt: Option<Attempt>,
         leased: &[Leased],
     ) -> Result<(), Broken> {
+        let ids: Vec<LeaseId> = leased.iter().map(|lease| lease.id).collect();
+        let is_repeat = attempt.is_some_and(|it| history.attempts.has_brought(it.name));
+        let again = history.attempts.heard(attempt, &ids, !self.power_is_off())?;
+        let is_again = |lease: &&Leased| again.contains(&lease.id.to_bytes());
+        let (again, new): (Vec<&Leased>, Vec<&Leased>) = leased.iter().partition(is_again);
         if let (Some(receive), Some(lines)) = (receive, history.lines(queue)) {
-            lines.received(receive, &leased.iter().map(received).collect::<Vec<_>>())?;
+            lines.received_again(receive, &again.iter().map(|lease| received(lease)).collect::<Vec<_>>());
+            lines.received(receive, &new.iter().map(|lease| received(lease)).collect::<Vec<_>>())?;
         }
-        for lease in leased {
+        history.seen.repeats += u64::from(!again.is_empty());
+        history.seen.repeats_new += u64::from(is_repeat && again.is_empty() && !new.is_empty());
+        for lease in again {
+            history.leased_again(queue, number_of(lease.record.value.as_ref())?)?;
+        }
+        for lease in new {
             let number = number_of(lease.record.value.as_ref())?;
             if receive.is_some() && lease.attempts > 1 {
                 history.seen.by_key_again += 1;
@@ -448,6 +498,7 @@ impl Clients {
             history.note(Some(held.number), &format_args!("{outcome:?} asked with {:?}", held.id));
             let place = (held.id.partition, held.id.offset);
             let touched = history.lines(queue).map(|lines| lines.touch(place));
+            history.attempts.touch(held.id);
             asked.push(Asked { id: held.id, number: held.number, outcome, touched, life: held.life });
         }
         let outcomes = asked.iter().map(|it| (it.id, it.outcome)).collect();

@@ -22,6 +22,8 @@ counters! {
         delayed_over = "delayed records that came after a restart",
         by_key_again = "records of a queue by key delivered again",
         by_key_over = "of these, first delivered before a restart",
+        repeats = "receives by key repeated that brought the same leases",
+        repeats_new = "receives by key repeated that brought others",
         dead_lettered = "records found dead-lettered",
         moved = "dead records found moved",
         moves_over = "move tasks that went on after a restart",

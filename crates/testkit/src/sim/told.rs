@@ -6,7 +6,7 @@ use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
 use super::keyed::Sent;
-use crate::history::{Broken, History, Number, Receive};
+use crate::history::{Attempt, Broken, History, Number, Receive};
 
 /// One settlement that was asked for.
 pub(super) struct Asked {
@@ -49,6 +49,8 @@ pub(super) enum Told {
         queue: QueueId,
         /// What is known of it, if the queue is one by key.
         receive: Option<Receive>,
+        /// The name that it was given, and what is known of that.
+        attempt: Option<Attempt>,
         result: Result<Vec<Leased>, LeaseError>,
     },
     Settle {
@@ -146,8 +148,8 @@ impl Told {
                 ) => Ok(()),
                 Err(error) => Err(broken("a cancellation", &error)),
             },
-            Self::Lease { queue, receive, result } => match result {
-                Ok(leased) => clients.leased(history, queue, receive, &leased),
+            Self::Lease { queue, receive, attempt, result } => match result {
+                Ok(leased) => clients.leased(history, queue, receive, attempt, &leased),
                 Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_)) => Ok(()),
                 // With the power off nothing can be read.
                 Err(LeaseError::Storage(_)) if clients.power_is_off() => Ok(()),
@@ -166,6 +168,9 @@ impl Told {
                         && let Some(lines) = history.lines(queue)
                     {
                         lines.released((id.partition, id.offset), touched);
+                    }
+                    if result.is_ok() && !matches!(outcome, Outcome::Extend { for_ms: 1.. }) {
+                        history.attempts.over(id);
                     }
                     match result {
                         Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
