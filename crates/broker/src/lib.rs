@@ -38,6 +38,7 @@ pub use clock::{Clock, Monotonic, Now};
 pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Pending, Session};
+pub use shared::Written;
 pub use verbs::{
     Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,
     LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,

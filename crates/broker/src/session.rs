@@ -25,9 +25,9 @@ use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
-    LeaseAsk, LeaseId, Leased, Monotonic, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview,
-    Principal, Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, Topic, TopicId,
-    TopicPolicy, TopicSpec,
+    LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
+    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, Topic, TopicId,
+    TopicPolicy, TopicSpec, Written,
 };
 use crate::{by_epoch, by_time};
 
@@ -74,10 +74,10 @@ impl Session {
         &self.inner.clock
     }
 
-    /// When the last commit became durable; `None` if none did since the start. Those who read much let who writes go first.
+    /// The last commits; `None` if none became durable since the start. Those who read much let who writes go first.
     #[must_use]
-    pub fn written_at(&self) -> Option<Monotonic> {
-        self.inner.shared.written_at()
+    pub fn written(&self) -> Option<Written> {
+        self.inner.shared.written()
     }
 
     /// Appends a sealed batch whose CRC has been checked. Its idempotence and order are checked against the producers

@@ -22,24 +22,61 @@ pub struct Shared {
     pub(crate) room: Room,
     /// When the last commit became durable, microseconds of the monotonic clock; zero if none did.
     written_at: AtomicU64,
+    /// [`Written::gap_us`].
+    write_gap_us: AtomicU64,
+}
+
+/// When the log was last written, and how often it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When the last commit became durable.
+    pub at: Monotonic,
+    /// How far apart commits have been lately, at the most, microseconds: a longer one counts at once and is forgotten
+    /// by a sixty-fourth with each that follows.
+    pub gap_us: u64,
 }
 
 impl Shared {
-    /// When the last commit became durable; `None` if none did since the start.
-    pub(crate) fn written_at(&self) -> Option<Monotonic> {
+    /// The last commits; `None` if none became durable since the start.
+    pub(crate) fn written(&self) -> Option<Written> {
         match self.written_at.load(Ordering::Relaxed) {
             0 => None,
-            at => Some(Monotonic(at)),
+            at => Some(Written { at: Monotonic(at), gap_us: self.write_gap_us.load(Ordering::Relaxed) }),
         }
     }
 
+    /// Called by whoever drives the shard, one at a time.
     pub(crate) fn note_written(&self, at: Monotonic) {
-        self.written_at.store(at.0, Ordering::Relaxed);
+        let gap_us = at.0.saturating_sub(self.written_at.swap(at.0, Ordering::Relaxed));
+        let known_us = self.write_gap_us.load(Ordering::Relaxed);
+        self.write_gap_us.store(gap_us.max(known_us - known_us / 64), Ordering::Relaxed);
     }
 
     /// What exists, durable.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_apart_commits_are_is_learnt_at_once_and_forgotten_little_by_little() {
+        let shared = Shared::default();
+        assert_eq!(shared.written(), None);
+        let gap_after = |at| {
+            shared.note_written(Monotonic(at));
+            let written = shared.written().unwrap();
+            assert_eq!(written.at, Monotonic(at));
+            written.gap_us
+        };
+        assert_eq!([80_000, 80_100, 80_200].map(gap_after), [80_000, 78_750, 77_520]);
+        let (_, settled) = (0..1000).fold((80_200, 0), |(at, _), _| (at + 100, gap_after(at + 100)));
+        assert_eq!(settled, 100);
+        assert_eq!(gap_after(500_000), 319_800);
     }
 }

@@ -9,14 +9,18 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duolog_broker::Monotonic;
+use duolog_broker::{Monotonic, Written};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::CATCH_UP_READS;
 
-/// How long after the last commit others are taken to be writing: longer than any commit takes on a busy disk.
-const WRITING_US: u64 = 1_000_000;
+/// Others are taken to be writing for so many times what lay between their last commits, after the last one...
+const WRITING_GAPS: u64 = 8;
+/// ... but at least so long: a commit on a busy disk takes as long, ...
+const WRITING_LEAST_US: u64 = 100_000;
+/// ... and at most so long: who writes less often meets a replay that is at work, and makes it slow down for the next.
+const WRITING_MOST_US: u64 = 1_000_000;
 /// What nobody used of the bandwidth for so long may be used at once: timers are late by about a millisecond.
 const UNUSED_US: u64 = 20_000;
 
@@ -49,9 +53,9 @@ impl CatchUp {
         }
     }
 
-    /// Waits for a turn to read so many bytes; `written_at` is when something was last committed.
-    pub async fn turn(&self, now: Monotonic, written_at: Option<Monotonic>, bytes: usize) -> Turn {
-        let Some(wait) = self.wait(now, written_at, bytes) else { return Turn::default() };
+    /// Waits for a turn to read so many bytes; `written` tells of the last commits.
+    pub async fn turn(&self, now: Monotonic, written: Option<Written>, bytes: usize) -> Turn {
+        let Some(wait) = self.wait(now, written, bytes) else { return Turn::default() };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
@@ -60,9 +64,8 @@ impl CatchUp {
     }
 
     /// Takes so many bytes of the bandwidth. Gives how long to wait for them, `None` where nobody is held back.
-    fn wait(&self, now: Monotonic, written_at: Option<Monotonic>, bytes: usize) -> Option<Duration> {
-        let is_writing = written_at.is_some_and(|at| now.0.saturating_sub(at.0) <= WRITING_US);
-        let rate = self.bytes_per_second.filter(|_| is_writing)?;
+    fn wait(&self, now: Monotonic, written: Option<Written>, bytes: usize) -> Option<Duration> {
+        let rate = self.bytes_per_second.filter(|_| written.is_some_and(|it| is_going_on(it, now)))?;
         let mut free_at = self.free_at.lock();
         let start = free_at.0.max(now.0.saturating_sub(UNUSED_US));
         *free_at = Monotonic(start.saturating_add(took_us(bytes, rate)));
@@ -76,6 +79,12 @@ impl CatchUp {
             *free_at = Monotonic(free_at.0.saturating_sub(took_us(bytes, rate)));
         }
     }
+}
+
+/// Whether the next commit is to be expected soon.
+fn is_going_on(written: Written, now: Monotonic) -> bool {
+    let expected_us = written.gap_us.saturating_mul(WRITING_GAPS);
+    now.0.saturating_sub(written.at.0) <= expected_us.clamp(WRITING_LEAST_US, WRITING_MOST_US)
 }
 
 /// How long so many bytes keep the bandwidth.
@@ -92,10 +101,14 @@ mod tests {
     const NOW: Monotonic = Monotonic(50_000_000);
     const MS: Duration = Duration::from_millis(1);
 
+    fn written(at: Monotonic) -> Option<Written> {
+        Some(Written { at, gap_us: 1_000 })
+    }
+
     #[test]
     fn consumers_share_the_bandwidth_while_others_write() {
         let pace = CatchUp::new(Some(1_000_000));
-        let turn = || pace.wait(NOW, Some(NOW), 10_000).unwrap();
+        let turn = || pace.wait(NOW, written(NOW), 10_000).unwrap();
         let waits: Vec<_> = (0..10).map(|_| turn()).collect();
         // Two may go at once: 20 ms were not used. The others follow one by one.
         let expected = [0, 0, 0, 10, 20, 30, 40, 50, 60, 70].map(|ms| ms * MS);
@@ -103,31 +116,43 @@ mod tests {
         let rest = (0..1000).take_while(|_| turn() < 1000 * MS).count();
         assert_eq!(10 + rest, 102, "a second has room for a hundred, and two were late");
         let later = NOW.plus_ms(1000);
-        assert_eq!(pace.wait(later, Some(later), 1), Some(10 * MS));
+        assert_eq!(pace.wait(later, written(later), 1), Some(10 * MS));
     }
 
     #[test]
     fn nobody_waits_where_nobody_writes_or_no_bandwidth_is_set() {
         let pace = CatchUp::new(Some(1_000));
-        for written_at in [None, Some(Monotonic(NOW.0 - WRITING_US - 1))] {
-            assert_eq!(pace.wait(NOW, written_at, 1 << 30), None);
+        for written in [None, written(Monotonic(NOW.0 - WRITING_LEAST_US - 1))] {
+            assert_eq!(pace.wait(NOW, written, 1 << 30), None);
         }
-        assert_eq!(CatchUp::new(None).wait(NOW, Some(NOW), 1 << 30), None);
+        assert_eq!(CatchUp::new(None).wait(NOW, written(NOW), 1 << 30), None);
+    }
+
+    #[test]
+    fn writing_goes_on_for_some_times_what_lies_between_commits() {
+        let for_us = |gap_us| {
+            let is_held = |after: &u64| is_going_on(Written { at: NOW, gap_us }, Monotonic(NOW.0 + after));
+            (0..2_000_000).step_by(10_000).take_while(is_held).last()
+        };
+        assert_eq!(
+            [0, 1_000, 20_000, 10_000_000].map(for_us),
+            [100_000, 100_000, 160_000, 1_000_000].map(Some)
+        );
     }
 
     #[test]
     fn what_was_not_read_is_given_back() {
         let pace = CatchUp::new(Some(1_000_000));
-        assert_eq!(pace.wait(NOW, Some(NOW), 1_020_000), Some(Duration::ZERO));
+        assert_eq!(pace.wait(NOW, written(NOW), 1_020_000), Some(Duration::ZERO));
         pace.give_back(1_000_000);
-        assert_eq!(pace.wait(NOW, Some(NOW), 0), Some(Duration::ZERO));
+        assert_eq!(pace.wait(NOW, written(NOW), 0), Some(Duration::ZERO));
     }
 
     #[tokio::test]
     async fn one_reads_at_a_time_while_others_write() {
         let pace = CatchUp::new(Some(1 << 40));
-        let first = pace.turn(NOW, Some(NOW), 1).await;
-        let mut second = std::pin::pin!(pace.turn(NOW, Some(NOW), 1));
+        let first = pace.turn(NOW, written(NOW), 1).await;
+        let mut second = std::pin::pin!(pace.turn(NOW, written(NOW), 1));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(second.as_mut().poll(&mut context).is_pending());
         // Without writers nobody stands in line.

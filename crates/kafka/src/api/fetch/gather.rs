@@ -147,7 +147,7 @@ impl Gathered {
     pub async fn turn(&self) -> Turn {
         let bytes = self.granted.saturating_sub(self.bytes);
         let now = self.session.clock().now().monotonic;
-        self.catch_up.turn(now, self.session.written_at(), bytes).await
+        self.catch_up.turn(now, self.session.written(), bytes).await
     }
 
     /// Ends the turn, and gives back what it did not bring, where there were `before` bytes.
