@@ -51,10 +51,22 @@ pub enum Bug {
     FilterForgotten,
     /// A repeated receive gets the leases of the first, whatever has become of them.
     AttemptRepeatedBlindly,
+    /// A record that was leased before is leased again after its time to live.
+    OutlivedRetried,
+    /// What has outlived its time to live is trimmed although somebody holds it.
+    OutlivedInFlight,
+    /// After a restart a record whose lease ran out does not wait for its back-off.
+    BackoffForgotten,
+    /// Keys do not take turns: the record that came first goes first.
+    TurnsByArrival,
+    /// Fewer settled records are kept than was asked for.
+    KeptTooFew,
+    /// Handles of before a replay are good for the leases after it.
+    ReplayNotFenced,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 16] = [
+pub const ALL: [Bug; 22] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -71,6 +83,12 @@ pub const ALL: [Bug; 16] = [
     Bug::TrimmedByOneQueue,
     Bug::FilterForgotten,
     Bug::AttemptRepeatedBlindly,
+    Bug::OutlivedRetried,
+    Bug::OutlivedInFlight,
+    Bug::BackoffForgotten,
+    Bug::TurnsByArrival,
+    Bug::KeptTooFew,
+    Bug::ReplayNotFenced,
 ];
 
 /// Those that show in the log alone.

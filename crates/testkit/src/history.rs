@@ -6,16 +6,20 @@
 
 mod attempts;
 mod order;
+mod terms;
+mod turns;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use duolog_broker::QueueId;
+use duolog_broker::{Now, Order, Outcome, QueueId, QueuePolicy};
 use duolog_record::{Offset, PartitionId};
 
 use crate::sim::Seen;
 pub use attempts::{Attempt, Attempts, Name};
 pub use order::{Lines, Moment, Receive, Received};
+pub use terms::{Exchange, Handed, Steps, Terms, Touched};
+pub use turns::Turns;
 
 /// What a client put into a record, unique in a run.
 pub type Number = u64;
@@ -87,6 +91,11 @@ pub struct History {
     replaying: BTreeMap<QueueId, u32>,
     /// Queues by key.
     lines: BTreeMap<QueueId, Lines>,
+    /// Queues whose policy says when records come and go.
+    terms: BTreeMap<QueueId, Terms>,
+    /// Those of them in which keys take turns.
+    turns: BTreeMap<QueueId, Turns>,
+    steps: Steps,
     /// Their leases, and what receives under a name have brought.
     pub attempts: Attempts,
     acknowledged: u64,
@@ -118,6 +127,50 @@ impl History {
     /// What is known of its order, if it does.
     pub fn lines(&mut self, queue: QueueId) -> Option<&mut Lines> {
         self.lines.get_mut(&queue)
+    }
+
+    /// The queue has a policy that says when its records come and go.
+    pub fn by_policy(&mut self, queue: QueueId, policy: &QueuePolicy) {
+        self.terms.entry(queue).or_insert_with(|| Terms::new(policy));
+        if policy.order == Order::Fair {
+            self.turns.entry(queue).or_default();
+        }
+    }
+
+    /// What is known of that, if it has.
+    pub fn terms(&mut self, queue: QueueId) -> Option<&mut Terms> {
+        self.terms.get_mut(&queue)
+    }
+
+    /// What is known of the turns of its keys, if they take turns.
+    pub fn turns(&mut self, queue: QueueId) -> Option<&mut Turns> {
+        self.turns.get_mut(&queue)
+    }
+
+    /// Something is asked now, and what was heard of it is answered then.
+    #[must_use]
+    pub fn exchange(&self, asked: Now) -> Exchange {
+        Exchange { asked, steps: self.steps, heard: asked }
+    }
+
+    /// A record was published to a topic of such queues, `of_its_own` if nothing else has its key.
+    pub fn published(&mut self, number: Number, place: Place, of_its_own: bool, exchange: &Exchange) {
+        for terms in self.terms.values_mut() {
+            terms.published(number, place, exchange);
+        }
+        for turns in self.turns.values_mut().filter(|_| of_its_own) {
+            turns.came(number);
+        }
+    }
+
+    /// Nobody will hear the answer of a receive.
+    pub fn lost_receive(&mut self, queue: QueueId) {
+        if let Some(terms) = self.terms.get_mut(&queue) {
+            terms.lost();
+        }
+        if let Some(turns) = self.turns.get_mut(&queue) {
+            turns.lost();
+        }
     }
 
     /// How many processes have ended: tells what was told before a restart from what was told after it.
@@ -304,6 +357,20 @@ impl History {
     pub fn stepped_on(&mut self, ms: u64) {
         self.note(None, &format_args!("the wall clock is set {ms} ms ahead"));
         self.lines.values_mut().for_each(|lines| lines.stepped_on(ms));
+        self.stepped(ms);
+    }
+
+    /// The wall clock is set back from what it is now.
+    pub fn stepped_back(&mut self, now: Now) {
+        self.note(None, &"the wall clock is set back");
+        self.terms.values_mut().for_each(|terms| terms.was_at(now));
+        self.stepped(0);
+    }
+
+    fn stepped(&mut self, ahead_ms: u64) {
+        self.steps.count += 1;
+        self.steps.ahead_ms += ahead_ms;
+        self.terms.values_mut().for_each(|terms| terms.stepped(ahead_ms));
     }
 
     /// A commit that was begun after everything told so far has been acknowledged: leases told so far are durable.
@@ -313,6 +380,7 @@ impl History {
             work.durable_attempt = work.durable_attempt.max(work.attempt);
         }
         self.lines.values_mut().for_each(Lines::barrier);
+        self.terms.values_mut().for_each(Terms::barrier);
     }
 
     /// The process ended: what it told of leases and did not follow with a durable commit may be forgotten.
@@ -321,6 +389,8 @@ impl History {
         self.life += 1;
         self.lines.values_mut().for_each(Lines::crashed);
         self.attempts.crashed();
+        self.terms.values_mut().for_each(Terms::crashed);
+        self.turns.values_mut().for_each(Turns::crashed);
         for work in self.work.values_mut() {
             work.attempt = work.durable_attempt;
         }
@@ -333,6 +403,23 @@ impl History {
     /// A client asks to settle.
     pub fn asks_settle(&mut self, queue: QueueId, number: Number) {
         self.work.entry((queue, number)).or_default().maybe_settled = true;
+    }
+
+    /// A settlement in a queue with a policy of times was answered.
+    ///
+    /// # Errors
+    /// As `Terms::settled`.
+    pub fn settle_answered(
+        &mut self,
+        queue: QueueId,
+        touched: &Touched,
+        outcome: Outcome,
+        is_ok: bool,
+        now: Now,
+    ) -> Verdict {
+        let Some(terms) = self.terms.get_mut(&queue) else { return Ok(()) };
+        self.seen.settled_late += u64::from(terms.settled(touched, outcome, is_ok, now)?);
+        Ok(())
     }
 
     /// The settlement was acknowledged.
@@ -395,6 +482,53 @@ impl History {
         self.loosen(queue);
     }
 
+    /// A replay from the earliest record on was answered, with nothing else of that kind under way: `count` records are
+    /// available again. Everything from `start` on was kept, so it is unsettled now, and begins anew if it was settled.
+    ///
+    /// # Errors
+    /// Not as many are available again as were settled for certain.
+    pub fn replayed(&mut self, queue: QueueId, start: Offset, count: u64, exchange: &Exchange) -> Verdict {
+        self.note(None, &format_args!("replay of queue {} from {start}: {count}", queue.0));
+        *self.loosened.entry(queue).or_default() += 1;
+        let Some(terms) = self.terms.get_mut(&queue) else { return Ok(()) };
+        terms.replayed(exchange);
+        let mut settled = 0;
+        for ((_, number), work) in self.work.iter_mut().filter(|((of, _), _)| *of == queue) {
+            match terms.place(*number) {
+                Some((_, offset)) if offset < start => continue,
+                Some(_) => {}
+                None => {
+                    *work = Work { maybe_settled: true, ..Work::default() };
+                    continue;
+                }
+            }
+            if work.settled || work.maybe_settled {
+                terms.is_back(*number, work.settled, exchange);
+                settled += u64::from(work.settled);
+                *work = Work::default();
+            } else if terms.has_ttl() {
+                // It may have outlived its time, which settles it too.
+                *work = Work::default();
+            }
+        }
+        self.seen.replayed += settled;
+        if count < settled {
+            return Err(Broken(format!(
+                "a replay of queue {} made {count} records available, and {settled} were settled and kept",
+                queue.0
+            )));
+        }
+        Ok(())
+    }
+
+    /// A replay was asked for and will not be answered.
+    pub fn maybe_replayed(&mut self, queue: QueueId) {
+        if let Some(terms) = self.terms.get_mut(&queue) {
+            terms.maybe_replayed();
+        }
+        self.asks_replay(queue);
+    }
+
     /// How often that happened: a settlement asked for before the last time may have been undone, whenever it is answered.
     #[must_use]
     pub fn replays(&self, queue: QueueId) -> u64 {
@@ -423,6 +557,18 @@ impl History {
         } else {
             work.dead = true;
         }
+    }
+
+    /// True if it is certain that the record has not outlived its time in the queue.
+    #[must_use]
+    pub fn lives(&self, queue: QueueId, number: Number, now: Now) -> bool {
+        self.terms.get(&queue).is_none_or(|terms| terms.lives(number, now))
+    }
+
+    /// True if it was answered that the record is settled.
+    #[must_use]
+    pub fn is_settled(&self, queue: QueueId, number: Number) -> bool {
+        self.work.get(&(queue, number)).is_some_and(|work| work.settled)
     }
 
     /// Records that were seen in a dead-letter queue.

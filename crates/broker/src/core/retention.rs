@@ -268,7 +268,10 @@ impl Core {
         let wanted = match keep {
             Keep::Retention => ends.policy,
             // Without a queue nobody has settled anything.
-            Keep::UntilSettled { after } => Offset(pin.unwrap_or_default().0.saturating_sub(after)),
+            Keep::UntilSettled { after } => {
+                let after = if planted::is(Bug::KeptTooFew) { after / 2 } else { after };
+                Offset(pin.unwrap_or_default().0.saturating_sub(after))
+            }
         };
         let over = pins.iter().filter(|&&(_, pin)| pin < wanted);
         let over: Vec<_> = over.map(|&(queue, pin)| (queue, wanted.since(pin))).collect();

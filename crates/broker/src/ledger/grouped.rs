@@ -76,7 +76,8 @@ impl PartitionLedger {
         let key = entry.state.key;
         if is_held(before) && !is_held(live) {
             groups.free_one(key);
-            if planted::is(Bug::ReleasedToTheEnd) && matches!(before, Live::Leased { .. }) {
+            let is_by_key = groups.order() == Order::ByKey;
+            if planted::is(Bug::ReleasedToTheEnd) && is_by_key && matches!(before, Live::Leased { .. }) {
                 groups.skip_from(key, offset);
             } else if offset < self.window.end() {
                 groups.add(key, Waiting { offset, live_from: entry.state.live_from });

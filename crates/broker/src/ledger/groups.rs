@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use duolog_storage::planted::{self, Bug};
+
 use crate::Order;
 
 /// No record of the group was passed over.
@@ -76,6 +78,7 @@ impl Group {
     fn place(&self, order: Order) -> Place {
         let is_blocked = order == Order::ByKey && self.held > 0;
         let rank = self.chain.front().filter(|_| !is_blocked).map(|front| match order {
+            Order::Fair if planted::is(Bug::TurnsByArrival) => (front.offset, 0, 0),
             Order::Fair => (u64::from(self.held), self.served, front.offset),
             Order::ByKey | Order::Standard => (front.offset, 0, 0),
         });

@@ -9,7 +9,7 @@ use super::changes::{Hold, PartitionState};
 use super::partition::{Entry, Live, PartitionLedger};
 use super::{Ledger, LedgerChanges, LedgerState, PartitionChanges, RecordState, SnapshotAt};
 use crate::limits::VISIBILITY_MS;
-use crate::{Backoff, Monotonic, Now, QueuePolicy};
+use crate::{Backoff, Monotonic, Now, Order, QueuePolicy};
 
 impl Ledger {
     /// The ledger that was folded to `state`, over the partitions of its topic with their bounds in the log. A timed
@@ -121,7 +121,8 @@ impl PartitionLedger {
                 continue;
             }
             let live = live_after_restart(&state, now, backoff);
-            if planted::is(Bug::KeyFreedByRestart) && matches!(live, Live::Leased { .. }) {
+            let is_by_key = self.groups.as_ref().is_some_and(|it| it.order() == Order::ByKey);
+            if planted::is(Bug::KeyFreedByRestart) && is_by_key && matches!(live, Live::Leased { .. }) {
                 state.key = 0;
             }
             if live == Live::Ready && self.groups.is_none() {
@@ -171,7 +172,8 @@ fn live_after_restart(state: &RecordState, now: Now, backoff: Backoff) -> Live {
         },
         Hold::Leased { leased_at, until, granted_ms } => match remaining_ms(until, granted_ms) {
             0 => {
-                let wait_ms = backoff.after_ms(state.attempts);
+                let wait_ms =
+                    if planted::is(Bug::BackoffForgotten) { 0 } else { backoff.after_ms(state.attempts) };
                 match remaining_ms(until.saturating_add_unsigned(wait_ms), wait_ms) {
                     0 => Live::Ready,
                     ms => Live::Delayed { until: now.monotonic.plus_ms(ms) },

@@ -10,6 +10,7 @@ use super::clients::{Clients, number_of};
 use super::clock::ManualClock;
 use super::node::Node;
 use super::stage::{Stage, stopped};
+use super::tenants;
 use crate::history::{Broken, History, Number};
 
 /// Bytes that one batch of a run may decode to.
@@ -206,9 +207,11 @@ pub(super) fn finale(
     node: &mut Node,
     clock: &ManualClock,
     stage: &Stage,
-    clients: &Clients,
+    clients: &mut Clients,
     history: &mut History,
 ) -> Result<(), Broken> {
+    // First, because what lives there does not live long.
+    tenants::over(node, clock, stage, clients, history)?;
     streams(&node.session, stage, history)?;
     cursors(node, stage, history)?;
     let mut of_stream = BTreeSet::new();
@@ -218,11 +221,8 @@ pub(super) fn finale(
             of_stream.insert(number_of(record.value.as_ref())?);
         }
     }
-    let published_to = |topic| {
-        let there = clients.published.iter().filter(|(of, _)| *of == topic);
-        there.map(|(_, number)| *number).collect::<BTreeSet<Number>>()
-    };
-    let (of_jobs, of_lines) = (published_to(stage.jobs_topic), published_to(stage.lines_topic));
+    let (of_jobs, of_lines) =
+        (clients.published_to(stage.jobs_topic), clients.published_to(stage.lines_topic));
     delays_over(node, clock, stage.jobs)?;
     let all = [
         (stage.work, of_stream),

@@ -17,8 +17,8 @@ use super::checks::DEAD_SOURCE;
 use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
-use super::told::{Asked, Told};
-use crate::history::{Attempt, Broken, History, Name, Number, Receive, Received};
+use super::told::{Asked, Course, Heard, Told};
+use crate::history::{Attempt, Broken, Exchange, Handed, History, Name, Number, Receive, Received};
 use crate::{Random, SimDisk};
 
 /// A batch whose fate is not known yet.
@@ -48,6 +48,8 @@ struct Held {
     number: Number,
     /// [`History::life`] when it was told.
     life: u64,
+    /// `Terms::replays` then.
+    replays: u64,
 }
 
 /// A receive under a name, to be repeated as it was.
@@ -58,7 +60,12 @@ struct Named {
     first_at: Monotonic,
 }
 
-type Flight = Pin<Box<dyn Future<Output = Told>>>;
+/// A verb that was asked for.
+struct Flight {
+    /// The queue, if it is a receive.
+    receives_from: Option<QueueId>,
+    told: Pin<Box<dyn Future<Output = Told>>>,
+}
 
 /// Everything outside the broker.
 pub(super) struct Clients {
@@ -71,6 +78,8 @@ pub(super) struct Clients {
     /// Replays and purges loosen what can be judged, so only some runs have them.
     pub(super) may_replay: bool,
     may_trim: bool,
+    /// The queues on the tenants' topic are replayed.
+    pub(super) may_replay_kept: bool,
     /// All move tasks of the run have a filter.
     pub(super) moves_work_only: bool,
     /// Move tasks that were begun.
@@ -92,13 +101,15 @@ const FLIGHTS_MAX: usize = 24;
 const NAMED_MAX: usize = 4;
 /// Keys in the queue by key.
 const LINES: u64 = 3;
+/// Key of the tenant that has many records.
+const BUSY: &[u8] = b"busy";
 /// Most leases that clients remember.
 const HELD_MAX: usize = 200;
 
 impl Clients {
     pub(super) fn new(mut random: Random, disk: SimDisk) -> Self {
         let (may_replay, may_trim) = (random.one_in(4), random.one_in(3));
-        let moves_work_only = random.one_in(3);
+        let (moves_work_only, may_replay_kept) = (random.one_in(3), random.one_in(2));
         Self {
             random,
             disk,
@@ -108,6 +119,7 @@ impl Clients {
             producers: Vec::new(),
             may_replay,
             may_trim,
+            may_replay_kept,
             moves_work_only,
             moves: Vec::new(),
             named: VecDeque::new(),
@@ -126,7 +138,9 @@ impl Clients {
     /// The process is gone and nobody will be answered; leases are remembered, as a client would.
     pub(super) fn cut_off(&mut self, history: &mut History) {
         history.seen.died_asked += u64::from(!self.flights.is_empty());
-        self.flights.clear();
+        for flight in self.flights.drain(..) {
+            flight.receives_from.into_iter().for_each(|queue| history.lost_receive(queue));
+        }
         history.crashed();
         for producer in &mut self.producers {
             producer.waits = false;
@@ -151,7 +165,7 @@ impl Clients {
     pub(super) fn hear(&mut self, history: &mut History) -> Result<(), Broken> {
         let mut index = 0;
         while index < self.flights.len() {
-            match poll_once(self.flights[index].as_mut()) {
+            match poll_once(self.flights[index].told.as_mut()) {
                 Poll::Pending => index += 1,
                 Poll::Ready(told) => {
                     // In order: answers of one step are heard in the order of the asks.
@@ -171,30 +185,42 @@ impl Clients {
         self.asked += 1;
         match self.random.below(100) {
             0..22 => self.append(session, stage, history),
-            22..32 => self.append_idempotent(session, stage, history),
-            32..40 => self.publish(session, stage, history),
+            22..30 => self.append_idempotent(session, stage, history),
+            30..40 => self.publish(session, stage, history),
             40..46 => self.publish_keyed(session, stage, history),
             46..47 if self.random.one_in(4) => self.cancel_move(session),
             46..47 => self.move_dead(session, stage),
-            47..67 => self.lease(session, stage, history),
-            67..88 => self.settle(session, stage, history),
-            88..95 => self.move_cursor(session, stage, history),
+            47..69 => self.lease(session, stage, history),
+            69..91 => self.settle(session, stage, history),
+            91..95 => self.move_cursor(session, stage, history),
             95..97 if self.may_trim => self.trim(session, stage, history),
             97..98 if self.may_replay => self.replay(session, stage, history),
             98..99 if self.may_replay => self.purge(session, stage, history),
             // Waiting receivers give up.
-            99 => drop((!self.flights.is_empty()).then(|| self.give_up())),
+            99 => drop((!self.flights.is_empty()).then(|| self.give_up(history))),
             _ => {}
         }
     }
 
     /// A waiting client goes away: whatever it asked for may or may not have happened.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, history: &mut History) {
         let index = self.random.index(self.flights.len());
-        drop(self.flights.remove(index));
+        let flight = self.flights.remove(index);
+        flight.receives_from.into_iter().for_each(|queue| history.lost_receive(queue));
+        drop(flight);
         for producer in &mut self.producers {
             producer.waits = false;
         }
+    }
+
+    fn fly(&mut self, told: impl Future<Output = Told> + 'static) {
+        self.flights.push(Flight { receives_from: None, told: Box::pin(told) });
+    }
+
+    /// Acknowledged records of a topic.
+    pub(super) fn published_to(&self, topic: TopicId) -> BTreeSet<Number> {
+        let there = self.published.iter().filter(|(of, _)| *of == topic);
+        there.map(|(_, number)| *number).collect()
     }
 
     fn numbers(&mut self, history: &mut History) -> Vec<Number> {
@@ -246,9 +272,7 @@ impl Clients {
         let numbers = self.numbers(history);
         let batch = self.batch(&numbers, None, session.now());
         let pending = session.append(partition, batch);
-        self.flights.push(Box::pin(async move {
-            Told::Append { producer: None, partition, numbers, result: pending.await }
-        }));
+        self.fly(async move { Told::Append { producer: None, partition, numbers, result: pending.await } });
     }
 
     fn append_idempotent(&mut self, session: &Session, stage: &Stage, history: &mut History) {
@@ -277,9 +301,9 @@ impl Clients {
         self.producers[index].unresolved = Some(unresolved.clone());
         self.producers[index].waits = true;
         let Unresolved { partition, numbers, .. } = unresolved;
-        self.flights.push(Box::pin(async move {
-            Told::Append { producer: Some(index), partition, numbers, result: pending.await }
-        }));
+        self.fly(
+            async move { Told::Append { producer: Some(index), partition, numbers, result: pending.await } },
+        );
     }
 
     /// An idempotent batch was answered: stored, or to be sent again with the same sequence.
@@ -304,16 +328,22 @@ impl Clients {
     }
 
     fn publish(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let topics =
-            [stage.jobs_topic, stage.jobs_topic, stage.stream_topic, stage.lines_topic, stage.lines_topic];
-        let topic = *self.random.pick(&topics);
+        let Stage { jobs_topic, stream_topic, lines_topic, tenants_topic, .. } = *stage;
+        let (rarely, often) = (self.random.one_in(6), [jobs_topic, lines_topic, tenants_topic]);
+        let topic = if rarely { stream_topic } else { *self.random.pick(&often) };
         let numbers = self.numbers(history);
-        let is_delayed = topic == stage.jobs_topic && self.random.one_in(3);
-        let by_key = topic == stage.lines_topic;
+        let is_delayed = topic == jobs_topic && self.random.one_in(3);
+        let by_key = topic == lines_topic;
+        let of_its_own = self.random.one_in(3);
+        let tenant = (topic == tenants_topic).then(|| (of_its_own, history.exchange(session.clock().now())));
         let records = numbers.iter().map(|number| NewRecord {
             delay_ms: is_delayed.then(|| 1 + self.random.below(3000)),
             key: if by_key {
                 Some(Bytes::from((number % LINES).to_string()))
+            } else if tenant.is_some() && !of_its_own {
+                Some(Bytes::from_static(BUSY))
+            } else if tenant.is_some() {
+                Some(Bytes::from(number.to_string()))
             } else {
                 self.random.one_in(2).then(|| Bytes::from(number.to_string()))
             },
@@ -321,8 +351,13 @@ impl Clients {
             ..NewRecord::default()
         });
         let records = records.collect();
-        let pending = session.publish(topic, records);
-        self.flights.push(Box::pin(async move { Told::Publish { topic, numbers, result: pending.await } }));
+        let (pending, session) = (session.publish(topic, records), session.clone());
+        self.fly(async move {
+            let result = pending.await;
+            let heard = session.clock().now();
+            let tenant = tenant.map(|(of_its_own, exchange)| (of_its_own, Exchange { heard, ..exchange }));
+            Told::Publish { topic, numbers, tenant, result }
+        });
     }
 
     /// One record under one of a few keys, so that most are repeated.
@@ -338,12 +373,12 @@ impl Clients {
             ..NewRecord::default()
         };
         let (pending, session) = (session.publish(stage.stream_topic, vec![record]), session.clone());
-        self.flights.push(Box::pin(async move {
+        self.fly(async move {
             let result = pending.await;
             let heard_at = session.clock().now().monotonic;
             let sent = Sent { key, number, asked_at, heard_at, stepped_ms };
             Told::Keyed { sent, result }
-        }));
+        });
     }
 
     fn move_dead(&mut self, session: &Session, stage: &Stage) {
@@ -360,7 +395,7 @@ impl Clients {
             }),
             dry_run: self.random.one_in(4),
         });
-        self.flights.push(Box::pin(async move { Told::Move { result: pending.await } }));
+        self.fly(async move { Told::Move { result: pending.await } });
     }
 
     /// A move was begun, which may be cancelled.
@@ -371,15 +406,17 @@ impl Clients {
     fn cancel_move(&mut self, session: &Session) {
         let Some(&id) = self.moves.last() else { return };
         let pending = session.cancel_move(id);
-        self.flights.push(Box::pin(async move { Told::Cancel { result: pending.await } }));
+        self.fly(async move { Told::Cancel { result: pending.await } });
     }
 
     fn lease(&mut self, session: &Session, stage: &Stage, history: &mut History) {
-        let queue =
-            *self.random.pick(&[stage.work, stage.jobs, stage.jobs, stage.audit, stage.lines, stage.lines]);
+        let Stage { work, jobs, audit, lines, turns, brief, .. } = *stage;
+        let queue = *self.random.pick(&[work, jobs, jobs, audit, lines, lines, turns, turns, brief]);
         let visibility_ms = if queue == stage.lines {
             // At least something, and often long enough to outlive a restart.
             Some(1 + self.random.below(12_000))
+        } else if queue == turns || queue == brief {
+            Some(1 + self.random.below(3000))
         } else {
             self.random.one_in(3).then(|| self.random.below(3000))
         };
@@ -395,10 +432,13 @@ impl Clients {
         let asked = history.lines(queue).map(|lines| (lines.moment(), lines.stepped_ms()));
         let until = session.clock().now().monotonic.plus_ms(ask.visibility_ms.unwrap_or_default());
         let moment = history.attempts.moment() + 1;
+        let turns_moment = history.turns(queue).map_or(0, |turns| turns.moment() + 1);
+        let exchange = history.terms(queue).is_some().then(|| history.exchange(session.clock().now()));
         let session = session.clone();
-        self.flights.push(Box::pin(async move {
+        let told = Box::pin(async move {
             let result = session.lease(ask).await;
-            let now = session.clock().now().monotonic;
+            let heard = session.clock().now();
+            let now = heard.monotonic;
             let receive =
                 asked.map(|(asked, stepped_ms)| Receive { asked: asked + 1, until, now, stepped_ms });
             let attempt = named.map(|Named { name, first_at, .. }| Attempt {
@@ -408,8 +448,14 @@ impl Clients {
                 until,
                 now,
             });
-            Told::Lease { queue, receive, attempt, result }
-        }));
+            let course = exchange.map(|exchange| Course {
+                exchange: Exchange { heard, ..exchange },
+                moment: turns_moment,
+                visibility_ms: ask.visibility_ms.unwrap_or_default(),
+            });
+            Told::Lease { heard: Heard { queue, receive, attempt, course }, result }
+        });
+        self.flights.push(Flight { receives_from: Some(queue), told });
     }
 
     /// The receive under a new name; or an earlier one, as if its answer had been lost.
@@ -432,11 +478,18 @@ impl Clients {
     pub(super) fn leased(
         &mut self,
         history: &mut History,
-        queue: QueueId,
-        receive: Option<Receive>,
-        attempt: Option<Attempt>,
+        heard: Heard,
         leased: &[Leased],
     ) -> Result<(), Broken> {
+        let Heard { queue, receive, attempt, course } = heard;
+        if self.power_is_off() {
+            // There may be more that could not be read.
+            history.lost_receive(queue);
+        }
+        if let Some(course) = &course {
+            self.leased_by_policy(history, queue, course, leased)?;
+        }
+        let replays = history.terms(queue).map_or(0, |terms| terms.replays());
         let ids: Vec<LeaseId> = leased.iter().map(|lease| lease.id).collect();
         let is_repeat = attempt.is_some_and(|it| history.attempts.has_brought(it.name));
         let again = history.attempts.heard(attempt, &ids, !self.power_is_off())?;
@@ -458,13 +511,40 @@ impl Clients {
                 history.seen.by_key_over += u64::from(history.was_leased_before_restart(queue, number));
             }
             history.leased(queue, number, lease.attempts)?;
-            self.held.push(Held { queue, id: lease.id, number, life: history.life() });
+            self.held.push(Held { queue, id: lease.id, number, life: history.life(), replays });
             history.seen.delayed_over +=
                 u64::from(self.delayed.remove(&number).is_some_and(|it| it < history.life()));
         }
         while self.held.len() > HELD_MAX {
             let index = self.random.index(self.held.len());
             self.held.swap_remove(index);
+        }
+        Ok(())
+    }
+
+    /// What a policy of times has to say to it.
+    fn leased_by_policy(
+        &mut self,
+        history: &mut History,
+        queue: QueueId,
+        course: &Course,
+        leased: &[Leased],
+    ) -> Result<(), Broken> {
+        let Course { exchange, moment, visibility_ms } = course;
+        let outstanding = self.flights.iter().filter(|it| it.receives_from == Some(queue)).count() as u64;
+        let (mut handed, mut records) = (Vec::new(), Vec::new());
+        for lease in leased {
+            let number = number_of(lease.record.value.as_ref())?;
+            handed.push(Handed { number, lease: lease.id });
+            records.push((number, lease.record.key.as_deref() == Some(BUSY)));
+        }
+        if let Some(terms) = history.terms(queue) {
+            let backed_off = terms.received(exchange, *visibility_ms, outstanding, &handed)?;
+            history.seen.backed_off += backed_off;
+        }
+        if let Some(turns) = history.turns(queue) {
+            let newcomers = turns.received(*moment, exchange, *visibility_ms, &records)?;
+            history.seen.newcomers += newcomers;
         }
         Ok(())
     }
@@ -499,13 +579,21 @@ impl Clients {
             let place = (held.id.partition, held.id.offset);
             let touched = history.lines(queue).map(|lines| lines.touch(place));
             history.attempts.touch(held.id);
-            asked.push(Asked { id: held.id, number: held.number, outcome, touched, life: held.life });
+            if let Some(turns) = history.turns(queue) {
+                turns.touch(held.number);
+            }
+            let now = session.clock().now();
+            let terms =
+                history.terms(queue).map(|terms| terms.touch(held.number, held.id, held.replays, now));
+            asked.push(Asked { id: held.id, number: held.number, outcome, touched, life: held.life, terms });
         }
         let outcomes = asked.iter().map(|it| (it.id, it.outcome)).collect();
-        let pending = session.settle(queue, outcomes);
+        let (pending, session) = (session.settle(queue, outcomes), session.clone());
         let replays = history.replays(queue);
-        self.flights
-            .push(Box::pin(async move { Told::Settle { queue, asked, replays, result: pending.await } }));
+        self.fly(async move {
+            let result = pending.await;
+            Told::Settle { queue, asked, replays, heard: session.clock().now(), result }
+        });
     }
 
     fn move_cursor(&mut self, session: &Session, stage: &Stage, history: &mut History) {
@@ -516,8 +604,7 @@ impl Clients {
         let metadata = format!("at {offset}");
         let moves = vec![CursorMove { partition, offset, leader_epoch: -1, metadata }];
         let pending = session.move_cursors(&group, moves);
-        self.flights
-            .push(Box::pin(async move { Told::Cursor { group, partition, id, result: pending.await } }));
+        self.fly(async move { Told::Cursor { group, partition, id, result: pending.await } });
     }
 
     fn trim(&mut self, session: &Session, stage: &Stage, history: &mut History) {
@@ -532,7 +619,7 @@ impl Clients {
         };
         history.asks_trim(partition, start);
         let pending = session.trim(partition, start);
-        self.flights.push(Box::pin(async move { Told::Trim { partition, result: pending.await } }));
+        self.fly(async move { Told::Trim { partition, result: pending.await } });
     }
 
     fn replay(&mut self, session: &Session, stage: &Stage, history: &mut History) {
@@ -544,14 +631,14 @@ impl Clients {
             _ => Start::Latest,
         };
         let pending = session.replay_queue(queue, from);
-        self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));
+        self.fly(async move { Told::Count { queue, result: pending.await } });
     }
 
     fn purge(&mut self, session: &Session, stage: &Stage, history: &mut History) {
         let queue = *self.random.pick(&[stage.work, stage.jobs, stage.audit]);
         history.asks_replay(queue);
         let pending = session.purge_queue(queue);
-        self.flights.push(Box::pin(async move { Told::Count { queue, result: pending.await } }));
+        self.fly(async move { Told::Count { queue, result: pending.await } });
     }
 }
 

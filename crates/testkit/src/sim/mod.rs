@@ -14,6 +14,7 @@ mod keyed;
 mod node;
 mod seen;
 mod stage;
+mod tenants;
 mod told;
 mod world;
 

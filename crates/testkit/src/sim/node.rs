@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use duolog_broker::errors::Stopped;
-use duolog_broker::{Broker, BrokerOptions, Clock as _, Permissive, Principal, Session, Stepper};
+use duolog_broker::{Broker, BrokerOptions, Clock as _, Now, Permissive, Principal, Session, Stepper};
 use duolog_storage::{DiskLog, Durability, OpenError, Options};
 
 use super::clock::ManualClock;
@@ -70,6 +70,17 @@ impl Node {
     pub(super) fn clean(&self) {
         // That the log has stopped, the next commit says to everybody.
         drop(self.log.clean(self.clock.now().wall));
+    }
+
+    /// Both of them; false if the log had nothing to complete.
+    pub(super) fn step_and_pump(&mut self) -> bool {
+        self.step();
+        self.pump()
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
     }
 
     /// Ends in order, as far as the disk lets it.

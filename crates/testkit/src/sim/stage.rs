@@ -3,7 +3,8 @@
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{
-    DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy, TopicSpec,
+    Backoff, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
+    TopicSpec,
 };
 use duolog_record::{PartitionId, TimestampType};
 
@@ -26,6 +27,13 @@ pub(super) struct Stage {
     /// A queue by key with a topic of its own, of two partitions.
     pub(super) lines: QueueId,
     pub(super) lines_topic: TopicId,
+    /// A topic of one partition that keeps some of what is settled.
+    pub(super) tenants_topic: TopicId,
+    pub(super) tenants: PartitionId,
+    /// A queue on it in which keys take turns.
+    pub(super) turns: QueueId,
+    /// Another, whose records outlive their time.
+    pub(super) brief: QueueId,
     /// Where both others dead-letter to.
     pub(super) dead: QueueId,
     pub(super) dead_topic: TopicId,
@@ -35,6 +43,15 @@ pub(super) struct Stage {
 
 /// How long the stream remembers idempotency keys, milliseconds: longer than most restarts take.
 pub(super) const DEDUP_WINDOW_MS: u64 = 8_000;
+
+/// How many settled records the tenants' topic keeps.
+pub(super) const KEEP_SETTLED: u64 = 24;
+
+/// How long records of the brief queue live, milliseconds.
+pub(super) const BRIEF_MS: u64 = 8_000;
+
+/// Longest back-off, milliseconds.
+pub(super) const BACKOFF_MS: u64 = 600;
 
 /// What a shard that ends without a fault has broken.
 pub(super) fn stopped() -> Broken {
@@ -49,9 +66,9 @@ pub(super) fn moves_under_way(node: &mut Node) -> Result<u64, Broken> {
     Ok(tasks.iter().filter(|task| task.is_active()).count() as u64)
 }
 
-fn topic_policy() -> TopicPolicy {
+fn topic_policy(keep: Keep) -> TopicPolicy {
     TopicPolicy {
-        keep: Keep::Retention,
+        keep,
         retention_ms: None,
         retention_bytes: None,
         batch_bytes_max: 1 << 20,
@@ -71,6 +88,17 @@ fn queue_policy(dead_letter: bool) -> QueuePolicy {
     }
 }
 
+/// The policies of the queues on the tenants' topic.
+pub(super) fn turns_policy() -> QueuePolicy {
+    let backoff = Backoff::Exponential { base_ms: 100, max_ms: BACKOFF_MS };
+    QueuePolicy { order: Order::Fair, backoff, ..queue_policy(false) }
+}
+
+pub(super) fn brief_policy() -> QueuePolicy {
+    let backoff = Backoff::Fixed { ms: BACKOFF_MS };
+    QueuePolicy { message_ttl_ms: Some(BRIEF_MS), backoff, ..queue_policy(false) }
+}
+
 fn created<T>(answer: Option<Result<T, ChangeError>>) -> Result<(), Broken> {
     match answer {
         // A crash may have hidden that it was made.
@@ -88,6 +116,8 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         dedup: None,
         start: Start::Earliest,
         policy: match name {
+            "turns" => turns_policy(),
+            "brief" => brief_policy(),
             "lines" => QueuePolicy { order: Order::ByKey, ..queue_policy(false) },
             _ => queue_policy(name == "work" || name == "jobs"),
         },
@@ -104,15 +134,18 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
 
 /// Declares what is missing.
 pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
-    for name in ["stream", "lines"] {
+    let kept = Keep::UntilSettled { after: KEEP_SETTLED };
+    for (name, partitions, keep) in
+        [("stream", 2, Keep::Retention), ("lines", 2, Keep::Retention), ("tenants", 1, kept)]
+    {
         if node.session.catalog().topic(DEFAULT_NAMESPACE, name).is_some() {
             continue;
         }
         let asked = node.session.create_topic(TopicSpec {
             namespace: DEFAULT_NAMESPACE.to_owned(),
             name: name.to_owned(),
-            partitions: 2,
-            policy: topic_policy(),
+            partitions,
+            policy: topic_policy(keep),
             labels: Labels::new(),
         });
         created(node.complete(asked))?;
@@ -123,6 +156,8 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
     let jobs = declare(node, "jobs", None)?;
     let audit = declare(node, "audit", Some("jobs"))?;
     let lines = declare(node, "lines", Some("lines"))?;
+    let turns = declare(node, "turns", Some("tenants"))?;
+    let brief = declare(node, "brief", Some("tenants"))?;
     let catalog = node.session.catalog();
     let topic = |name: &str| {
         let topic = catalog.topic(DEFAULT_NAMESPACE, name);
@@ -137,6 +172,10 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         audit,
         lines,
         lines_topic: topic("lines")?.id,
+        tenants_topic: topic("tenants")?.id,
+        tenants: topic("tenants")?.partitions[0],
+        turns,
+        brief,
         dead,
         moved,
         dead_topic: topic("dead")?.id,

@@ -1,12 +1,12 @@
 //! What clients are told, and how the history hears of it.
 
 use duolog_broker::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError};
-use duolog_broker::{Appended, LeaseId, Leased, MoveId, MoveTask, Outcome, Published, QueueId, TopicId};
+use duolog_broker::{Appended, LeaseId, Leased, MoveId, MoveTask, Now, Outcome, Published, QueueId, TopicId};
 use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
 use super::keyed::Sent;
-use crate::history::{Attempt, Broken, History, Number, Receive};
+use crate::history::{Attempt, Broken, Exchange, History, Moment, Number, Receive, Touched};
 
 /// One settlement that was asked for.
 pub(super) struct Asked {
@@ -17,6 +17,26 @@ pub(super) struct Asked {
     pub(super) touched: Option<u64>,
     /// [`History::life`] when the lease was told.
     pub(super) life: u64,
+    /// What the history of a queue with a policy of times said.
+    pub(super) terms: Option<Touched>,
+}
+
+/// A receive from a queue with a policy of times.
+pub(super) struct Course {
+    pub(super) exchange: Exchange,
+    /// `Turns::moment` when it was asked for.
+    pub(super) moment: Moment,
+    pub(super) visibility_ms: u64,
+}
+
+/// What is known of a receive that was answered.
+pub(super) struct Heard {
+    pub(super) queue: QueueId,
+    /// If the queue is one by key.
+    pub(super) receive: Option<Receive>,
+    /// If it was given a name.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) course: Option<Course>,
 }
 
 /// An answer to one verb.
@@ -32,6 +52,8 @@ pub(super) enum Told {
     Publish {
         topic: TopicId,
         numbers: Vec<Number>,
+        /// If the topic is the tenants': whether each record has a key of its own, and when it was asked for.
+        tenant: Option<(bool, Exchange)>,
         result: Result<Vec<Published>, AppendError>,
     },
     /// A record under a key.
@@ -46,11 +68,7 @@ pub(super) enum Told {
         result: Result<MoveTask, ChangeError>,
     },
     Lease {
-        queue: QueueId,
-        /// What is known of it, if the queue is one by key.
-        receive: Option<Receive>,
-        /// The name that it was given, and what is known of that.
-        attempt: Option<Attempt>,
+        heard: Heard,
         result: Result<Vec<Leased>, LeaseError>,
     },
     Settle {
@@ -58,6 +76,7 @@ pub(super) enum Told {
         asked: Vec<Asked>,
         /// [`History::replays`] when it was asked.
         replays: u64,
+        heard: Now,
         result: Result<Vec<Result<(), SettleError>>, SettleError>,
     },
     Cursor {
@@ -101,7 +120,7 @@ impl Told {
                     Err(error) => Err(broken("an append", &error)),
                 }
             }
-            Self::Publish { topic, numbers, result } => match result {
+            Self::Publish { topic, numbers, tenant, result } => match result {
                 Ok(published) => {
                     for (number, place) in numbers.iter().zip(published) {
                         // A delayed record is seen elsewhere: where it enters the topic.
@@ -109,6 +128,10 @@ impl Told {
                             clients.delayed.insert(*number, history.life());
                         } else {
                             history.appended(place.partition, place.offset, *number)?;
+                            if let Some((of_its_own, exchange)) = &tenant {
+                                let place = (place.partition, place.offset);
+                                history.published(*number, place, *of_its_own, exchange);
+                            }
                         }
                         clients.published.insert((topic, *number));
                     }
@@ -148,20 +171,25 @@ impl Told {
                 ) => Ok(()),
                 Err(error) => Err(broken("a cancellation", &error)),
             },
-            Self::Lease { queue, receive, attempt, result } => match result {
-                Ok(leased) => clients.leased(history, queue, receive, attempt, &leased),
+            Self::Lease { heard, result } => match result {
+                Ok(leased) => clients.leased(history, heard, &leased),
                 Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_)) => Ok(()),
-                // With the power off nothing can be read.
-                Err(LeaseError::Storage(_)) if clients.power_is_off() => Ok(()),
+                // With the power off nothing can be read, and stays leased.
+                Err(LeaseError::Storage(_)) if clients.power_is_off() => {
+                    history.lost_receive(heard.queue);
+                    Ok(())
+                }
                 Err(error) => Err(broken("a receive", &error)),
             },
-            Self::Settle { queue, asked, replays, result } => {
+            Self::Settle { queue, asked, replays, heard, result } => {
                 let results = match result {
                     Ok(results) => results,
                     Err(SettleError::DiskFull | SettleError::Stopped(_)) => return Ok(()),
                     Err(error) => return Err(broken("a settlement", &error)),
                 };
-                for (Asked { id, number, outcome, touched, life }, result) in asked.into_iter().zip(results) {
+                for (Asked { id, number, outcome, touched, life, terms }, result) in
+                    asked.into_iter().zip(results)
+                {
                     history.seen.handles_over += u64::from(result.is_ok() && life < history.life());
                     if let (Ok(()), Outcome::Release { after_ms: 0 }, Some(touched)) =
                         (&result, outcome, touched)
@@ -171,6 +199,10 @@ impl Told {
                     }
                     if result.is_ok() && !matches!(outcome, Outcome::Extend { for_ms: 1.. }) {
                         history.attempts.over(id);
+                    }
+                    let is_refused = matches!(&result, Err(SettleError::DiskFull | SettleError::Stopped(_)));
+                    if let (false, Some(touched)) = (is_refused, terms) {
+                        history.settle_answered(queue, &touched, outcome, result.is_ok(), heard)?;
                     }
                     match result {
                         Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {

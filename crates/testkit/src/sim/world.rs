@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use duolog_broker::Clock as _;
 use duolog_storage::Log as _;
 
 use super::clients::Clients;
@@ -9,7 +10,7 @@ use super::clock::ManualClock;
 use super::node::Node;
 use super::seen::Seen;
 use super::stage::Stage;
-use super::{checks, stage};
+use super::{checks, stage, tenants};
 use crate::disk::{Damage, Faults, Hits};
 use crate::history::{Broken, History};
 use crate::{Random, SimDisk};
@@ -150,6 +151,9 @@ impl World {
                 self.arm();
             } else if self.random.one_in(60) {
                 self.barrier(&mut running)?;
+            } else if self.clients.may_replay_kept && self.random.one_in(120) {
+                let queue = *self.random.pick(&[running.stage.turns, running.stage.brief]);
+                tenants::replay(&mut running.node, &running.stage, queue, &mut self.history)?;
             } else if self.steps_clock && self.random.one_in(200) {
                 self.step_clock();
             } else {
@@ -165,7 +169,7 @@ impl World {
         }
         // The last restart finds a healthy disk, and everything must come out.
         let mut running = self.restart(running)?;
-        checks::finale(&mut running.node, &self.clock, &running.stage, &self.clients, &mut self.history)?;
+        checks::finale(&mut running.node, &self.clock, &running.stage, &mut self.clients, &mut self.history)?;
         running.node.end();
         self.rot(&running.stage)
     }
@@ -311,6 +315,7 @@ impl World {
             self.clients.keyed.stepped_on(ms);
         } else {
             self.history.seen.clock_steps_back += 1;
+            self.history.stepped_back(self.clock.now());
             self.clock.step_wall(-ms.cast_signed());
         }
     }
@@ -347,6 +352,8 @@ impl World {
             Node::start(&self.disk, &self.clock, seed).map_err(|error| Broken(error.to_string()))?;
         let stage = stage::set(&mut node)?;
         self.history.by_key(stage.lines);
+        self.history.by_policy(stage.turns, &stage::turns_policy());
+        self.history.by_policy(stage.brief, &stage::brief_policy());
         while self.clients.producers() < 2 {
             let asked = node.session.new_producer_id();
             match node.complete(asked) {
