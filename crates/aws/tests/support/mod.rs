@@ -1,15 +1,19 @@
 //! A broker in memory behind a real socket, and the plainest of clients.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use duolog_aws::{AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
-use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
+use duolog_net::{Budget, Connection, Context, Frontend, Limits, Listener, Shutdown};
 use duolog_record::Timestamp;
 use duolog_storage::{Durability, MemoryLog};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,6 +28,49 @@ impl Clock for SystemClock {
     }
 }
 
+/// Stands still until it is moved.
+pub struct HandClock(Mutex<Now>);
+
+impl HandClock {
+    pub fn new() -> Arc<Self> {
+        let begin = Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) };
+        Arc::new(Self(Mutex::new(begin)))
+    }
+
+    fn pass_s(&self, seconds: u64) {
+        let mut now = self.0.lock();
+        now.monotonic = now.monotonic.plus_ms(seconds * 1000);
+        now.wall = Timestamp(now.wall.0 + i64::try_from(seconds * 1000).unwrap());
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        *self.0.lock()
+    }
+}
+
+/// A frontend whose connections count how often they are woken up.
+struct Counted {
+    frontend: Arc<AwsFrontend>,
+    polls: Arc<AtomicU64>,
+}
+
+impl Frontend for Counted {
+    fn protocol(&self) -> &'static str {
+        self.frontend.protocol()
+    }
+
+    async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
+        let mut serving = pin!(Arc::clone(&self.frontend).serve(connection, context));
+        poll_fn(|cx| {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            serving.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
 /// Bytes of the server's budget.
 pub const BUDGET: usize = 64 << 20;
 
@@ -33,6 +80,8 @@ pub struct Server {
     pub broker: Broker,
     pub shutdown: Shutdown,
     pub listening: JoinHandle<()>,
+    log: Arc<MemoryLog>,
+    polls: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -46,20 +95,51 @@ impl Server {
     }
 
     pub fn start_with(limits: Limits, options: AwsOptions) -> Self {
+        Self::run(MemoryLog::new(), Arc::new(SystemClock(Instant::now())), limits, options)
+    }
+
+    /// One whose time passes by hand.
+    pub fn start_at(clock: &Arc<HandClock>) -> Self {
+        Self::run(MemoryLog::new(), clock.clone(), Limits::default(), AwsOptions::default())
+    }
+
+    fn run(log: MemoryLog, clock: Arc<dyn Clock>, limits: Limits, options: AwsOptions) -> Self {
+        let log = Arc::new(log);
         let broker = Broker::start(
-            Arc::new(MemoryLog::new()),
-            Arc::new(SystemClock(Instant::now())),
+            log.clone(),
+            clock,
             Arc::new(Permissive),
             BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 },
         )
         .unwrap();
+        let polls = Arc::new(AtomicU64::new(0));
         let frontend = Arc::new(AwsFrontend::new(broker.session(Principal::anonymous()), options));
+        let frontend = Arc::new(Counted { frontend, polls: polls.clone() });
         let (budget, shutdown) = (Budget::new(BUDGET), Shutdown::new());
         let context = Context { budget: budget.clone(), shutdown: shutdown.clone(), limits };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.address();
         let listening = tokio::spawn(listener.run(frontend, context));
-        Self { address, budget, broker, shutdown, listening }
+        Self { address, budget, broker, shutdown, listening, log, polls }
+    }
+
+    /// What is there after the process was killed and started anew: nothing but what was durable at this moment.
+    pub async fn killed(self, clock: &Arc<HandClock>) -> Self {
+        let log = self.log.reopen();
+        self.shutdown.begin();
+        self.listening.await.unwrap();
+        Self::run(log, clock.clone(), Limits::default(), AwsOptions::default())
+    }
+
+    /// Time passes on the clock that the server was started at.
+    pub fn pass_s(&self, clock: &HandClock, seconds: u64) {
+        clock.pass_s(seconds);
+        self.broker.nudge();
+    }
+
+    /// How often connections have been woken up so far, all together.
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
     }
 
     pub fn session(&self) -> Session {
