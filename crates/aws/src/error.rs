@@ -50,6 +50,7 @@ const SQS: &str = "com.amazonaws.sqs#";
 const CORAL: &str = "com.amazon.coral.service#";
 
 impl ErrorCode {
+    // A plain table, one row a shape: longer than a function should be, and no easier to read in pieces.
     fn parts(self) -> (&'static str, Parts) {
         match self {
             Self::AccessDenied => (CORAL, Parts("AccessDeniedException", "AccessDenied", 403)),

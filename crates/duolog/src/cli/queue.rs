@@ -1,6 +1,6 @@
 //! `duolog queue`.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
@@ -43,41 +43,7 @@ pub enum QueueCommand {
     ///
     /// On a topic that exists the queue covers all partitions. Where there is no topic of the name, one is made with one
     /// partition, whose messages are kept until they are acknowledged.
-    Create {
-        /// Queue: letters, digits, '.', '_' and '-'
-        name: String,
-        /// Topic that it reads; default: the one of the same name
-        #[arg(long, value_name = "TOPIC")]
-        topic: Option<String>,
-        /// Where it begins: `earliest`, `latest`, an offset, a time (2026-11-24T08:00:00Z) or an age (2h);
-        /// default: earliest
-        #[arg(long, value_name = "POINT")]
-        from: Option<String>,
-        /// How long a received message is hidden from others; default: 30s
-        #[arg(long, value_name = "TIME")]
-        visibility_timeout: Option<Span>,
-        /// After so many receives a message goes to the dead-letter queue instead
-        #[arg(long, value_name = "N", requires = "dead_letter")]
-        attempts_max: Option<u32>,
-        /// Queue that such messages go to
-        #[arg(long, value_name = "QUEUE", requires = "attempts_max")]
-        dead_letter: Option<String>,
-        /// Age past which a message is no longer delivered; default: never
-        #[arg(long, value_name = "TIME")]
-        message_ttl: Option<Span>,
-        /// In which order messages are handed out; cannot be changed later
-        #[arg(long, value_enum, default_value = "standard")]
-        order: Order,
-        /// How long after it was sent a message may be received; default: at once
-        #[arg(long, value_name = "TIME")]
-        delay: Option<Span>,
-        /// How long a message waits after a receive that did not acknowledge it in time or gave it back; default: not
-        #[arg(long, value_name = "TIME")]
-        backoff: Option<Span>,
-        /// Let that double with each receive, up to this
-        #[arg(long, value_name = "TIME", requires = "backoff")]
-        backoff_max: Option<Span>,
-    },
+    Create(Creation),
     /// Delete a queue, and its topic if the queue made that and no other queue reads it
     Delete {
         /// Queue
@@ -130,41 +96,51 @@ pub enum QueueCommand {
     },
 }
 
+// A queue to be declared. No doc comment: it would compete with that of the subcommand for its help.
+#[derive(Debug, Args)]
+pub struct Creation {
+    /// Queue: letters, digits, '.', '_' and '-'
+    name: String,
+    /// Topic that it reads; default: the one of the same name
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Where it begins: `earliest`, `latest`, an offset, a time (2026-11-24T08:00:00Z) or an age (2h);
+    /// default: earliest
+    #[arg(long, value_name = "POINT")]
+    from: Option<String>,
+    /// How long a received message is hidden from others; default: 30s
+    #[arg(long, value_name = "TIME")]
+    visibility_timeout: Option<Span>,
+    /// After so many receives a message goes to the dead-letter queue instead
+    #[arg(long, value_name = "N", requires = "dead_letter")]
+    attempts_max: Option<u32>,
+    /// Queue that such messages go to
+    #[arg(long, value_name = "QUEUE", requires = "attempts_max")]
+    dead_letter: Option<String>,
+    /// Age past which a message is no longer delivered; default: never
+    #[arg(long, value_name = "TIME")]
+    message_ttl: Option<Span>,
+    /// In which order messages are handed out; cannot be changed later
+    #[arg(long, value_enum, default_value = "standard")]
+    order: Order,
+    /// How long after it was sent a message may be received; default: at once
+    #[arg(long, value_name = "TIME")]
+    delay: Option<Span>,
+    /// How long a message waits after a receive that did not acknowledge it in time or gave it back; default: not
+    #[arg(long, value_name = "TIME")]
+    backoff: Option<Span>,
+    /// Let that double with each receive, up to this
+    #[arg(long, value_name = "TIME", requires = "backoff")]
+    backoff_max: Option<Span>,
+}
+
 impl Verbs for QueueCommand {
     async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
         let at = |name: &str| format!("/api/queues/{}", in_path(name));
         Ok(match self {
             Self::List => Answer::Value(client.get("/api/queues").await?, listed),
             Self::Describe { name } => Answer::Value(client.get(&at(&name)).await?, described),
-            Self::Create {
-                name,
-                topic,
-                from,
-                visibility_timeout,
-                attempts_max,
-                dead_letter,
-                message_ttl,
-                order,
-                delay,
-                backoff,
-                backoff_max,
-            } => {
-                let body = json!({
-                    "name": name,
-                    "topic": topic,
-                    "from": from,
-                    "visibility_timeout_ms": visibility_timeout.map(Span::ms),
-                    "attempts_max": attempts_max,
-                    "dead_letter": dead_letter,
-                    "message_ttl_ms": message_ttl.map(Span::ms),
-                    "order": order.name(),
-                    "delay_ms": delay.map(Span::ms),
-                    "backoff_ms": backoff.map(Span::ms),
-                    "backoff_max_ms": backoff_max.map(Span::ms),
-                });
-                let made = client.post("/api/queues", body).await?;
-                Answer::Done(format!("queue {name} created on topic {}", plain(&made["topic"])), made)
-            }
+            Self::Create(creation) => creation.ask(client).await?,
             Self::Delete { name } => {
                 client.delete(&at(&name)).await?;
                 Answer::Done(format!("queue {name} deleted"), json!({ "deleted": name }))
@@ -192,6 +168,26 @@ impl Verbs for QueueCommand {
                 Answer::Done(format!("move {id} is {}", plain(&done["status"])), done)
             }
         })
+    }
+}
+
+impl Creation {
+    async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
+        let body = json!({
+            "name": self.name,
+            "topic": self.topic,
+            "from": self.from,
+            "visibility_timeout_ms": self.visibility_timeout.map(Span::ms),
+            "attempts_max": self.attempts_max,
+            "dead_letter": self.dead_letter,
+            "message_ttl_ms": self.message_ttl.map(Span::ms),
+            "order": self.order.name(),
+            "delay_ms": self.delay.map(Span::ms),
+            "backoff_ms": self.backoff.map(Span::ms),
+            "backoff_max_ms": self.backoff_max.map(Span::ms),
+        });
+        let made = client.post("/api/queues", body).await?;
+        Ok(Answer::Done(format!("queue {} created on topic {}", self.name, plain(&made["topic"])), made))
     }
 }
 

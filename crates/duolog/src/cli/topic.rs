@@ -1,6 +1,6 @@
 //! `duolog topic`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
@@ -18,54 +18,9 @@ pub enum TopicCommand {
         name: String,
     },
     /// Create a topic
-    Create {
-        /// Topic: letters, digits, '.', '_' and '-'
-        name: String,
-        /// Number of partitions; default: the broker's
-        #[arg(long, value_name = "N")]
-        partitions: Option<u32>,
-        /// Age past which records go, as in 7d, or `none`; default: the broker's
-        #[arg(long, value_name = "TIME|none")]
-        retention: Option<OrNone<Span>>,
-        /// Bytes per partition past which the oldest records go, or `none`; default: the broker's
-        #[arg(long, value_name = "SIZE|none")]
-        retention_bytes: Option<OrNone<Size>>,
-        /// What an acknowledgement means: `sync` or `os`; default: the broker's
-        #[arg(long, value_name = "sync|os")]
-        durability: Option<Acked>,
-        /// Keep records until every queue on the topic has acknowledged them, and so many more; default: by retention
-        #[arg(long, value_name = "N")]
-        keep_settled: Option<u64>,
-        /// Store a record once that is sent again under one idempotency key within this time, as in 5m
-        #[arg(long, value_name = "TIME")]
-        dedup_window: Option<Span>,
-        /// Where a key counts: in the whole `topic` (default), or among records of one `key`
-        #[arg(long, value_name = "topic|key", requires = "dedup_window")]
-        dedup_scope: Option<String>,
-    },
+    Create(Creation),
     /// Change settings of a topic; what is not named stays
-    Set {
-        /// Topic
-        name: String,
-        /// Grow to so many partitions
-        #[arg(long, value_name = "N")]
-        partitions: Option<u32>,
-        /// Age past which records go, as in 7d, or `none`
-        #[arg(long, value_name = "TIME|none")]
-        retention: Option<OrNone<Span>>,
-        /// Bytes per partition past which the oldest records go, or `none`
-        #[arg(long, value_name = "SIZE|none")]
-        retention_bytes: Option<OrNone<Size>>,
-        /// Keep records until every queue has acknowledged them, and so many more; `none` is by retention
-        #[arg(long, value_name = "N|none")]
-        keep_settled: Option<OrNone<Size>>,
-        /// Store a record once that is sent again under one idempotency key within this time, or `none`
-        #[arg(long, value_name = "TIME|none")]
-        dedup_window: Option<OrNone<Span>>,
-        /// Where a key counts: in the whole `topic`, or among records of one `key`
-        #[arg(long, value_name = "topic|key")]
-        dedup_scope: Option<String>,
-    },
+    Set(Changes),
     /// Delete a topic, its records and the queues on it
     Delete {
         /// Topic
@@ -98,6 +53,59 @@ pub enum TopicCommand {
     },
 }
 
+// A topic to be made. No doc comment: it would compete with that of the subcommand for its help.
+#[derive(Debug, Args)]
+pub struct Creation {
+    /// Topic: letters, digits, '.', '_' and '-'
+    name: String,
+    /// Number of partitions; default: the broker's
+    #[arg(long, value_name = "N")]
+    partitions: Option<u32>,
+    /// Age past which records go, as in 7d, or `none`; default: the broker's
+    #[arg(long, value_name = "TIME|none")]
+    retention: Option<OrNone<Span>>,
+    /// Bytes per partition past which the oldest records go, or `none`; default: the broker's
+    #[arg(long, value_name = "SIZE|none")]
+    retention_bytes: Option<OrNone<Size>>,
+    /// What an acknowledgement means: `sync` or `os`; default: the broker's
+    #[arg(long, value_name = "sync|os")]
+    durability: Option<Acked>,
+    /// Keep records until every queue on the topic has acknowledged them, and so many more; default: by retention
+    #[arg(long, value_name = "N")]
+    keep_settled: Option<u64>,
+    /// Store a record once that is sent again under one idempotency key within this time, as in 5m
+    #[arg(long, value_name = "TIME")]
+    dedup_window: Option<Span>,
+    /// Where a key counts: in the whole `topic` (default), or among records of one `key`
+    #[arg(long, value_name = "topic|key", requires = "dedup_window")]
+    dedup_scope: Option<String>,
+}
+
+// Settings to be changed. No doc comment, as above.
+#[derive(Debug, Args)]
+pub struct Changes {
+    /// Topic
+    name: String,
+    /// Grow to so many partitions
+    #[arg(long, value_name = "N")]
+    partitions: Option<u32>,
+    /// Age past which records go, as in 7d, or `none`
+    #[arg(long, value_name = "TIME|none")]
+    retention: Option<OrNone<Span>>,
+    /// Bytes per partition past which the oldest records go, or `none`
+    #[arg(long, value_name = "SIZE|none")]
+    retention_bytes: Option<OrNone<Size>>,
+    /// Keep records until every queue has acknowledged them, and so many more; `none` is by retention
+    #[arg(long, value_name = "N|none")]
+    keep_settled: Option<OrNone<Size>>,
+    /// Store a record once that is sent again under one idempotency key within this time, or `none`
+    #[arg(long, value_name = "TIME|none")]
+    dedup_window: Option<OrNone<Span>>,
+    /// Where a key counts: in the whole `topic`, or among records of one `key`
+    #[arg(long, value_name = "topic|key")]
+    dedup_scope: Option<String>,
+}
+
 impl Verbs for TopicCommand {
     async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
         Ok(match self {
@@ -105,53 +113,8 @@ impl Verbs for TopicCommand {
             Self::Describe { name } => {
                 Answer::Value(client.get(&format!("/api/topics/{}", in_path(&name))).await?, described)
             }
-            Self::Create {
-                name,
-                partitions,
-                retention,
-                retention_bytes,
-                durability,
-                keep_settled,
-                dedup_window,
-                dedup_scope,
-            } => {
-                let mut body = json!({ "name": name });
-                let fields = [
-                    ("partitions", partitions.map(|it| json!(it))),
-                    ("retention_ms", retention.map(|it| json!(it.0.map(Span::ms)))),
-                    ("retention_bytes", retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
-                    ("durability", durability.map(|it| json!(it.name()))),
-                    ("keep_settled", keep_settled.map(|it| json!(it))),
-                    ("dedup_window_ms", dedup_window.map(|it| json!(it.ms()))),
-                    ("dedup_scope", dedup_scope.map(|it| json!(it))),
-                ];
-                put(&mut body, fields);
-                let made = client.post("/api/topics", body).await?;
-                let count = items(&made["partitions"]).len();
-                Answer::Done(format!("topic {name} created, partitions: {count}"), made)
-            }
-            Self::Set {
-                name,
-                partitions,
-                retention,
-                retention_bytes,
-                keep_settled,
-                dedup_window,
-                dedup_scope,
-            } => {
-                let mut body = json!({});
-                let fields = [
-                    ("partitions", partitions.map(|it| json!(it))),
-                    ("retention_ms", retention.map(|it| json!(it.0.map(Span::ms)))),
-                    ("retention_bytes", retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
-                    ("keep_settled", keep_settled.map(|it| json!(it.0.map(|count| count.0)))),
-                    ("dedup_window_ms", dedup_window.map(|it| json!(it.0.map(Span::ms)))),
-                    ("dedup_scope", dedup_scope.map(|it| json!(it))),
-                ];
-                put(&mut body, fields);
-                let path = format!("/api/topics/{}/settings", in_path(&name));
-                Answer::Value(client.post(&path, body).await?, described)
-            }
+            Self::Create(creation) => creation.ask(client).await?,
+            Self::Set(changes) => changes.ask(client).await?,
             Self::Delete { name } => {
                 client.delete(&format!("/api/topics/{}", in_path(&name))).await?;
                 Answer::Done(format!("topic {name} deleted"), json!({ "deleted": name }))
@@ -170,6 +133,42 @@ impl Verbs for TopicCommand {
                 Answer::Value(client.post(&path, body).await?, partitions)
             }
         })
+    }
+}
+
+impl Creation {
+    async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
+        let mut body = json!({ "name": self.name });
+        let fields = [
+            ("partitions", self.partitions.map(|it| json!(it))),
+            ("retention_ms", self.retention.map(|it| json!(it.0.map(Span::ms)))),
+            ("retention_bytes", self.retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
+            ("durability", self.durability.map(|it| json!(it.name()))),
+            ("keep_settled", self.keep_settled.map(|it| json!(it))),
+            ("dedup_window_ms", self.dedup_window.map(|it| json!(it.ms()))),
+            ("dedup_scope", self.dedup_scope.map(|it| json!(it))),
+        ];
+        put(&mut body, fields);
+        let made = client.post("/api/topics", body).await?;
+        let count = items(&made["partitions"]).len();
+        Ok(Answer::Done(format!("topic {} created, partitions: {count}", self.name), made))
+    }
+}
+
+impl Changes {
+    async fn ask(self, client: &Client) -> anyhow::Result<Answer> {
+        let mut body = json!({});
+        let fields = [
+            ("partitions", self.partitions.map(|it| json!(it))),
+            ("retention_ms", self.retention.map(|it| json!(it.0.map(Span::ms)))),
+            ("retention_bytes", self.retention_bytes.map(|it| json!(it.0.map(|size| size.0)))),
+            ("keep_settled", self.keep_settled.map(|it| json!(it.0.map(|count| count.0)))),
+            ("dedup_window_ms", self.dedup_window.map(|it| json!(it.0.map(Span::ms)))),
+            ("dedup_scope", self.dedup_scope.map(|it| json!(it))),
+        ];
+        put(&mut body, fields);
+        let path = format!("/api/topics/{}/settings", in_path(&self.name));
+        Ok(Answer::Value(client.post(&path, body).await?, described))
     }
 }
 

@@ -90,25 +90,7 @@ pub struct SqsBench {
 
 /// Runs what is asked for.
 pub fn run(bench: &SqsBench) -> anyhow::Result<Report> {
-    let message_bytes = bench.message_bytes.bytes()?;
-    anyhow::ensure!(
-        (NUMBER_DIGITS..=256 << 10).contains(&message_bytes),
-        "--message-bytes must be from 16 to 256KiB"
-    );
-    anyhow::ensure!((1..=10).contains(&bench.batch), "--batch must be from 1 to 10");
-    anyhow::ensure!(bench.connections > 0, "--connections must be 1 at least");
-    anyhow::ensure!(
-        bench.stuck_every.is_none_or(|it| it.0 >= message_bytes as u64),
-        "--stuck-every must be --message-bytes at least"
-    );
-    anyhow::ensure!(bench.queues > 0, "--queues must be 1 at least");
-    let is_multiple = bench.groups > 0 && bench.groups.is_multiple_of(bench.connections);
-    let is_plain = !bench.fifo && bench.queues == 1 && bench.backlog == 0;
-    anyhow::ensure!(
-        bench.mode != Mode::Wait || is_plain,
-        "--mode wait is of one standard queue, empty before"
-    );
-    anyhow::ensure!(!bench.fifo || is_multiple, "--groups must be a multiple of --connections");
+    let message_bytes = checked(bench)?;
     crate::descriptors::raise_limit();
     let server = Server::of(&bench.target, "aws", "127.0.0.1:4566")?;
     let mut load = Load::of(bench, message_bytes);
@@ -150,6 +132,30 @@ pub fn run(bench: &SqsBench) -> anyhow::Result<Report> {
     }
     delete_queues(&server, &load)?;
     Ok(report)
+}
+
+/// Refuses what cannot be measured; gives the bytes of a message.
+fn checked(bench: &SqsBench) -> anyhow::Result<usize> {
+    let message_bytes = bench.message_bytes.bytes()?;
+    anyhow::ensure!(
+        (NUMBER_DIGITS..=256 << 10).contains(&message_bytes),
+        "--message-bytes must be from 16 to 256KiB"
+    );
+    anyhow::ensure!((1..=10).contains(&bench.batch), "--batch must be from 1 to 10");
+    anyhow::ensure!(bench.connections > 0, "--connections must be 1 at least");
+    anyhow::ensure!(
+        bench.stuck_every.is_none_or(|it| it.0 >= message_bytes as u64),
+        "--stuck-every must be --message-bytes at least"
+    );
+    anyhow::ensure!(bench.queues > 0, "--queues must be 1 at least");
+    let is_multiple = bench.groups > 0 && bench.groups.is_multiple_of(bench.connections);
+    let is_plain = !bench.fifo && bench.queues == 1 && bench.backlog == 0;
+    anyhow::ensure!(
+        bench.mode != Mode::Wait || is_plain,
+        "--mode wait is of one standard queue, empty before"
+    );
+    anyhow::ensure!(!bench.fifo || is_multiple, "--groups must be a multiple of --connections");
+    Ok(message_bytes)
 }
 
 /// Declares the queues; gives their URLs.
