@@ -482,8 +482,8 @@ impl History {
         self.loosen(queue);
     }
 
-    /// A replay from the earliest record on was answered, with nothing else of that kind under way: `count` records are
-    /// available again. Everything from `start` on was kept, so it is unsettled now, and begins anew if it was settled.
+    /// A replay was answered, with nothing else of that kind under way: `count` records are available again. Everything from
+    /// `start` on was kept and asked for, so it is unsettled now, and begins anew if it was settled.
     ///
     /// # Errors
     /// Not as many are available again as were settled for certain.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{LeaseAsk, Leased, Now, Outcome, QueueId, Start};
+use duolog_record::Offset;
 
 use super::clients::{Clients, number_of};
 use super::clock::ManualClock;
@@ -16,15 +17,16 @@ use crate::history::{Broken, History, Number};
 /// Nothing is held back for longer, milliseconds: what clients ask for, and a back-off.
 const HOLD_MS: u64 = 3_000 + BACKOFF_MS;
 
-/// Replays one of the queues from the earliest record on.
+/// Replays one of the queues from a record on; 0 is the earliest.
 pub(super) fn replay(
     node: &mut Node,
     stage: &Stage,
     queue: QueueId,
+    from: Offset,
     history: &mut History,
 ) -> Result<(), Broken> {
     let mut exchange = history.exchange(node.now());
-    let asked = node.session.replay_queue(queue, Start::Earliest);
+    let asked = node.session.replay_queue(queue, Start::Offset(from));
     let count = match node.complete(asked) {
         Some(Ok(count)) => count,
         Some(Err(ChangeError::DiskFull | ChangeError::Stopped(_))) | None => {
@@ -40,7 +42,7 @@ pub(super) fn replay(
     if bounds.end.since(bounds.start) < KEEP_SETTLED.min(bounds.end.0) {
         return Err(Broken(format!("{} to {} is kept of {}", bounds.start, bounds.end, stage.tenants)));
     }
-    history.replayed(queue, bounds.start, count, &exchange)
+    history.replayed(queue, bounds.start.max(from), count, &exchange)
 }
 
 /// One receive, of which the clients hear.
@@ -126,14 +128,14 @@ pub(super) fn over(
     history: &mut History,
 ) -> Result<(), Broken> {
     if clients.may_replay_kept {
-        replay(node, stage, stage.brief, history)?;
+        replay(node, stage, stage.brief, Offset(0), history)?;
     }
     pass(node, clock, HOLD_MS)?;
     let brief = take_brief(node, stage, clients, history)?;
     let published = clients.published_to(stage.tenants_topic);
     for is_again in [false, true] {
         if is_again {
-            replay(node, stage, stage.turns, history)?;
+            replay(node, stage, stage.turns, Offset(0), history)?;
         }
         let (held, _) = take_all(node, clients, history, stage.turns)?;
         history.drained(stage.turns, &published, &numbers_of(&held)?)?;

@@ -181,47 +181,14 @@ impl Told {
                 }
                 Err(error) => Err(broken("a receive", &error)),
             },
-            Self::Settle { queue, asked, replays, heard, result } => {
-                let results = match result {
-                    Ok(results) => results,
-                    Err(SettleError::DiskFull | SettleError::Stopped(_)) => return Ok(()),
-                    Err(error) => return Err(broken("a settlement", &error)),
-                };
-                for (Asked { id, number, outcome, touched, life, terms }, result) in
-                    asked.into_iter().zip(results)
-                {
-                    history.seen.handles_over += u64::from(result.is_ok() && life < history.life());
-                    if let (Ok(()), Outcome::Release { after_ms: 0 }, Some(touched)) =
-                        (&result, outcome, touched)
-                        && let Some(lines) = history.lines(queue)
-                    {
-                        lines.released((id.partition, id.offset), touched);
-                    }
-                    if result.is_ok() && !matches!(outcome, Outcome::Extend { for_ms: 1.. }) {
-                        history.attempts.over(id);
-                    }
-                    let is_refused = matches!(&result, Err(SettleError::DiskFull | SettleError::Stopped(_)));
-                    if let (false, Some(touched)) = (is_refused, terms) {
-                        history.settle_answered(queue, &touched, outcome, result.is_ok(), heard)?;
-                    }
-                    match result {
-                        Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
-                            history.settled(queue, number);
-                        }
-                        Ok(())
-                        | Err(
-                            SettleError::Settled
-                            | SettleError::Expired
-                            | SettleError::Lost
-                            | SettleError::Unknown
-                            | SettleError::DiskFull
-                            | SettleError::Stopped(_),
-                        ) => {}
-                        Err(error) => return Err(broken("a settlement", &error)),
-                    }
-                }
-                Ok(())
-            }
+            Self::Settle { queue, asked, replays, heard, result } => match result {
+                Ok(results) => asked
+                    .into_iter()
+                    .zip(results)
+                    .try_for_each(|(asked, result)| settled(queue, asked, replays, heard, result, history)),
+                Err(SettleError::DiskFull | SettleError::Stopped(_)) => Ok(()),
+                Err(error) => Err(broken("a settlement", &error)),
+            },
             Self::Cursor { group, partition, id, result } => match result {
                 Ok(()) => {
                     history.cursor_moved(&group, partition, id);
@@ -247,4 +214,45 @@ impl Told {
             },
         }
     }
+}
+
+/// One settlement was answered.
+fn settled(
+    queue: QueueId,
+    asked: Asked,
+    replays: u64,
+    heard: Now,
+    result: Result<(), SettleError>,
+    history: &mut History,
+) -> Result<(), Broken> {
+    let Asked { id, number, outcome, touched, life, terms } = asked;
+    history.seen.handles_over += u64::from(result.is_ok() && life < history.life());
+    if let (Ok(()), Outcome::Release { after_ms: 0 }, Some(touched)) = (&result, outcome, touched)
+        && let Some(lines) = history.lines(queue)
+    {
+        lines.released((id.partition, id.offset), touched);
+    }
+    if result.is_ok() && !matches!(outcome, Outcome::Extend { for_ms: 1.. }) {
+        history.attempts.over(id);
+    }
+    let is_refused = matches!(&result, Err(SettleError::DiskFull | SettleError::Stopped(_)));
+    if let (false, Some(touched)) = (is_refused, terms) {
+        history.settle_answered(queue, &touched, outcome, result.is_ok(), heard)?;
+    }
+    match result {
+        Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
+            history.settled(queue, number);
+        }
+        Ok(())
+        | Err(
+            SettleError::Settled
+            | SettleError::Expired
+            | SettleError::Lost
+            | SettleError::Unknown
+            | SettleError::DiskFull
+            | SettleError::Stopped(_),
+        ) => {}
+        Err(error) => return Err(broken("a settlement", &error)),
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use duolog_broker::Clock as _;
+use duolog_record::Offset;
 use duolog_storage::Log as _;
 
 use super::clients::Clients;
@@ -152,8 +153,7 @@ impl World {
             } else if self.random.one_in(60) {
                 self.barrier(&mut running)?;
             } else if self.clients.may_replay_kept && self.random.one_in(120) {
-                let queue = *self.random.pick(&[running.stage.turns, running.stage.brief]);
-                tenants::replay(&mut running.node, &running.stage, queue, &mut self.history)?;
+                self.replay(&mut running)?;
             } else if self.steps_clock && self.random.one_in(200) {
                 self.step_clock();
             } else {
@@ -242,6 +242,15 @@ impl World {
             }
         }
         self.disk.set_faults(faults);
+    }
+
+    /// One of the queues on the tenants' topic is replayed, from anywhere.
+    fn replay(&mut self, running: &mut Running) -> Result<(), Broken> {
+        let Running { node, stage } = running;
+        let queue = *self.random.pick(&[stage.turns, stage.brief]);
+        let end = node.session.bounds(stage.tenants).map_or(0, |bounds| bounds.end.0);
+        let from = if self.random.one_in(2) { 0 } else { self.random.below(end + 1) };
+        tenants::replay(node, stage, queue, Offset(from), &mut self.history)
     }
 
     /// A commit begun after everything told so far is acknowledged: attempts told so far must outlive any crash.
