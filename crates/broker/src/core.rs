@@ -177,7 +177,8 @@ impl Core {
             Command::ListMoves { source, reply } => self.list_moves(source, reply),
             Command::CancelMove { id, reply } => self.cancel_move(now, id, reply),
             Command::Depth { queue, reply } => self.depth(now, queue, reply),
-            Command::Overview { reply } => self.overview(now, reply),
+            Command::Depths { after, reply } => self.depths(now, after, reply),
+            Command::Overview { reply } => self.overview(reply),
             Command::Found(finding) => self.found(now, finding),
         }
     }

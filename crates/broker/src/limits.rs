@@ -54,6 +54,8 @@ pub const LEDGER_DEAD_PER_LEASE: usize = 1_000;
 pub const LEDGER_CHANGE_PARTS: usize = 16_384;
 /// Queues of a shard: bounds the catalog. One that is empty and that nobody works on takes about 3 KiB of memory.
 pub const QUEUES: usize = 200_000;
+/// Queues that one turn of the shard counts for an overview: half a millisecond's work, so that nobody waits for all.
+pub const DEPTHS_PER_TURN: usize = 512;
 /// Timers of queues that one turn of the shard sees to: after a start all of them may be due at once.
 pub const QUEUE_TIMERS: usize = 1_024;
 /// Receivers that wait for one queue: beyond, they are refused as `Overloaded`.

@@ -458,12 +458,23 @@ impl Session {
         self.ask(|reply| Command::CancelMove { id, reply })
     }
 
-    /// A look at everything, for metrics and the admin API.
-    pub fn overview(&self) -> Pending<Result<Overview, ChangeError>> {
+    /// A look at everything, for metrics and the admin API. Queues are counted some at a time, so that nobody has to wait
+    /// until all are; each as it is at its turn.
+    ///
+    /// # Errors
+    /// `Denied` without the permission to describe everything; `Stopped`.
+    pub async fn overview(&self) -> Result<Overview, ChangeError> {
         if !self.may(Action::Describe, "*") {
-            return refused(ChangeError::Denied);
+            return Err(ChangeError::Denied);
         }
-        self.ask(|reply| Command::Overview { reply })
+        let mut overview = self.ask(|reply| Command::Overview { reply }).await?;
+        let mut after = None;
+        loop {
+            let some = self.ask(|reply| Command::Depths { after, reply }).await?;
+            let Some(&(last, _)) = some.last() else { return Ok(overview) };
+            after = Some(last);
+            overview.queues.extend(some);
+        }
     }
 
     /// Sends a command; the answer comes when it is decided.

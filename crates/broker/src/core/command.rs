@@ -228,9 +228,16 @@ pub enum Command {
         /// Answered after a look at the log.
         reply: Reply<Depth, LeaseError>,
     },
-    /// A look at everything.
-    Overview {
+    /// The depths of the queues that come next by id, so many that a turn does not become long; none after the last.
+    Depths {
+        /// After which.
+        after: Option<QueueId>,
         /// Answered after a look at the log.
+        reply: Reply<Vec<(QueueId, Depth)>, ChangeError>,
+    },
+    /// A look at everything else.
+    Overview {
+        /// Answered at once; without queues.
         reply: Reply<Overview, ChangeError>,
     },
     /// What a look at the log has found.
@@ -267,6 +274,7 @@ impl Command {
             Self::ListMoves { reply, .. } => tell(reply, stopped),
             Self::CancelMove { reply, .. } => tell(reply, stopped),
             Self::Depth { reply, .. } => tell(reply, stopped),
+            Self::Depths { reply, .. } => tell(reply, stopped),
             Self::Overview { reply } => tell(reply, stopped),
             Self::Found(finding) => finding.refuse(stopped),
         }

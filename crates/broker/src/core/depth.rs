@@ -9,6 +9,7 @@ use super::Core;
 use super::command::Reply;
 use super::work::Work;
 use crate::errors::{ChangeError, LeaseError};
+use crate::limits::DEPTHS_PER_TURN;
 use crate::{Depth, Now, Overview, QueueId};
 
 /// What is known of one queue before the look.
@@ -23,7 +24,7 @@ struct Counted {
 /// Who asked.
 enum Asked {
     One(Counted, Reply<Depth, LeaseError>),
-    All(Vec<(QueueId, Counted)>, Overview, Reply<Overview, ChangeError>),
+    Some(Vec<(QueueId, Counted)>, Reply<Vec<(QueueId, Depth)>, ChangeError>),
 }
 
 /// Counts whose bytes and ages are to be looked up, and whom to tell.
@@ -38,10 +39,9 @@ impl Depths {
         // A caller that no longer listens needs no answer.
         match self.asked {
             Asked::One(counted, reply) => drop(reply.send(Ok(counted.complete(self.now, log)))),
-            Asked::All(all, mut overview, reply) => {
-                overview.queues =
-                    all.into_iter().map(|(id, counted)| (id, counted.complete(self.now, log))).collect();
-                drop(reply.send(Ok(overview)));
+            Asked::Some(some, reply) => {
+                let complete = |(id, counted): (QueueId, Counted)| (id, counted.complete(self.now, log));
+                drop(reply.send(Ok(some.into_iter().map(complete).collect())));
             }
         }
     }
@@ -133,9 +133,18 @@ impl Core {
         }
     }
 
-    pub(super) fn overview(&mut self, now: Now, reply: Reply<Overview, ChangeError>) {
-        let ids = self.queues.ids();
-        let all = ids.into_iter().filter_map(|id| Some((id, self.counted(now, id)?))).collect();
+    pub(super) fn depths(
+        &mut self,
+        now: Now,
+        after: Option<QueueId>,
+        reply: Reply<Vec<(QueueId, Depth)>, ChangeError>,
+    ) {
+        let ids = self.queues.ids_after(after, DEPTHS_PER_TURN);
+        let some: Vec<_> = ids.into_iter().filter_map(|id| Some((id, self.counted(now, id)?))).collect();
+        self.look_up(now, Asked::Some(some, reply));
+    }
+
+    pub(super) fn overview(&mut self, reply: Reply<Overview, ChangeError>) {
         let groups = self.cursors.groups().map(|group| (group.clone(), self.cursors.of(group))).collect();
         let overview = Overview {
             queues: Vec::new(),
@@ -146,7 +155,8 @@ impl Core {
             records_appended: self.stats.records_appended,
             bytes_appended: self.stats.bytes_appended,
         };
-        self.look_up(now, Asked::All(all, overview, reply));
+        // A caller that no longer listens needs no answer.
+        drop(reply.send(Ok(overview)));
     }
 
     fn look_up(&mut self, now: Now, asked: Asked) {

@@ -4,6 +4,7 @@
 //! queue's timer stands at its next deadline.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use duolog_record::{Offset, PartitionId};
 use duolog_storage::planted::{self, Bug};
@@ -175,8 +176,10 @@ impl Queues {
         self.on(topic).iter().any(|id| self.get(*id).is_some_and(|state| state.ledger.wants_keys()))
     }
 
-    pub(super) fn ids(&self) -> Vec<QueueId> {
-        self.states.keys().copied().collect()
+    /// The first `count` queues by id, of those that come after one.
+    pub(super) fn ids_after(&self, after: Option<QueueId>, count: usize) -> Vec<QueueId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.states.range((from, Bound::Unbounded)).map(|(&id, _)| id).take(count).collect()
     }
 
     /// The queues that read a topic.

@@ -97,6 +97,19 @@ impl Bench {
     }
 }
 
+#[tokio::test]
+async fn an_overview_counts_all_queues_some_at_a_time() {
+    let bench = Bench::new();
+    let mut queues = Vec::new();
+    for number in 0..1_100 {
+        queues.push(bench.queue(&format!("q{number}"), None).await);
+    }
+    bench.send(queues[1_000], "a").await;
+    let counted = bench.session.overview().await.unwrap().queues;
+    assert_eq!(counted.iter().map(|it| it.0).collect::<Vec<_>>(), queues);
+    assert!(counted.iter().all(|(id, depth)| depth.available == u64::from(*id == queues[1_000])));
+}
+
 fn ask(queue: QueueId, count: u32, wait_ms: u64) -> LeaseAsk {
     LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None }
 }

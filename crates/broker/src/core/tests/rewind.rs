@@ -108,8 +108,13 @@ fn an_overview_shows_every_queue_and_group() {
     let moves = vec![crate::core::harness::cursor_move(partition, 0)];
     h.done(|reply| Command::MoveCursors { group: "g".to_owned(), moves, reply }).unwrap();
     let overview = h.done(|reply| Command::Overview { reply }).unwrap();
-    let available: Vec<_> = overview.queues.iter().map(|(id, it)| (*id, it.available)).collect();
-    assert_eq!(available, [(a, 0), (b, 1)]);
+    let available = |h: &mut Harness, after| -> Vec<_> {
+        let depths = h.done(|reply| Command::Depths { after, reply }).unwrap();
+        depths.iter().map(|(id, it)| (*id, it.available)).collect()
+    };
+    assert_eq!(available(&mut h, None), [(a, 0), (b, 1)]);
+    assert_eq!(available(&mut h, Some(a)), [(b, 1)]);
+    assert_eq!(available(&mut h, Some(b)), []);
     assert_eq!(overview.groups[0].0, "g");
     assert_eq!(overview.records_appended, 1);
 }
