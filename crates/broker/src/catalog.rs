@@ -14,6 +14,7 @@ use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
 use self::map::Map;
+use crate::limits::LABEL_OVERHEAD;
 
 /// The namespace of everything until there are others.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -293,6 +294,13 @@ pub struct Catalog {
     partition_topics: Map<PartitionId, TopicId>,
     /// What new records of a partition are stamped with.
     pub(crate) epochs: Map<PartitionId, i32>,
+    /// What the labels of all topics and queues take, about: see `labels_bytes`.
+    pub(crate) labels_bytes: usize,
+}
+
+/// Bytes of memory that labels take, about.
+pub(crate) fn labels_bytes(labels: &Labels) -> usize {
+    labels.iter().map(|(key, value)| LABEL_OVERHEAD + key.len() + value.len()).sum()
 }
 
 /// Namespace and name.

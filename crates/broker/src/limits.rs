@@ -113,6 +113,11 @@ pub const CURSORS_BYTES: usize = 128 << 20;
 pub const DEDUP_BATCH_BYTES: usize = 4 << 20;
 /// Bytes of all labels of one topic or queue: they are written with every change of it.
 pub const LABELS_BYTES: usize = 64 << 10;
+/// Bytes of memory of the labels of all topics and queues together, about: each of the most that there may be could have
+/// a KiB, and all with the labels that they may have would be 25 GiB.
+pub const LABELS_BYTES_ALL: usize = 256 << 20;
+/// Bytes that a label takes besides its key and value, about.
+pub const LABEL_OVERHEAD: usize = 64;
 /// How long a lease alone waits for other changes to be written with it, milliseconds.
 pub const LAZY_MS: u64 = 5;
 /// How long a commit that was refused for want of space waits for the next try, milliseconds.

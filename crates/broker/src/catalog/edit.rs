@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Queue, QueueId, Topic, TopicId};
+use super::{Catalog, Queue, QueueId, Topic, TopicId, labels_bytes};
 
 impl Catalog {
     /// Adds a topic or replaces what is known of it; its name and partitions stay what they were.
@@ -12,13 +12,17 @@ impl Catalog {
         for &partition in &topic.partitions {
             self.partition_topics.insert(partition, topic.id);
         }
-        self.topics.insert(topic.id, Arc::new(topic));
+        self.labels_bytes += labels_bytes(&topic.labels);
+        if let Some(before) = self.topics.insert(topic.id, Arc::new(topic)) {
+            self.labels_bytes -= labels_bytes(&before.labels);
+        }
     }
 
     /// Takes a topic away; the queues on it are taken away before.
     pub(crate) fn remove_topic(&mut self, id: TopicId) -> Option<Arc<Topic>> {
         let topic = self.topics.remove(&id)?;
         self.version += 1;
+        self.labels_bytes -= labels_bytes(&topic.labels);
         self.topic_names.remove(&(topic.namespace.clone(), topic.name.clone()));
         for partition in &topic.partitions {
             self.partition_topics.remove(partition);
@@ -32,13 +36,17 @@ impl Catalog {
         self.version += 1;
         self.queue_names.insert((queue.namespace.clone(), queue.name.clone()), queue.id);
         self.topic_queues.insert((queue.topic, queue.id), ());
-        self.queues.insert(queue.id, Arc::new(queue));
+        self.labels_bytes += labels_bytes(&queue.labels);
+        if let Some(before) = self.queues.insert(queue.id, Arc::new(queue)) {
+            self.labels_bytes -= labels_bytes(&before.labels);
+        }
     }
 
     /// Takes a queue away.
     pub(crate) fn remove_queue(&mut self, id: QueueId) -> Option<Arc<Queue>> {
         let queue = self.queues.remove(&id)?;
         self.version += 1;
+        self.labels_bytes -= labels_bytes(&queue.labels);
         self.queue_names.remove(&(queue.namespace.clone(), queue.name.clone()));
         self.topic_queues.remove(&(queue.topic, id));
         Some(queue)

@@ -5,7 +5,7 @@ use duolog_record::TimestampType;
 use super::Core;
 use super::command::Reply;
 use super::rewind::{AtTime, Found};
-use super::topics::{check_labels, check_name};
+use super::topics::check_name;
 use super::verdict::{Verdict, when_durable};
 use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Ledger;
@@ -111,7 +111,7 @@ impl Core {
     fn check_queue(&self, spec: &QueueSpec) -> Result<Option<TopicId>, ChangeError> {
         check_name("namespace", &spec.namespace)?;
         check_name("name", &spec.name)?;
-        check_labels(&spec.labels)?;
+        self.check_labels(&spec.labels, &Labels::new())?;
         check_policy(&spec.name, &spec.policy)?;
         if self.catalog.queue(&spec.namespace, &spec.name).is_some() {
             return Err(ChangeError::Exists(spec.name.clone()));
@@ -217,7 +217,7 @@ impl Core {
     ) -> Result<(), ChangeError> {
         let known = self.catalog.queue_by_id(id).ok_or_else(no_queue)?;
         check_policy(&known.name, &policy)?;
-        check_labels(&labels)?;
+        self.check_labels(&labels, &known.labels)?;
         if policy.order != known.policy.order {
             return Err(invalid("order", "it cannot be changed: delete the queue and declare it again"));
         }

@@ -9,9 +9,11 @@ use super::Core;
 use super::command::Reply;
 use super::sequencer::Sequencer;
 use super::verdict::when_durable;
+use crate::catalog::labels_bytes;
 use crate::errors::ChangeError;
 use crate::limits::{
-    DEDUP_WINDOW_MS, LABELS_BYTES, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC, PENDING_TRIMS, TOPICS,
+    DEDUP_WINDOW_MS, LABELS_BYTES, LABELS_BYTES_ALL, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC,
+    PENDING_TRIMS, TOPICS,
 };
 use crate::state::Owner;
 use crate::{DedupPolicy, Labels, Now, Order, QueueId, Topic, TopicId, TopicPolicy, TopicSpec};
@@ -29,11 +31,6 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), ChangeErr
         bytes if bytes > NAME_BYTES => Err(invalid(what, "it is longer than 249 bytes")),
         _ => Ok(()),
     }
-}
-
-pub(super) fn check_labels(labels: &Labels) -> Result<(), ChangeError> {
-    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if bytes > LABELS_BYTES { Err(invalid("labels", "they are longer than 64 KiB")) } else { Ok(()) }
 }
 
 fn check_policy(policy: &TopicPolicy) -> Result<(), ChangeError> {
@@ -68,7 +65,7 @@ impl Core {
     pub(super) fn check_topic(&self, spec: &TopicSpec) -> Result<(), ChangeError> {
         check_name("namespace", &spec.namespace)?;
         check_name("name", &spec.name)?;
-        check_labels(&spec.labels)?;
+        self.check_labels(&spec.labels, &Labels::new())?;
         check_policy(&spec.policy)?;
         if spec.partitions == 0 || spec.partitions > PARTITIONS_PER_TOPIC {
             return Err(invalid("partitions", TOO_MANY_PARTITIONS));
@@ -82,6 +79,20 @@ impl Core {
         }
         if self.partitions.len() + spec.partitions as usize > PARTITIONS {
             return Err(ChangeError::OverLimit("the broker holds as many partitions as it may"));
+        }
+        Ok(())
+    }
+
+    /// Labels that are to stand where others did.
+    pub(super) fn check_labels(&self, labels: &Labels, before: &Labels) -> Result<(), ChangeError> {
+        let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > LABELS_BYTES {
+            return Err(invalid("labels", "they are longer than 64 KiB"));
+        }
+        let (more, less) = (labels_bytes(labels), labels_bytes(before));
+        if more > less && self.catalog.labels_bytes + (more - less) > LABELS_BYTES_ALL {
+            let all = "the labels of all topics and queues take as much memory as they may (256 MiB)";
+            return Err(ChangeError::OverLimit(all));
         }
         Ok(())
     }
@@ -233,9 +244,9 @@ impl Core {
 
     fn change_topic(&mut self, id: TopicId, policy: TopicPolicy, labels: Labels) -> Result<(), ChangeError> {
         check_policy(&policy)?;
-        check_labels(&labels)?;
         let known =
             self.catalog.topic_by_id(id).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
+        self.check_labels(&labels, &known.labels)?;
         let topic = Topic { policy, labels, ..Topic::clone(known) };
         self.catalog.put_topic(topic);
         self.catalog_changed = true;

@@ -5,8 +5,9 @@ use duolog_record::Timestamp;
 use std::sync::Arc;
 
 use super::*;
-use crate::Keep;
 use crate::core::harness::policy;
+use crate::limits::{LABEL_OVERHEAD, LABELS_BYTES, LABELS_BYTES_ALL};
+use crate::{Keep, TopicSpec};
 
 #[test]
 fn a_queue_without_a_topic_makes_one() {
@@ -16,6 +17,40 @@ fn a_queue_without_a_topic_makes_one() {
     assert_eq!((topic.name.as_str(), topic.partitions.len(), topic.made_by_queue), ("q", 1, true));
     assert_eq!(topic.policy.keep, Keep::UntilSettled { after: 0 });
     assert_eq!(h.core.shared.catalog().queue(DEFAULT_NAMESPACE, "q").unwrap().id, q);
+}
+
+#[test]
+fn labels_have_room_together_and_not_without_end() {
+    let mut h = harness();
+    let labels = |bytes: usize| Labels::from([("k".to_owned(), "v".repeat(bytes))]);
+    let labelled = |name: &str, bytes| QueueSpec { labels: labels(bytes), ..queue_spec(name) };
+    let few = h.declare(labelled("few", 10)).unwrap();
+    let set = |h: &mut Harness, bytes| {
+        let (known, labels) = (Queue::clone(h.core.catalog.queue_by_id(few).unwrap()), labels(bytes));
+        let policy = known.policy.clone();
+        h.done(|reply| Command::SetQueue { known: known.into(), policy, labels, reply })
+    };
+    let taken = h.core.catalog.labels_bytes;
+    assert_eq!(taken, LABEL_OVERHEAD + 11);
+    assert!(matches!(h.declare(labelled("q", LABELS_BYTES)), Err(ChangeError::Invalid { .. })));
+    // As if many others had all but what one more of the same takes.
+    h.core.catalog.labels_bytes = LABELS_BYTES_ALL - taken;
+    assert!(matches!(h.declare(labelled("q", 11)), Err(ChangeError::OverLimit(_))));
+    h.declare(labelled("q", 10)).unwrap();
+    assert!(matches!(set(&mut h, 11), Err(ChangeError::OverLimit(_))));
+    assert!(matches!(
+        h.done(|reply| Command::CreateTopic {
+            spec: TopicSpec { labels: labels(1), ..crate::core::harness::spec("t", 1, policy()) },
+            reply
+        }),
+        Err(ChangeError::OverLimit(_))
+    ));
+    // Fewer are always taken, and what goes makes room.
+    assert_eq!(set(&mut h, 9), Ok(true));
+    assert_eq!(set(&mut h, 10), Ok(true));
+    h.done(|reply| Command::DeleteQueue { queue: few, reply }).unwrap();
+    h.declare(labelled("other", 10)).unwrap();
+    assert_eq!(h.core.catalog.labels_bytes, LABELS_BYTES_ALL);
 }
 
 #[test]
