@@ -79,6 +79,9 @@ pub const DEAD_LOOK_RECORDS: usize = 256;
 pub const DEAD_LOOK_BYTES: usize = 4 << 20;
 /// Bytes of dead records that one commit moves, beside its appends: small enough that both fit into one commit.
 pub const MOVE_BYTES: usize = 8 << 20;
+/// Bytes of dead records of all queues that are read and wait for a commit, those that are being read counted as what one
+/// look may read: beyond, queues wait for their turn to look.
+pub const MOVE_LINE_BYTES: usize = 64 << 20;
 /// Bytes of a record that is moved as it is, whatever its new topic allows for one batch. One that has become larger when
 /// it was decompressed, which no commit could be sure to hold, is moved as the stored batch that it lies in.
 pub const MOVE_RECORD_BYTES: usize = GROUP_BYTES;

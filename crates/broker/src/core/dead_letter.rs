@@ -21,7 +21,7 @@ use super::work::Work;
 use crate::errors::SettleError;
 use crate::headers;
 use crate::ledger::DeadRecord;
-use crate::limits::{DEAD_LOOK_RECORDS, LOOK_RETRY_MS, MOVE_BYTES};
+use crate::limits::{DEAD_LOOK_BYTES, DEAD_LOOK_RECORDS, LOOK_RETRY_MS, MOVE_BYTES, MOVE_LINE_BYTES};
 use crate::state::Owner;
 use crate::{Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
 
@@ -81,6 +81,8 @@ pub(super) struct Dead {
     dying: BTreeMap<Place, Dying>,
     /// Those that are still to be read.
     unread: VecDeque<Place>,
+    /// It waits for its turn to look.
+    is_in_line: bool,
     /// A look is being made.
     is_looking: bool,
     /// Read, and waiting for a commit.
@@ -105,6 +107,12 @@ impl Dead {
         let place = (dying.record.partition, dying.record.offset);
         self.unread.push_back(place);
         self.dying.insert(place, dying);
+    }
+
+    /// There are records to look at, and it is time.
+    fn wants_look(&self) -> bool {
+        let is_busy = self.is_in_line || self.is_looking || self.moving > 0;
+        !is_busy && self.retry_at.is_none() && !self.unread.is_empty()
     }
 
     /// The records to look at next, if it is time.
@@ -172,6 +180,12 @@ struct Move {
 #[derive(Default)]
 pub(super) struct Moves {
     line: VecDeque<Move>,
+    /// Bytes of the records in it.
+    line_bytes: usize,
+    /// Looks at dead records that are being made.
+    looks: usize,
+    /// Queues that wait for their turn to look.
+    lookers: VecDeque<QueueId>,
     waits: BTreeMap<u64, SettleWait>,
     next_wait: u64,
 }
@@ -179,6 +193,22 @@ pub(super) struct Moves {
 impl Moves {
     pub(super) fn is_empty(&self) -> bool {
         self.line.is_empty()
+    }
+
+    /// What one more look may bring fits beside what is here and on its way.
+    fn has_room(&self) -> bool {
+        self.line_bytes + (self.looks + 1) * DEAD_LOOK_BYTES <= MOVE_LINE_BYTES
+    }
+
+    fn push(&mut self, it: Move) {
+        self.line_bytes += record_bytes(&it.copy.record);
+        self.line.push_back(it);
+    }
+
+    fn pop(&mut self) -> Option<Move> {
+        let it = self.line.pop_front()?;
+        self.line_bytes -= record_bytes(&it.copy.record);
+        Some(it)
     }
 
     /// Holds an answer back until `left` of its results are known.
@@ -230,12 +260,23 @@ impl Core {
         }
     }
 
-    /// Asks for the records that are to be moved next.
+    /// Asks for the records that are to be moved next, or waits until those of other queues have gone.
     pub(super) fn look_at_dead(&mut self, id: QueueId) {
         if let Some(state) = self.queues.get_mut(id)
-            && let Some(places) = state.dead.next_look()
+            && state.dead.wants_look()
         {
-            self.queues.work.push_back(Work::Dead { queue: id, places });
+            state.dead.is_in_line = true;
+            self.queues.moves.lookers.push_back(id);
+        }
+        while self.queues.moves.has_room()
+            && let Some(id) = self.queues.moves.lookers.pop_front()
+        {
+            let Some(state) = self.queues.get_mut(id) else { continue };
+            state.dead.is_in_line = false;
+            if let Some(places) = state.dead.next_look() {
+                self.queues.moves.looks += 1;
+                self.queues.work.push_back(Work::Dead { queue: id, places });
+            }
         }
     }
 
@@ -247,8 +288,9 @@ impl Core {
         found: Vec<(Place, DeadFound)>,
         rest: Vec<Place>,
     ) {
+        self.queues.moves.looks -= 1;
         let Some(queue) = self.catalog.queue_by_id(id).cloned() else {
-            return;
+            return self.look_at_dead(id);
         };
         let Some(state) = self.queues.get_mut(id) else {
             return;
@@ -309,7 +351,7 @@ impl Core {
 
     /// Puts a copy into the line for the next commit.
     pub(super) fn queue_move(&mut self, queue: QueueId, source: Place, copy: Copy, task: Option<MoveId>) {
-        self.queues.moves.line.push_back(Move { queue, source, copy, task });
+        self.queues.moves.push(Move { queue, source, copy, task });
         if let Some(state) = self.queues.get_mut(queue) {
             state.dead.moving += 1;
         }
@@ -408,14 +450,15 @@ impl Core {
     pub(super) fn seal_moves(&mut self, now: Now, frame: &mut Frame, group: &mut Group) {
         let bytes_max = frame.bytes() + MOVE_BYTES;
         let mut touched = BTreeSet::new();
-        while let Some(Move { queue, source, copy, task }) = self.queues.moves.line.pop_front() {
-            let bytes = record_bytes(&copy.record);
+        while let Some(next) = self.queues.moves.line.front() {
+            let bytes = record_bytes(&next.copy.record);
             if !touched.is_empty() && frame.bytes() + bytes > bytes_max {
-                self.queues.moves.line.push_front(Move { queue, source, copy, task });
                 break;
             }
-            touched.insert(queue);
-            self.seal_move(now, frame, group, Move { queue, source, copy, task });
+            touched.insert(next.queue);
+            if let Some(next) = self.queues.moves.pop() {
+                self.seal_move(now, frame, group, next);
+            }
         }
         for queue in touched {
             self.settle_down(now, queue);

@@ -5,7 +5,8 @@ use duolog_storage::LogError;
 
 use super::*;
 use crate::core::harness::{batch, large_batch, policy};
-use crate::limits::RETENTION_SETTLED_MS;
+use crate::core::work::Work;
+use crate::limits::{DEAD_LOOK_BYTES, MOVE_LINE_BYTES, RETENTION_SETTLED_MS};
 use crate::{TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
@@ -25,6 +26,11 @@ fn fail_all(h: &mut Harness, q: QueueId) {
     h.lease(q, 10);
     h.pass_ms(VISIBILITY_MS);
     h.core.tick(h.now);
+}
+
+/// Looks at dead records that the reader's thread has before it.
+fn looks(h: &Harness) -> usize {
+    h.core.queues.work.iter().filter(|it| matches!(it, Work::Dead { .. })).count()
 }
 
 fn header(record: &Record, name: &str) -> Option<String> {
@@ -61,6 +67,37 @@ fn a_record_that_has_had_its_attempts_is_moved_with_its_story() {
     }
     assert_eq!(h.depth(q).dead_lettered, 1);
     assert_eq!(h.offsets(dead, 1), [0]);
+}
+
+#[test]
+fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
+    let mut h = harness();
+    let dead = h.queue("dead");
+    let (attempts_max, dead_letter) = (Some(1), Some("dead".to_owned()));
+    let policy = QueuePolicy { attempts_max, dead_letter, ..queue_policy() };
+    let queues: Vec<_> = (0..100)
+        .map(|it| QueueSpec { policy: policy.clone(), ..queue_spec(&format!("q{it}")) })
+        .map(|spec| h.declare(spec).unwrap())
+        .collect();
+    for &q in &queues {
+        h.send(q, &["a", "b"]);
+        assert_eq!(h.lease(q, 2).len(), 2);
+    }
+    h.settle();
+    h.pass_ms(VISIBILITY_MS);
+    for &queue in &queues {
+        let (reply, _answer) = LeaseReply::new(None);
+        let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms: 0, attempt: None };
+        h.core.handle(h.now, Command::Lease { ask, reply });
+    }
+    assert_eq!(looks(&h), MOVE_LINE_BYTES / DEAD_LOOK_BYTES);
+    // One that is being looked at goes, and one that waits.
+    for queue in [queues[0], queues[99]] {
+        let _deleted = h.ask(|reply| Command::DeleteQueue { queue, reply });
+    }
+    h.settle();
+    assert_eq!((looks(&h), h.depth(dead).available), (0, 98 * 2));
+    assert!(queues[1..99].iter().all(|&q| h.depth(q).dead_lettered == 2));
 }
 
 #[test]
