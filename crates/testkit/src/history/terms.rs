@@ -80,6 +80,8 @@ struct Known {
     /// The last attempt that was told, and [`Terms::lost`] then.
     attempt: u32,
     lost: u64,
+    /// The attempt of before the last that was counted anew: if the replay is undone by a crash, so is what came of it.
+    attempt_before: u32,
     /// Handles of before so many replays settle nothing.
     fenced: u64,
 }
@@ -90,7 +92,16 @@ const ANY_TIME: (i64, i64) = (i64::MIN, i64::MAX);
 impl Default for Known {
     fn default() -> Self {
         let lives_from = ANY_TIME;
-        Self { place: None, lives_from, hold: None, touches: 0, attempt: 0, lost: 0, fenced: 0 }
+        Self {
+            place: None,
+            lives_from,
+            hold: None,
+            touches: 0,
+            attempt: 0,
+            lost: 0,
+            attempt_before: 0,
+            fenced: 0,
+        }
     }
 }
 
@@ -172,6 +183,9 @@ impl Terms {
             let known = self.records.entry(it.number).or_default();
             known.place = Some((lease.partition, lease.offset));
             known.touches += 1;
+            if lease.attempt <= known.attempt {
+                known.attempt_before = known.attempt;
+            }
             (known.attempt, known.lost) = (lease.attempt, self.lost);
             known.hold = Some(Hold { lease, runs_until: Some(until), back_at, is_durable: false });
         }
@@ -326,7 +340,7 @@ impl Terms {
         known.touches += 1;
         if was_settled {
             known.fenced = self.replays;
-            (known.attempt, known.lost) = (0, self.lost);
+            (known.attempt, known.lost, known.attempt_before) = (0, self.lost, 0);
             known.lives_from.0 = known.lives_from.0.max(decided.0);
         }
     }
@@ -337,6 +351,7 @@ impl Terms {
         self.replayed_until = i64::MAX;
         for known in self.records.values_mut() {
             (known.lives_from, known.hold) = (ANY_TIME, None);
+            known.attempt = known.attempt.max(known.attempt_before);
             known.touches += 1;
         }
     }
@@ -490,6 +505,18 @@ mod tests {
         terms.is_back(1, true, &exchange);
         assert!(receive(&mut terms, 3_100, 3_100, 2).is_err());
         assert!(receive(&mut terms, 3_100, 3_100, 1).is_ok());
+    }
+
+    #[test]
+    fn a_replay_that_may_be_undone_may_take_its_attempts_with_it() {
+        let mut terms = terms();
+        receive(&mut terms, 0, 0, 1).expect("the first");
+        receive(&mut terms, 2_000, 2_000, 2).expect("the second");
+        receive(&mut terms, 4_000, 4_000, 1).expect("the first since the replay");
+        assert!(receive(&mut terms, 6_000, 6_000, 3).is_err());
+        terms.maybe_replayed();
+        assert!(receive(&mut terms, 6_000, 6_000, 4).is_err());
+        assert!(receive(&mut terms, 6_000, 6_000, 3).is_ok());
     }
 
     #[test]

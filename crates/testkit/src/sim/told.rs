@@ -173,7 +173,12 @@ impl Told {
             },
             Self::Lease { heard, result } => match result {
                 Ok(leased) => clients.leased(history, heard, &leased),
-                Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded | LeaseError::Stopped(_)) => Ok(()),
+                Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded) => Ok(()),
+                // The leases may be on the disk already.
+                Err(LeaseError::Stopped(_)) => {
+                    history.lost_receive(heard.queue);
+                    Ok(())
+                }
                 // With the power off nothing can be read, and stays leased.
                 Err(LeaseError::Storage(_)) if clients.power_is_off() => {
                     history.lost_receive(heard.queue);

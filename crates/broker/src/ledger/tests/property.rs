@@ -303,8 +303,10 @@ impl Run {
     ) -> usize {
         let roomy =
             self.ledger.runs < self.caps.runs && self.ledger.records + (count as usize) < self.caps.records;
-        let asked = Asked { now: self.now, policy, count, visibility_ms, dead_letter_exists, roomy };
         let result = self.ledger.lease(self.now, policy, count, visibility_ms, dead_letter_exists);
+        // Holes that the window comes past are settled, and may be runs.
+        let roomy = roomy && self.ledger.runs < self.caps.runs;
+        let asked = Asked { now: self.now, policy, count, visibility_ms, dead_letter_exists, roomy };
         self.model.lease(&asked, &result, &self.ledger);
         for grant in &result.granted {
             assert!(self.given.insert(id(grant)), "a handle was given twice: {grant:?}");
