@@ -38,6 +38,8 @@ pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
 pub const LEDGER_RECENT_RECORDS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
+/// Batches that such a look takes from the index, if they have no keys.
+pub const UNKEYED_LOOK_BATCHES: usize = 1_024;
 /// Such looks that a receiver with too few records is held back for: as many as it takes to read the largest answer.
 pub const KEY_LOOKS_PER_LEASE: u32 = (LEASE_ANSWER_BYTES / KEY_LOOK_BYTES) as u32;
 /// Bytes of a receiver's name for an attempt.

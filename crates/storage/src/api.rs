@@ -41,10 +41,12 @@ pub struct Body {
     pub crc: u32,
     /// Largest record timestamp, for the time index.
     pub max_timestamp: Timestamp,
+    /// Every offset has a record, and none has a key: whoever is after keys need not read it. False where that is not known.
+    pub unkeyed: bool,
 }
 
 impl Body {
-    /// The stored part of a sealed batch. Shares its bytes.
+    /// The stored part of a sealed batch, of whose keys nothing is known. Shares its bytes.
     #[must_use]
     pub fn of(batch: &Batch) -> Self {
         let header = batch.header();
@@ -53,6 +55,7 @@ impl Body {
             offsets: header.last_offset_delta + 1,
             crc: header.crc,
             max_timestamp: header.max_timestamp,
+            unkeyed: false,
         }
     }
 }
@@ -146,6 +149,8 @@ pub struct Span {
     pub max_timestamp: Timestamp,
     /// Stored bytes of its body.
     pub bytes: u32,
+    /// See [`Body::unkeyed`].
+    pub unkeyed: bool,
 }
 
 /// Why a commit failed.

@@ -60,6 +60,20 @@ fn whole_batches_are_read_from_the_one_that_contains_the_offset() {
 }
 
 #[test]
+fn that_a_batch_has_no_keys_is_remembered() {
+    check(|log| {
+        for base in 0..40 {
+            let mut entry = append(1, base, 1, &[b'x'; 100]);
+            entry.body.unkeyed = base % 3 == 0;
+            log.ok(commit_of(vec![entry]));
+        }
+        let spans = log.spans(P1, Offset(0), 40).unwrap();
+        let unkeyed: Vec<u64> = spans.iter().filter(|it| it.unkeyed).map(|it| it.base.0).collect();
+        assert_eq!(unkeyed, (0..40).step_by(3).collect::<Vec<u64>>());
+    });
+}
+
+#[test]
 fn a_read_stops_at_its_limits_but_gives_the_first_batch() {
     check(|log| {
         log.fill(20, 1);
@@ -85,6 +99,7 @@ fn spans_are_the_batches_without_their_bodies() {
             );
             assert_eq!(span.bytes as usize, batch.body.len());
         }
+        assert!(!spans.iter().any(|it| it.unkeyed), "nobody said so");
         assert!(log.spans(P1, Offset(80), 3).unwrap().is_empty());
         assert!(log.spans(P1, Offset(81), 3).is_err());
     });

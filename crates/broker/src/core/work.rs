@@ -20,7 +20,9 @@ use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
-use crate::limits::{DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES};
+use crate::limits::{
+    DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES, UNKEYED_LOOK_BATCHES,
+};
 use crate::room::{Room, Size};
 use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
 
@@ -177,7 +179,7 @@ impl Work {
             }
             Self::Spans { queue, partition, from, count, until, keys } => {
                 let found = if keys {
-                    keyed_spans(log, partition, from, until)
+                    keyed_spans(log, partition, from, count, until)
                 } else {
                     spans(log, partition, from, count, until)
                 };
@@ -268,14 +270,27 @@ fn spans(
     Ok((Ahead::Spans(spans), to))
 }
 
-/// Reads batches for the keys in them. A record that cannot be decoded is in the group of those without a key, so that
-/// it comes to a receiver and goes where such records go.
+/// Batches with the keys in them. Those that the index knows to be without keys are not read; of the others a record
+/// that cannot be decoded is in the group of those without a key, so that it comes to a receiver and goes where such records go.
 fn keyed_spans(
     log: &dyn Log,
     partition: PartitionId,
     from: Offset,
+    count: usize,
     until: Offset,
 ) -> Result<(Ahead, Offset), ReadError> {
+    // An error of the index comes again from the read, which tells what is damaged.
+    let known = log.spans(partition, from, count.min(UNKEYED_LOOK_BATCHES)).unwrap_or_default();
+    let mut bytes = 0;
+    let unkeyed = known.iter().take_while(|span| {
+        bytes += span.bytes as usize;
+        span.unkeyed && span.base < until && bytes <= KEY_LOOK_BYTES
+    });
+    let unkeyed: Vec<KeyedSpan> = unkeyed.map(without_keys).collect();
+    if let Some(last) = unkeyed.last() {
+        let to = last.span.base.plus(u64::from(last.span.offsets));
+        return Ok((Ahead::Keys(unkeyed), to));
+    }
     let batches = log.read(partition, from, ReadLimit { bytes_max: KEY_LOOK_BYTES, until })?;
     let to = batches.last().map_or(until, |last| last.base.plus(u64::from(last.offsets)));
     let keyed = batches.iter().map(|stored| {
@@ -289,6 +304,12 @@ fn keyed_spans(
         KeyedSpan { span: LedgerSpan { base, offsets, append_time, skip: false }, keys: keys.collect() }
     });
     Ok((Ahead::Keys(keyed.collect()), to))
+}
+
+fn without_keys(span: &Span) -> KeyedSpan {
+    let (base, offsets, append_time) = (span.base, span.offsets, span.append_time);
+    let keys = vec![key_hash(None); offsets as usize];
+    KeyedSpan { span: LedgerSpan { base, offsets, append_time, skip: false }, keys }
 }
 
 /// Reads records one batch at a time, until it has become too much. What is found is copied out of its batch, so that
@@ -400,4 +421,59 @@ fn read_one(log: &dyn Log, partition: PartitionId, offset: Offset) -> Result<Opt
 fn raw(stored: &StoredBatch) -> Bytes {
     let prefix = Batch::prefix(stored.base, stored.body.len(), stored.leader_epoch);
     [&prefix[..], &stored.body[..]].concat().into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use duolog_record::BatchBuilder;
+    use duolog_storage::{Body, Commit, Durability, Entry, MemoryLog, Target};
+
+    use super::*;
+
+    const P: PartitionId = PartitionId(7);
+
+    /// A batch of two records with the same key behind the others.
+    fn append(log: &MemoryLog, key: Option<&[u8]>, unkeyed: bool) {
+        let base = log.bounds(P).map_or(Offset(0), |bounds| bounds.end);
+        let mut builder = BatchBuilder::new();
+        (0..2).for_each(|_| builder.push(Timestamp(0), key, Some(b"x"), &[]));
+        let body = Body { unkeyed, ..Body::of(&builder.build()) };
+        let targets = vec![Target { partition: P, base, leader_epoch: 0 }];
+        let commit = Commit {
+            entries: vec![Entry { body, targets, key_hashes: Vec::new(), abort_first: None }],
+            trims: Vec::new(),
+            durability: Durability::Sync,
+            append_time: Timestamp(5),
+            may_use_reserve: false,
+        };
+        log.commit(commit, Box::new(|done| done.unwrap()));
+    }
+
+    /// Base and keys of what one look finds, and up to where it is all.
+    fn look(log: &MemoryLog, from: u64, count: usize, until: u64) -> (Vec<(u64, Vec<u64>)>, u64) {
+        let (ahead, to) = keyed_spans(log, P, Offset(from), count, Offset(until)).unwrap();
+        let Ahead::Keys(spans) = ahead else { panic!("no keys") };
+        (spans.into_iter().map(|it| (it.span.base.0, it.keys)).collect(), to.0)
+    }
+
+    #[test]
+    fn batches_without_keys_are_not_read_for_their_keys() {
+        let log = MemoryLog::new();
+        let (none, a) = (key_hash(None), key_hash(Some(b"a")));
+        append(&log, None, true);
+        // The index is believed: were it read, its key would be found.
+        append(&log, Some(b"a"), true);
+        append(&log, Some(b"a"), false);
+        append(&log, None, false);
+        append(&log, None, true);
+        let unread = vec![(0, vec![none; 2]), (2, vec![none; 2])];
+        assert_eq!(look(&log, 0, 100, 10), (unread.clone(), 4));
+        assert_eq!(look(&log, 0, 1, 10), (unread[..1].to_vec(), 2));
+        assert_eq!(look(&log, 0, 100, 2), (unread[..1].to_vec(), 2));
+        let read = vec![(4, vec![a; 2]), (6, vec![none; 2])];
+        assert_eq!(look(&log, 4, 100, 8), (read, 8));
+        assert_eq!(look(&log, 8, 100, 10), (vec![(8, vec![none; 2])], 10));
+        assert_eq!(look(&log, 8, 100, 8), (Vec::new(), 8));
+    }
 }

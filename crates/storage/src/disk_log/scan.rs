@@ -431,6 +431,7 @@ fn index_entry(frame: &Frame, entry: &FrameEntry, target: &Target, is_sound: boo
         damaged: !is_sound,
         abort_mark: entry.abort_first.is_some(),
         key_hashes: !entry.key_hashes.is_empty(),
+        unkeyed: entry.unkeyed,
     }
 }
 
@@ -462,6 +463,7 @@ pub(crate) fn lost_entries(
             damaged: true,
             abort_mark: false,
             key_hashes: false,
+            unkeyed: false,
         })
     })
 }

@@ -170,6 +170,7 @@ impl View {
                     damaged: false,
                     abort_mark: entry.abort_first.is_some(),
                     key_hashes: !entry.key_hashes.is_empty(),
+                    unkeyed: body.unkeyed,
                 };
                 it.end = entry.end();
                 it.recent.push_back(Recent { file, entry });

@@ -40,6 +40,7 @@ const FLAG_CARRIED: u32 = 1;
 const FLAG_REWRITTEN: u32 = 2;
 const FLAG_ABORT: u32 = 1;
 const FLAG_OWN_TIME: u32 = 2;
+const FLAG_UNKEYED: u32 = 4;
 const FLAG_REMOVED: u32 = 1;
 const FLAG_QUARANTINED: u32 = 2;
 
@@ -110,6 +111,7 @@ pub(crate) struct FrameEntry {
     pub(crate) offsets: u32,
     pub(crate) body_crc: u32,
     pub(crate) max_timestamp: Timestamp,
+    pub(crate) unkeyed: bool,
     pub(crate) targets: Vec<Target>,
     pub(crate) key_hashes: Vec<u64>,
     pub(crate) abort_first: Option<Offset>,
@@ -231,7 +233,9 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry, append_time: Option<Timestamp>
     out.put_u32(entry.body.crc);
     out.put_u32(entry.targets.len() as u32);
     out.put_u32(entry.key_hashes.len() as u32);
-    out.put_u32(entry.abort_first.map_or(0, |_| FLAG_ABORT) | append_time.map_or(0, |_| FLAG_OWN_TIME));
+    let abort = entry.abort_first.map_or(0, |_| FLAG_ABORT);
+    let own_time = append_time.map_or(0, |_| FLAG_OWN_TIME);
+    out.put_u32(abort | own_time | if entry.body.unkeyed { FLAG_UNKEYED } else { 0 });
     out.put_i64(entry.body.max_timestamp.0);
     for target in &entry.targets {
         out.put_u64(target.partition.0);
@@ -345,6 +349,7 @@ fn decode_entry(fields: &mut Fields<'_>, at: &mut u64) -> Option<FrameEntry> {
         offsets,
         body_crc,
         max_timestamp,
+        unkeyed: flags & FLAG_UNKEYED != 0,
         targets: decoded,
         key_hashes,
         abort_first,
@@ -385,6 +390,7 @@ mod tests {
         let mut mark = append(3, 7, 1, b"");
         mark.abort_first = Some(Offset(2));
         mark.key_hashes = vec![1, 2, 3];
+        mark.body.unkeyed = true;
         let bounds = BoundsTarget {
             partition: PartitionId(4),
             start: Offset(3),
@@ -409,6 +415,7 @@ mod tests {
         assert_eq!(frame.entries[0].targets, entries[0].targets);
         assert_eq!(frame.entries[1].abort_first, Some(Offset(2)));
         assert_eq!(frame.entries[1].key_hashes, [1, 2, 3]);
+        assert_eq!([0, 1].map(|it: usize| frame.entries[it].unkeyed), [false, true]);
         assert_eq!(frame.entries[1].body_position, 4096 + length as u64 + 48);
         assert_eq!(frame.length % FRAME_ALIGN, 0);
         assert_eq!(decode_header(header, 9, 8192), Err(FormatError::BadChecksum));
@@ -433,6 +440,7 @@ mod tests {
         assert_eq!(frame.entries[1].append_time, Some(Timestamp(6)));
         assert_eq!(frame.entries[1].abort_first, Some(Offset(2)));
         assert_eq!(frame.entries[1].key_hashes, [1, 2, 3]);
+        assert_eq!([0, 1].map(|it: usize| frame.entries[it].unkeyed), [false, true]);
     }
 
     #[test]

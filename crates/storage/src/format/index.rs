@@ -24,6 +24,7 @@ pub(crate) const ENTRIES_PER_PAGE: usize = (BLOCK_BYTES - PAGE_HEAD_BYTES) / ENT
 const FLAG_DAMAGED: u32 = 1;
 const FLAG_ABORT: u32 = 2;
 const FLAG_HASHES: u32 = 4;
+const FLAG_UNKEYED: u32 = 8;
 
 /// One batch in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct IndexEntry {
     pub(crate) damaged: bool,
     pub(crate) abort_mark: bool,
     pub(crate) key_hashes: bool,
+    /// See `Body::unkeyed`.
+    pub(crate) unkeyed: bool,
 }
 
 impl IndexEntry {
@@ -56,6 +59,7 @@ impl IndexEntry {
             append_time: self.append_time,
             max_timestamp: self.max_timestamp,
             bytes: self.body_bytes,
+            unkeyed: self.unkeyed,
         }
     }
 
@@ -74,7 +78,8 @@ impl IndexEntry {
         out.put_u32(
             flag(self.damaged, FLAG_DAMAGED)
                 | flag(self.abort_mark, FLAG_ABORT)
-                | flag(self.key_hashes, FLAG_HASHES),
+                | flag(self.key_hashes, FLAG_HASHES)
+                | flag(self.unkeyed, FLAG_UNKEYED),
         );
         out.put_u32(0);
     }
@@ -101,6 +106,7 @@ impl IndexEntry {
             damaged: flags & FLAG_DAMAGED != 0,
             abort_mark: flags & FLAG_ABORT != 0,
             key_hashes: flags & FLAG_HASHES != 0,
+            unkeyed: flags & FLAG_UNKEYED != 0,
         })
     }
 }
@@ -172,6 +178,7 @@ pub(crate) mod tests {
             damaged: base == 2,
             abort_mark: base == 3,
             key_hashes: base == 4,
+            unkeyed: base == 5,
         }
     }
 

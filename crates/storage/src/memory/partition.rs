@@ -13,18 +13,26 @@ use crate::{Body, Bounds, ReadError, ReadLimit, Span, StoredBatch, Target};
 pub(super) struct Partition {
     start: Offset,
     end: Offset,
-    batches: VecDeque<(StoredBatch, Timestamp)>,
+    batches: VecDeque<(StoredBatch, Known)>,
     discarded: Runs,
 }
 
-fn span((batch, max_timestamp): &(StoredBatch, Timestamp)) -> Span {
+/// What its body told of a batch.
+#[derive(Clone, Copy)]
+struct Known {
+    max_timestamp: Timestamp,
+    unkeyed: bool,
+}
+
+fn span((batch, known): &(StoredBatch, Known)) -> Span {
     Span {
         base: batch.base,
         offsets: batch.offsets,
         append_time: batch.append_time,
-        max_timestamp: *max_timestamp,
+        max_timestamp: known.max_timestamp,
         // A body is at most `COMMIT_BYTES` long, which fits.
         bytes: u32::try_from(batch.body.len()).unwrap_or(u32::MAX),
+        unkeyed: known.unkeyed,
     }
 }
 
@@ -53,7 +61,8 @@ impl Partition {
             body: body.bytes.clone(),
         };
         self.end = target.base.plus(u64::from(body.offsets));
-        self.batches.push_back((batch, body.max_timestamp));
+        let known = Known { max_timestamp: body.max_timestamp, unkeyed: body.unkeyed };
+        self.batches.push_back((batch, known));
     }
 
     pub(super) fn trim(&mut self, start: Offset) {

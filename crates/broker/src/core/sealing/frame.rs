@@ -20,6 +20,8 @@ struct Open {
     bytes_max: usize,
     /// Hashes of the records' keys, if a queue needs them.
     keys: Vec<u64>,
+    /// No record has a key.
+    unkeyed: bool,
 }
 
 pub(in crate::core) struct Frame {
@@ -63,7 +65,7 @@ impl Frame {
         self.raise(policy);
         self.close_open(target.partition);
         self.bytes += batch.bytes().len();
-        self.push_appended(target, batch);
+        self.push_appended(target, batch, false);
     }
 
     /// One record to its place, merged with its neighbours. Gives the time that it carries.
@@ -102,10 +104,12 @@ impl Frame {
             target,
             bytes_max: MERGED_BATCH_BYTES.min(policy.batch_bytes_max as usize),
             keys: Vec::new(),
+            unkeyed: true,
         });
         if wants_keys {
             open.keys.push(key_hash(record.key.as_deref()));
         }
+        open.unkeyed &= record.key.is_none();
         open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         self.bytes += bytes;
         timestamp
@@ -123,7 +127,7 @@ impl Frame {
         }
         let batch = builder.build();
         let target = state.take(STATE_PARTITION, batch.header().offsets());
-        self.push_entry(target, &batch);
+        self.push_entry(target, &batch, false);
     }
 
     /// What is in so far came from clients: it may be refused without harm, and is not to use up the reserve.
@@ -153,15 +157,15 @@ impl Frame {
     }
 
     fn close_open(&mut self, partition: PartitionId) {
-        if let Some(Open { builder, target, keys, .. }) = self.open.remove(&partition) {
+        if let Some(Open { builder, target, keys, unkeyed, .. }) = self.open.remove(&partition) {
             if !keys.is_empty() {
                 self.appended.keys.insert(self.appended.spans.len(), keys);
             }
-            self.push_appended(target, &builder.build());
+            self.push_appended(target, &builder.build(), unkeyed);
         }
     }
 
-    fn push_appended(&mut self, target: Target, batch: &Batch) {
+    fn push_appended(&mut self, target: Target, batch: &Batch, unkeyed: bool) {
         let body_bytes = batch.bytes().len().saturating_sub(duolog_record::PREFIX_BYTES);
         let span = Span {
             base: target.base,
@@ -169,16 +173,17 @@ impl Frame {
             append_time: self.now.wall,
             max_timestamp: batch.header().max_timestamp,
             bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
+            unkeyed,
         };
         self.appended.records += u64::from(batch.header().records);
         self.appended.bytes += body_bytes as u64;
         self.appended.spans.push((target.partition, span));
-        self.push_entry(target, batch);
+        self.push_entry(target, batch, unkeyed);
     }
 
-    fn push_entry(&mut self, target: Target, batch: &Batch) {
-        let entry =
-            Entry { body: Body::of(batch), targets: vec![target], key_hashes: Vec::new(), abort_first: None };
+    fn push_entry(&mut self, target: Target, batch: &Batch, unkeyed: bool) {
+        let body = Body { unkeyed, ..Body::of(batch) };
+        let entry = Entry { body, targets: vec![target], key_hashes: Vec::new(), abort_first: None };
         self.entries.push(entry);
     }
 }

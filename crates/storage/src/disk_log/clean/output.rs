@@ -43,6 +43,7 @@ impl Survivor<'_> {
                 offsets: first.offsets,
                 crc: first.body_crc,
                 max_timestamp: first.max_timestamp,
+                unkeyed: first.unkeyed,
             },
             targets: targets.collect(),
             key_hashes: self.key_hashes.clone(),
