@@ -351,7 +351,6 @@ impl Terms {
         self.replayed_until = i64::MAX;
         for known in self.records.values_mut() {
             (known.lives_from, known.hold) = (ANY_TIME, None);
-            known.attempt = known.attempt.max(known.attempt_before);
             known.touches += 1;
         }
     }
@@ -384,6 +383,7 @@ impl Terms {
             if let Some(hold) = &mut known.hold {
                 hold.runs_until = None;
             }
+            known.attempt = known.attempt.max(known.attempt_before);
         }
     }
 }
@@ -515,6 +515,7 @@ mod tests {
         receive(&mut terms, 4_000, 4_000, 1).expect("the first since the replay");
         assert!(receive(&mut terms, 6_000, 6_000, 3).is_err());
         terms.maybe_replayed();
+        terms.crashed();
         assert!(receive(&mut terms, 6_000, 6_000, 4).is_err());
         assert!(receive(&mut terms, 6_000, 6_000, 3).is_ok());
     }
