@@ -38,6 +38,8 @@ pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
 pub const LEDGER_RECENT_RECORDS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
+/// The longest time between two commits that is remembered, microseconds.
+pub const WRITE_GAP_MOST_US: u64 = 125_000;
 /// Batches that such a look takes from the index, if they have no keys.
 pub const UNKEYED_LOOK_BATCHES: usize = 1_024;
 /// Such looks that a receiver with too few records is held back for: as many as it takes to read the largest answer.

@@ -3,11 +3,12 @@
 //! The core publishes here what has become durable, before it answers those who wait for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use crate::decoded::DecodedCache;
+use crate::limits::WRITE_GAP_MOST_US;
 use crate::room::Room;
 use crate::{Catalog, Monotonic};
 
@@ -24,6 +25,8 @@ pub struct Shared {
     written_at: AtomicU64,
     /// [`Written::gap_us`].
     write_gap_us: AtomicU64,
+    /// [`Written::is_going_on`].
+    is_writing: AtomicBool,
 }
 
 /// When the log was last written, and how often it is.
@@ -32,8 +35,10 @@ pub struct Written {
     /// When the last commit became durable.
     pub at: Monotonic,
     /// How far apart commits have been lately, at the most, microseconds: a longer one counts at once and is forgotten
-    /// by a sixty-fourth with each that follows.
+    /// by a sixty-fourth with each that follows. At most 125,000: a longer one tells no more.
     pub gap_us: u64,
+    /// A commit is on its way to the disk.
+    pub is_going_on: bool,
 }
 
 impl Shared {
@@ -41,7 +46,11 @@ impl Shared {
     pub(crate) fn written(&self) -> Option<Written> {
         match self.written_at.load(Ordering::Relaxed) {
             0 => None,
-            at => Some(Written { at: Monotonic(at), gap_us: self.write_gap_us.load(Ordering::Relaxed) }),
+            at => Some(Written {
+                at: Monotonic(at),
+                gap_us: self.write_gap_us.load(Ordering::Relaxed),
+                is_going_on: self.is_writing.load(Ordering::Relaxed),
+            }),
         }
     }
 
@@ -49,7 +58,13 @@ impl Shared {
     pub(crate) fn note_written(&self, at: Monotonic) {
         let gap_us = at.0.saturating_sub(self.written_at.swap(at.0, Ordering::Relaxed));
         let known_us = self.write_gap_us.load(Ordering::Relaxed);
-        self.write_gap_us.store(gap_us.max(known_us - known_us / 64), Ordering::Relaxed);
+        let gap_us = gap_us.min(WRITE_GAP_MOST_US).max(known_us - known_us / 64);
+        self.write_gap_us.store(gap_us, Ordering::Relaxed);
+    }
+
+    /// The same: whether a commit is on its way to the disk.
+    pub(crate) fn note_writing(&self, is_going_on: bool) {
+        self.is_writing.store(is_going_on, Ordering::Relaxed);
     }
 
     /// What exists, durable.
@@ -77,6 +92,11 @@ mod tests {
         assert_eq!([80_000, 80_100, 80_200].map(gap_after), [80_000, 78_750, 77_520]);
         let (_, settled) = (0..1000).fold((80_200, 0), |(at, _), _| (at + 100, gap_after(at + 100)));
         assert_eq!(settled, 100);
-        assert_eq!(gap_after(500_000), 319_800);
+        assert_eq!(gap_after(200_000), 19_800);
+        assert_eq!(gap_after(3_600_000_000), 125_000, "an hour of rest is no promise of another");
+        let is_going_on = |it: &Shared| it.written().unwrap().is_going_on;
+        assert!(!is_going_on(&shared));
+        shared.note_writing(true);
+        assert!(is_going_on(&shared));
     }
 }

@@ -21,6 +21,8 @@ const WRITING_GAPS: u64 = 8;
 const WRITING_LEAST_US: u64 = 100_000;
 /// ... and at most so long: who writes less often meets a replay that is at work, and makes it slow down for the next.
 const WRITING_MOST_US: u64 = 1_000_000;
+/// Whoever waits looks so often whether others still write.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What nobody used of the bandwidth for so long may be used at once: timers are late by about a millisecond.
 const UNUSED_US: u64 = 20_000;
 
@@ -53,14 +55,23 @@ impl CatchUp {
         }
     }
 
-    /// Waits for a turn to read so many bytes; `written` tells of the last commits.
-    pub async fn turn(&self, now: Monotonic, written: Option<Written>, bytes: usize) -> Turn {
-        let Some(wait) = self.wait(now, written, bytes) else { return Turn::default() };
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+    /// Waits for a turn to read so many bytes, as long as others write; `look` tells what time it is, and of the last commits.
+    pub async fn turn(&self, look: impl Fn() -> (Monotonic, Option<Written>), bytes: usize) -> Turn {
+        let (now, written) = look();
+        let Some(mut wait) = self.wait(now, written, bytes) else { return Turn::default() };
+        let taken = Taken { of: self, bytes };
+        while !wait.is_zero() {
+            let step = wait.min(LOOK_AGAIN);
+            tokio::time::sleep(step).await;
+            wait -= step;
+            let (now, written) = look();
+            if !wait.is_zero() && !written.is_some_and(|it| is_going_on(it, now)) {
+                return Turn::default();
+            }
         }
         // It is never closed.
-        Turn { bytes, _reading: Arc::clone(&self.reading).acquire_owned().await.ok() }
+        let reading = Arc::clone(&self.reading).acquire_owned().await.ok();
+        Turn { bytes: taken.keep(), _reading: reading }
     }
 
     /// Takes so many bytes of the bandwidth. Gives how long to wait for them, `None` where nobody is held back.
@@ -84,7 +95,29 @@ impl CatchUp {
 /// Whether the next commit is to be expected soon.
 fn is_going_on(written: Written, now: Monotonic) -> bool {
     let expected_us = written.gap_us.saturating_mul(WRITING_GAPS);
-    now.0.saturating_sub(written.at.0) <= expected_us.clamp(WRITING_LEAST_US, WRITING_MOST_US)
+    written.is_going_on
+        || now.0.saturating_sub(written.at.0) <= expected_us.clamp(WRITING_LEAST_US, WRITING_MOST_US)
+}
+
+/// Bytes of the bandwidth that are given back if the wait for them ends early.
+struct Taken<'a> {
+    of: &'a CatchUp,
+    bytes: usize,
+}
+
+impl Taken<'_> {
+    /// They are used after all.
+    fn keep(mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.of.give_back(self.bytes);
+        }
+    }
 }
 
 /// How long so many bytes keep the bandwidth.
@@ -102,7 +135,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn written(at: Monotonic) -> Option<Written> {
-        Some(Written { at, gap_us: 1_000 })
+        Some(Written { at, gap_us: 1_000, is_going_on: false })
     }
 
     #[test]
@@ -131,13 +164,35 @@ mod tests {
     #[test]
     fn writing_goes_on_for_some_times_what_lies_between_commits() {
         let for_us = |gap_us| {
-            let is_held = |after: &u64| is_going_on(Written { at: NOW, gap_us }, Monotonic(NOW.0 + after));
+            let is_held = |after: &u64| {
+                is_going_on(Written { at: NOW, gap_us, is_going_on: false }, Monotonic(NOW.0 + after))
+            };
             (0..2_000_000).step_by(10_000).take_while(is_held).last()
         };
         assert_eq!(
             [0, 1_000, 20_000, 10_000_000].map(for_us),
             [100_000, 100_000, 160_000, 1_000_000].map(Some)
         );
+    }
+
+    #[test]
+    fn a_commit_on_its_way_counts_however_long_it_takes() {
+        let stuck = Written { at: NOW, gap_us: 0, is_going_on: true };
+        assert!(is_going_on(stuck, NOW.plus_ms(60_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_goes_on_when_others_have_stopped_writing() {
+        let pace = CatchUp::new(Some(1_000_000));
+        let began = tokio::time::Instant::now();
+        let now = || NOW.plus_ms(u64::try_from(began.elapsed().as_millis()).unwrap());
+        // The second would wait for a minute, but nobody writes any more from 100 ms on.
+        assert_eq!(pace.turn(|| (now(), written(NOW)), 60_000_000).await.bytes, 60_000_000);
+        assert_eq!(pace.turn(|| (now(), written(NOW)), 1_000_000).await.bytes, 0);
+        assert!(began.elapsed() < 200 * MS, "{:?}", began.elapsed());
+        // Nor does one that is given up keep what it waited for.
+        drop(pace.turn(|| (NOW, written(NOW)), 5_000_000));
+        assert_eq!(pace.wait(NOW, written(NOW), 0), Some(59_980 * MS));
     }
 
     #[test]
@@ -151,12 +206,12 @@ mod tests {
     #[tokio::test]
     async fn one_reads_at_a_time_while_others_write() {
         let pace = CatchUp::new(Some(1 << 40));
-        let first = pace.turn(NOW, written(NOW), 1).await;
-        let mut second = std::pin::pin!(pace.turn(NOW, written(NOW), 1));
+        let first = pace.turn(|| (NOW, written(NOW)), 1).await;
+        let mut second = std::pin::pin!(pace.turn(|| (NOW, written(NOW)), 1));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(second.as_mut().poll(&mut context).is_pending());
         // Without writers nobody stands in line.
-        assert_eq!(pace.turn(NOW, None, 1).await.bytes, 0);
+        assert_eq!(pace.turn(|| (NOW, None), 1).await.bytes, 0);
         drop(first);
         assert_eq!(second.await.bytes, 1);
     }

@@ -300,6 +300,7 @@ impl Core {
         let id = group.id;
         self.next_group += 1;
         self.in_flight.push_back(group);
+        self.shared.note_writing(true);
         Some(Sealed { group: id, commit })
     }
 
@@ -334,6 +335,7 @@ impl Core {
         if !self.in_flight.is_empty() && self.in_flight.iter().all(|it| it.refused) {
             self.take_back(now);
         }
+        self.shared.note_writing(!self.in_flight.is_empty() && self.stopped.is_none());
     }
 
     /// Makes a durable group visible, then answers.

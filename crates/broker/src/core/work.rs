@@ -179,7 +179,7 @@ impl Work {
             }
             Self::Spans { queue, partition, from, count, until, keys } => {
                 let found = if keys {
-                    keyed_spans(log, partition, from, count, until)
+                    keyed_spans(log, partition, from, until)
                 } else {
                     spans(log, partition, from, count, until)
                 };
@@ -276,11 +276,13 @@ fn keyed_spans(
     log: &dyn Log,
     partition: PartitionId,
     from: Offset,
-    count: usize,
     until: Offset,
 ) -> Result<(Ahead, Offset), ReadError> {
     // An error of the index comes again from the read, which tells what is damaged.
-    let known = log.spans(partition, from, count.min(UNKEYED_LOOK_BATCHES)).unwrap_or_default();
+    let known = |count| log.spans(partition, from, count).unwrap_or_default();
+    // Where keys have to be read the index is not walked in vain.
+    let is_unkeyed = known(1).first().is_some_and(|span| span.unkeyed);
+    let known = if is_unkeyed { known(UNKEYED_LOOK_BATCHES) } else { Vec::new() };
     let mut bytes = 0;
     let unkeyed = known.iter().take_while(|span| {
         bytes += span.bytes as usize;
@@ -451,8 +453,8 @@ mod tests {
     }
 
     /// Base and keys of what one look finds, and up to where it is all.
-    fn look(log: &MemoryLog, from: u64, count: usize, until: u64) -> (Vec<(u64, Vec<u64>)>, u64) {
-        let (ahead, to) = keyed_spans(log, P, Offset(from), count, Offset(until)).unwrap();
+    fn look(log: &MemoryLog, from: u64, until: u64) -> (Vec<(u64, Vec<u64>)>, u64) {
+        let (ahead, to) = keyed_spans(log, P, Offset(from), Offset(until)).unwrap();
         let Ahead::Keys(spans) = ahead else { panic!("no keys") };
         (spans.into_iter().map(|it| (it.span.base.0, it.keys)).collect(), to.0)
     }
@@ -468,12 +470,12 @@ mod tests {
         append(&log, None, false);
         append(&log, None, true);
         let unread = vec![(0, vec![none; 2]), (2, vec![none; 2])];
-        assert_eq!(look(&log, 0, 100, 10), (unread.clone(), 4));
-        assert_eq!(look(&log, 0, 1, 10), (unread[..1].to_vec(), 2));
-        assert_eq!(look(&log, 0, 100, 2), (unread[..1].to_vec(), 2));
+        assert_eq!(look(&log, 0, 10), (unread.clone(), 4));
+        assert_eq!(look(&log, 1, 10), (unread.clone(), 4));
+        assert_eq!(look(&log, 0, 2), (unread[..1].to_vec(), 2));
         let read = vec![(4, vec![a; 2]), (6, vec![none; 2])];
-        assert_eq!(look(&log, 4, 100, 8), (read, 8));
-        assert_eq!(look(&log, 8, 100, 10), (vec![(8, vec![none; 2])], 10));
-        assert_eq!(look(&log, 8, 100, 8), (Vec::new(), 8));
+        assert_eq!(look(&log, 4, 8), (read, 8));
+        assert_eq!(look(&log, 8, 10), (vec![(8, vec![none; 2])], 10));
+        assert_eq!(look(&log, 8, 8), (Vec::new(), 8));
     }
 }

@@ -46,6 +46,7 @@ type At = (PartitionId, u64, Offset);
 /// A lease that nobody has asked to settle.
 #[derive(Debug)]
 struct Held {
+    attempt: u32,
     heard: Moment,
     until: Monotonic,
     /// A crash does not forget it.
@@ -102,7 +103,7 @@ impl Lines {
             self.keys.insert(record.place, record.key);
             self.touch(record.place);
             let until = self.until(receive);
-            self.held.insert(at, Held { heard: self.moment, until, durable: false });
+            self.held.insert(at, Held { attempt: record.attempt, heard: self.moment, until, durable: false });
             if record.attempt == 1 {
                 self.firsts.entry(at).or_insert(self.moment);
             }
@@ -115,8 +116,10 @@ impl Lines {
         self.moment += 1;
         let until = self.until(receive);
         for record in records {
-            // If anything was asked of it since, it may have ended.
-            if let Some(held) = self.held.get_mut(&(record.place.0, record.key, record.place.1)) {
+            // If anything was asked of it since, it may have ended, and another lease be heard of before this answer.
+            if let Some(held) = self.held.get_mut(&(record.place.0, record.key, record.place.1))
+                && held.attempt == record.attempt
+            {
                 (held.heard, held.until, held.durable) = (self.moment, until, false);
             }
         }
@@ -222,6 +225,19 @@ mod tests {
         lines.barrier();
         lines.crashed();
         assert!(lines.received(receive(&lines, 900, 202), &[of(4, 1)]).is_err());
+    }
+
+    #[test]
+    fn a_repeat_prolongs_only_the_lease_that_it_repeats() {
+        let mut lines = Lines::default();
+        lines.received(receive(&lines, 100, 1), &[of(0, 1)]).expect("the first");
+        lines.received_again(receive(&lines, 200, 2), &[of(0, 1)]);
+        assert!(lines.received(receive(&lines, 400, 199), &[of(0, 2)]).is_err());
+        lines.touch((P, Offset(0)));
+        lines.received(receive(&lines, 300, 3), &[of(0, 2)]).expect("the second");
+        // Decided before the second, and heard of after it.
+        lines.received_again(receive(&lines, 900, 2), &[of(0, 1)]);
+        assert!(lines.received(receive(&lines, 900, 300), &[of(0, 3)]).is_ok());
     }
 
     #[test]

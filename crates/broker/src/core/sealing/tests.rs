@@ -1,12 +1,40 @@
 //! Tests of sealing: what a crash, a full disk or a flood may not break.
 #![allow(clippy::unwrap_used)]
+use bytes::Bytes;
 use duolog_record::Offset;
 use duolog_storage::Log;
 
+use crate::NewRecord;
 use crate::core::Command;
 use crate::core::harness::{Harness, batch, cursor_move, policy};
 use crate::errors::ChangeError;
 use crate::limits::{CURSOR_METADATA_BYTES, GROUP_APPENDS, PENDING_TRIMS, STATE_CURSOR_BYTES};
+
+#[test]
+fn a_batch_is_known_to_have_no_keys_only_if_all_its_records_were_seen_to_have_none() {
+    let mut it = Harness::new(|_| ());
+    let topic = it.topic("orders", 1, policy());
+    let partition = it.partition(topic, 0);
+    let publish = |it: &mut Harness, keys: &[Option<&'static str>]| {
+        let record = |key: &Option<&'static str>| NewRecord {
+            key: key.map(|key| Bytes::from_static(key.as_bytes())),
+            value: Some(Bytes::from_static(b"x")),
+            ..NewRecord::default()
+        };
+        let records = keys.iter().map(record).collect();
+        it.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+    };
+    publish(&mut it, &[None, None]);
+    publish(&mut it, &[Some("a")]);
+    publish(&mut it, &[Some("")]);
+    publish(&mut it, &[None, Some("a"), None]);
+    // A batch that a client has sealed is not opened to look.
+    it.append(partition, batch(3, None)).unwrap();
+    let unkeyed = |log: &dyn Log| -> Vec<bool> {
+        log.spans(partition, Offset(0), 100).unwrap().iter().map(|span| span.unkeyed).collect()
+    };
+    assert_eq!(unkeyed(&it.log), [true, false, false, false, false]);
+}
 
 #[test]
 fn more_appends_than_a_commit_holds_are_several_groups() {

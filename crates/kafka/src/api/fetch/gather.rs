@@ -146,8 +146,8 @@ impl Gathered {
     /// Waits for a turn to read from the disk.
     pub async fn turn(&self) -> Turn {
         let bytes = self.granted.saturating_sub(self.bytes);
-        let now = self.session.clock().now().monotonic;
-        self.catch_up.turn(now, self.session.written(), bytes).await
+        let look = || (self.session.clock().now().monotonic, self.session.written());
+        self.catch_up.turn(look, bytes).await
     }
 
     /// Ends the turn, and gives back what it did not bring, where there were `before` bytes.
