@@ -83,12 +83,15 @@ pub const DEAD_LOOK_RECORDS: usize = 256;
 pub const DEAD_LOOK_BYTES: usize = 4 << 20;
 /// Bytes of dead records that one commit moves, beside its appends: small enough that both fit into one commit.
 pub const MOVE_BYTES: usize = 8 << 20;
-/// Bytes of dead records of all queues that are read and wait for a commit, those that are being read counted as what one
-/// look may read: beyond, queues wait for their turn to look.
+/// Bytes of records of all queues and move tasks that are read and wait for a commit, each look that is being made counted as
+/// `DEAD_LOOK_ROOM`: beyond, both wait for their turn to look.
 pub const MOVE_LINE_BYTES: usize = 64 << 20;
 /// Bytes of a record that is moved as it is, whatever its new topic allows for one batch. One that has become larger when
 /// it was decompressed, which no commit could be sure to hold, is moved as the stored batch that it lies in.
 pub const MOVE_RECORD_BYTES: usize = GROUP_BYTES;
+/// Bytes that one look at dead records may bring: just too little to leave the rest, and one record more.
+pub const DEAD_LOOK_ROOM: usize = DEAD_LOOK_BYTES + MOVE_RECORD_BYTES;
+const _: () = assert!(DEAD_LOOK_ROOM <= MOVE_LINE_BYTES, "somebody may always look when nothing waits");
 /// Groups: bytes of bodies that one group commit takes; the rest waits for the next. A quarter of what a commit may
 /// hold, so that the state and one largest batch still fit beside it.
 pub const GROUP_BYTES: usize = 16 << 20;

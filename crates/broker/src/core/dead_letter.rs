@@ -21,7 +21,7 @@ use super::work::Work;
 use crate::errors::SettleError;
 use crate::headers;
 use crate::ledger::DeadRecord;
-use crate::limits::{DEAD_LOOK_BYTES, DEAD_LOOK_RECORDS, LOOK_RETRY_MS, MOVE_BYTES, MOVE_LINE_BYTES};
+use crate::limits::{DEAD_LOOK_RECORDS, DEAD_LOOK_ROOM, LOOK_RETRY_MS, MOVE_BYTES, MOVE_LINE_BYTES};
 use crate::state::Owner;
 use crate::{Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
 
@@ -176,16 +176,24 @@ struct Move {
     task: Option<MoveId>,
 }
 
+/// Who waits for its turn to look at records that are to be moved.
+enum Looker {
+    /// A queue, at its dead.
+    Queue(QueueId),
+    /// A move task, at what it has taken.
+    Task(MoveId),
+}
+
 /// All moves of a shard.
 #[derive(Default)]
 pub(super) struct Moves {
     line: VecDeque<Move>,
     /// Bytes of the records in it.
     line_bytes: usize,
-    /// Looks at dead records that are being made.
+    /// Looks that are being made.
     looks: usize,
-    /// Queues that wait for their turn to look.
-    lookers: VecDeque<QueueId>,
+    /// Those that wait for their turn, so that neither queues nor tasks keep the others from looking.
+    lookers: VecDeque<Looker>,
     waits: BTreeMap<u64, SettleWait>,
     next_wait: u64,
 }
@@ -197,7 +205,21 @@ impl Moves {
 
     /// What one more look may bring fits beside what is here and on its way.
     fn has_room(&self) -> bool {
-        self.line_bytes + (self.looks + 1) * DEAD_LOOK_BYTES <= MOVE_LINE_BYTES
+        self.line_bytes + (self.looks + 1) * DEAD_LOOK_ROOM <= MOVE_LINE_BYTES
+    }
+
+    /// Copies of dead records that stand in line, those of move tasks, and the bytes of both, counted anew.
+    #[cfg(test)]
+    pub(super) fn standing(&self) -> (usize, usize, usize) {
+        let tasks = self.line.iter().filter(|it| it.task.is_some()).count();
+        let bytes = self.line.iter().map(|it| record_bytes(&it.copy.record)).sum();
+        assert_eq!(bytes, self.line_bytes);
+        (self.line.len() - tasks, tasks, bytes)
+    }
+
+    /// A move task has taken records and is to look at them in its turn.
+    pub(super) fn line_up(&mut self, task: MoveId) {
+        self.lookers.push_back(Looker::Task(task));
     }
 
     fn push(&mut self, it: Move) {
@@ -260,24 +282,39 @@ impl Core {
         }
     }
 
-    /// Asks for the records that are to be moved next, or waits until those of other queues have gone.
+    /// Asks for the records that are to be moved next, or waits until those of others have gone.
     pub(super) fn look_at_dead(&mut self, id: QueueId) {
         if let Some(state) = self.queues.get_mut(id)
             && state.dead.wants_look()
         {
             state.dead.is_in_line = true;
-            self.queues.moves.lookers.push_back(id);
+            self.queues.moves.lookers.push_back(Looker::Queue(id));
         }
+        self.admit_lookers();
+    }
+
+    /// Lets those look whose turn it is, as far as there is room for what they may bring.
+    pub(super) fn admit_lookers(&mut self) {
         while self.queues.moves.has_room()
-            && let Some(id) = self.queues.moves.lookers.pop_front()
+            && let Some(looker) = self.queues.moves.lookers.pop_front()
         {
-            let Some(state) = self.queues.get_mut(id) else { continue };
-            state.dead.is_in_line = false;
-            if let Some(places) = state.dead.next_look() {
+            let work = match looker {
+                Looker::Queue(queue) => self.queues.get_mut(queue).and_then(|state| {
+                    state.dead.is_in_line = false;
+                    state.dead.next_look().map(|places| Work::Dead { queue, places })
+                }),
+                Looker::Task(task) => self.tasks.next_look(task).map(|leases| Work::Redrive { task, leases }),
+            };
+            if let Some(work) = work {
                 self.queues.moves.looks += 1;
-                self.queues.work.push_back(Work::Dead { queue: id, places });
+                self.queues.work.push_back(work);
             }
         }
+    }
+
+    /// A look has been made; what it brought is not counted any more until it stands in line.
+    pub(super) fn end_look(&mut self) {
+        self.queues.moves.looks -= 1;
     }
 
     /// What was read; `rest` was left for another look.
@@ -288,12 +325,12 @@ impl Core {
         found: Vec<(Place, DeadFound)>,
         rest: Vec<Place>,
     ) {
-        self.queues.moves.looks -= 1;
+        self.end_look();
         let Some(queue) = self.catalog.queue_by_id(id).cloned() else {
-            return self.look_at_dead(id);
+            return self.admit_lookers();
         };
         let Some(state) = self.queues.get_mut(id) else {
-            return;
+            return self.admit_lookers();
         };
         state.dead.is_looking = false;
         for place in rest.into_iter().rev() {
@@ -463,6 +500,8 @@ impl Core {
         for queue in touched {
             self.settle_down(now, queue);
         }
+        // Also if all of them have gone meanwhile.
+        self.admit_lookers();
     }
 
     fn seal_move(

@@ -17,7 +17,6 @@ use super::dead_letter::{Copy, DeadFound, Place};
 use super::declare::no_queue;
 use super::line::lease_id;
 use super::verdict::when_durable;
-use super::work::Work;
 use crate::errors::ChangeError;
 use crate::ledger::{LeaseResult, Settled};
 use crate::limits::{LOOK_RETRY_MS, MOVE_FILTER_BYTES, MOVE_HELD, MOVE_POLL_MS, MOVE_RECORDS, MOVE_TASKS};
@@ -152,8 +151,19 @@ impl Core {
             running.next_at = (is_empty || rate.is_some()).then(|| now.monotonic.plus_ms(pause_ms.max(1)));
         }
         if !is_empty {
-            self.queues.work.push_back(Work::Redrive { task: id, leases });
+            self.line_up(id, leases);
         }
+    }
+
+    /// The task looks at these in its turn.
+    fn line_up(&mut self, id: MoveId, leases: Vec<LeaseId>) {
+        if let Some(running) = self.tasks.get_mut(id) {
+            running.unread = leases;
+            if !std::mem::replace(&mut running.is_in_line, true) {
+                self.queues.moves.line_up(id);
+            }
+        }
+        self.admit_lookers();
     }
 
     /// Takes records out of reach of receivers, in memory alone.
@@ -185,11 +195,12 @@ impl Core {
         found: Vec<(LeaseId, DeadFound)>,
         rest: Vec<LeaseId>,
     ) {
+        self.end_look();
         let Some(source) = self.tasks.get(id).map(|running| running.task.spec.source) else {
-            return;
+            return self.admit_lookers();
         };
         let Some(queue) = self.catalog.queue_by_id(source).cloned() else {
-            return;
+            return self.admit_lookers();
         };
         for lease in rest {
             self.release_for_move(&queue, id, lease);
@@ -382,6 +393,7 @@ impl Core {
     pub(super) fn abandon_move(&mut self, now: Now, source: QueueId) {
         if let Some(running) = self.tasks.active_of(source).and_then(|id| self.tasks.get_mut(id)) {
             running.outstanding = 0;
+            running.unread.clear();
             running.held.clear();
             running.next_at = Some(now.monotonic);
         }

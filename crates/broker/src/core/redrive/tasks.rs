@@ -15,8 +15,12 @@ use crate::{LeaseId, Monotonic, MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTa
 #[derive(Clone, Debug)]
 pub(in crate::core) struct Running {
     pub(in crate::core) task: MoveTask,
-    /// Records that are being read, or wait for a commit.
+    /// Records that are to be read, are being read, or wait for a commit.
     pub(super) outstanding: usize,
+    /// Those of them that are to be read when it is the task's turn to look.
+    pub(super) unread: Vec<LeaseId>,
+    /// It waits for its turn.
+    pub(super) is_in_line: bool,
     /// Records that are not to be moved, and are kept from being looked at again.
     pub(super) held: Vec<(Place, LeaseId)>,
     /// When it goes on.
@@ -26,7 +30,7 @@ pub(in crate::core) struct Running {
 impl Running {
     pub(super) fn new(task: MoveTask, now: Monotonic) -> Self {
         let next_at = task.is_active().then_some(now);
-        Self { task, outstanding: 0, held: Vec::new(), next_at }
+        Self { task, outstanding: 0, unread: Vec::new(), is_in_line: false, held: Vec::new(), next_at }
     }
 
     pub(in crate::core) fn to_value(&self) -> MoveValue {
@@ -120,7 +124,14 @@ impl Tasks {
         self.tasks.get_mut(&id)
     }
 
-    pub(super) fn active_of(&self, source: QueueId) -> Option<MoveId> {
+    /// It is a task's turn: what it looks at, if it is still there and wants to.
+    pub(in crate::core) fn next_look(&mut self, id: MoveId) -> Option<Vec<LeaseId>> {
+        let running = self.tasks.get_mut(&id)?;
+        running.is_in_line = false;
+        Some(std::mem::take(&mut running.unread)).filter(|unread| !unread.is_empty())
+    }
+
+    pub(in crate::core) fn active_of(&self, source: QueueId) -> Option<MoveId> {
         self.active.get(&source).copied()
     }
 

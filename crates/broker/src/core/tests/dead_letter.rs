@@ -6,8 +6,8 @@ use duolog_storage::LogError;
 use super::*;
 use crate::core::harness::{batch, large_batch, policy};
 use crate::core::work::Work;
-use crate::limits::{DEAD_LOOK_BYTES, MOVE_LINE_BYTES, RETENTION_SETTLED_MS};
-use crate::{TopicPolicy, headers};
+use crate::limits::{DEAD_LOOK_BYTES, DEAD_LOOK_ROOM, MOVE_LINE_BYTES, MOVE_POLL_MS, RETENTION_SETTLED_MS};
+use crate::{MoveId, MoveSpec, TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
 fn pair(h: &mut Harness) -> (QueueId, QueueId) {
@@ -90,7 +90,7 @@ fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
         let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms: 0, attempt: None };
         h.core.handle(h.now, Command::Lease { ask, reply });
     }
-    assert_eq!(looks(&h), MOVE_LINE_BYTES / DEAD_LOOK_BYTES);
+    assert_eq!(looks(&h), MOVE_LINE_BYTES / DEAD_LOOK_ROOM);
     // One that is being looked at goes, and one that waits.
     for queue in [queues[0], queues[99]] {
         let _deleted = h.ask(|reply| Command::DeleteQueue { queue, reply });
@@ -98,6 +98,94 @@ fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
     h.settle();
     assert_eq!((looks(&h), h.depth(dead).available), (0, 98 * 2));
     assert!(queues[1..99].iter().all(|&q| h.depth(q).dead_lettered == 2));
+}
+
+/// A queue of records of which one look reads one. They are compressed, so that they are small where they are stored.
+fn large(h: &mut Harness, name: &str, count: usize) -> QueueId {
+    let (attempts_max, dead_letter) = (Some(1), Some("dead".to_owned()));
+    let policy = QueuePolicy { attempts_max, dead_letter, ..queue_policy() };
+    let q = h.declare(QueueSpec { policy, ..queue_spec(name) }).unwrap();
+    let partition = h.partition(h.topic_of(q), 0);
+    for _ in 0..count {
+        let mut builder = BatchBuilder::new().codec(Codec::Lz4);
+        builder.push(Timestamp(1), None, Some(&vec![0; DEAD_LOOK_BYTES]), &[]);
+        h.append(partition, builder.build()).unwrap();
+    }
+    q
+}
+
+/// Begins to move everything; what comes of it waits for a commit.
+fn begin_move(h: &mut Harness, source: QueueId, to: QueueId) -> MoveId {
+    let spec = MoveSpec { source, destination: Some(to), rate_per_s: None, filter: None, dry_run: false };
+    let _answer = h.ask(|reply| Command::StartMove { spec: Box::new(spec), reply });
+    h.core.tick(h.now);
+    // What lies ahead of the source is looked up before the task can take of it.
+    h.look();
+    h.pass_ms(MOVE_POLL_MS);
+    h.core.tick(h.now);
+    h.core.tasks.active_of(source).unwrap()
+}
+
+/// The last lease that a record may have is over.
+fn ask_again(h: &mut Harness, queue: QueueId) {
+    let (reply, _answer) = LeaseReply::new(None);
+    let ask = LeaseAsk { queue, count: 1, visibility_ms: None, wait_ms: 0, attempt: None };
+    h.core.handle(h.now, Command::Lease { ask, reply });
+}
+
+#[test]
+fn queues_and_move_tasks_read_ahead_of_the_commits_as_much_as_has_room() {
+    let mut h = harness();
+    let (dead, to) = (h.queue("dead"), h.queue("to"));
+    let pairs: Vec<_> = (0..9)
+        .map(|it| (large(&mut h, &format!("q{it}"), 1), large(&mut h, &format!("source{it}"), 1)))
+        .collect();
+    for &(q, _) in &pairs {
+        assert_eq!(h.lease(q, 1).len(), 1);
+    }
+    h.settle();
+    h.pass_ms(VISIBILITY_MS);
+    for &(q, source) in &pairs {
+        ask_again(&mut h, q);
+        begin_move(&mut h, source, to);
+    }
+    h.look();
+    let (of_queues, of_tasks, bytes) = h.core.queues.moves.standing();
+    assert!(bytes <= MOVE_LINE_BYTES && bytes + DEAD_LOOK_ROOM > MOVE_LINE_BYTES, "{bytes}");
+    assert!(of_queues.abs_diff(of_tasks) <= 1, "{of_queues} and {of_tasks} take turns");
+    // One that waits has nothing to look at any more, and the queue of another has gone.
+    let _purged = h.ask(|reply| Command::PurgeQueue { queue: pairs[7].1, reply });
+    let _deleted = h.ask(|reply| Command::DeleteQueue { queue: pairs[8].1, reply });
+    h.settle();
+    assert_eq!((h.depth(dead).available, h.depth(to).available), (9, 7));
+    assert_eq!(h.core.queues.moves.standing(), (0, 0, 0));
+}
+
+#[test]
+fn the_dead_of_a_queue_have_their_turn_beside_many_move_tasks() {
+    const TASKS: usize = 20;
+    let mut h = harness();
+    let (dead, to) = (h.queue("dead"), h.queue("to"));
+    let sources: Vec<_> = (0..TASKS).map(|it| large(&mut h, &format!("source{it}"), 3)).collect();
+    let q = large(&mut h, "q", 1);
+    assert_eq!(h.lease(q, 1).len(), 1);
+    h.settle();
+    h.pass_ms(VISIBILITY_MS);
+    let tasks: Vec<_> = sources.iter().map(|&source| begin_move(&mut h, source, to)).collect();
+    h.look();
+    ask_again(&mut h, q);
+    let moved = |h: &Harness| tasks.iter().map(|&id| h.core.tasks.get(id).unwrap().task.moved).sum::<u64>();
+    while h.core.queues.get(q).unwrap().dead.moved == 0 {
+        h.seal();
+        assert!(h.core.queues.moves.standing().2 <= MOVE_LINE_BYTES);
+        assert!(h.pump(), "it waits in vain");
+    }
+    assert!(moved(&h) <= TASKS as u64 + 1, "{} of tasks were moved before", moved(&h));
+    while moved(&h) < 3 * TASKS as u64 {
+        h.pass_ms(1);
+        h.settle();
+    }
+    assert_eq!((h.depth(dead).available, h.depth(to).available), (1, 3 * TASKS as u64));
 }
 
 #[test]
