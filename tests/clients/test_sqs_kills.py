@@ -329,7 +329,10 @@ def test_poison_is_dead_lettered_once_and_the_rest_is_worked_over_a_kill(fresh, 
     assert counts(sqs, url) == (0, 0, 0)
     # What the kill caught in a worker's hands may have been received once more than it is counted, or deleted unheard.
     assert set(told) == set(bodies) and len(bodies) - len(poison) - len(deleted) <= 4
-    assert all(set(told[body]) == {1, 2, 3} for body in poison), told
+    # A receive of each worker may have been counted without being answered when the kill came: nobody has heard its number.
+    unheard = [{1, 2, 3} - set(told[body]) for body in poison if set(told[body]) != {1, 2, 3}]
+    assert len(unheard) <= 4 and all(len(numbers) == 1 for numbers in unheard), told
+    assert all(set(told[body]) <= {1, 2, 3} for body in poison), told
     assert sum(len(told[body]) for body in poison) <= 3 * len(poison) + 4
     if is_fifo:
         for of in {group(body) for body in bodies}:
