@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::{Client, request};
 use crate::{Bench, Kind, VISIBILITY_S, ask, body, delete, receive, receives};
@@ -16,8 +17,16 @@ const CONSUMERS: usize = 1_000;
 const EACH: usize = 2;
 /// How often a connection is woken for a request at most: once to answer, and once if it has to read or write another time.
 const POLLS_PER_ANSWER: u64 = 2;
+/// Whoever has a crowd here. Each takes about 2,000 of what a process may have open, and all at once would pass the 4,096 that
+/// is often the most there is.
+static CROWDED: Mutex<()> = Mutex::const_new(());
 /// Beyond, a test gives up: nothing here waits for time to pass.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The turn of one test: it ends after the test's `Bench`, which is made later.
+async fn turn() -> MutexGuard<'static, ()> {
+    CROWDED.lock().await
+}
 
 impl Bench {
     /// So many connections.
@@ -104,6 +113,7 @@ async fn answers(crowd: &mut [Client]) -> Vec<Value> {
 }
 
 async fn what_a_thousand_dead_consumers_held_comes_again_once(kind: Kind) {
+    let _turn = turn().await;
     let mut bench = Bench::new(kind).await;
     let (work, other) = (bench.queue("work", json!({})).await, bench.queue("other", json!({})).await);
     bench.send_numbers(&work, 0..CONSUMERS * EACH).await;
@@ -167,6 +177,7 @@ async fn what_a_thousand_dead_consumers_held_comes_again_once_and_in_order_from_
 
 #[tokio::test]
 async fn of_a_thousand_that_wait_each_message_wakes_one() {
+    let _turn = turn().await;
     let mut bench = Bench::new(Kind::Standard).await;
     let url = bench.queue("work", json!({})).await;
     let mut crowd = bench.crowd(CONSUMERS).await;
@@ -200,6 +211,7 @@ async fn of_a_thousand_that_wait_each_message_wakes_one() {
 
 #[tokio::test]
 async fn long_polls_whose_clients_have_gone_are_passed_over() {
+    let _turn = turn().await;
     for kind in [Kind::Standard, Kind::Fifo] {
         let mut bench = Bench::new(kind).await;
         let url = bench.queue("work", json!({})).await;
@@ -225,6 +237,7 @@ async fn long_polls_whose_clients_have_gone_are_passed_over() {
 /// it has written to a socket that nobody reads from comes again when its visibility timeout is over. Nothing is lost.
 #[tokio::test]
 async fn long_polls_whose_clients_go_this_moment_swallow_nothing() {
+    let _turn = turn().await;
     for kind in [Kind::Standard, Kind::Fair, Kind::Fifo] {
         let mut bench = Bench::new(kind).await;
         let url = bench.queue("work", json!({})).await;
