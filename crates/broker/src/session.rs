@@ -94,7 +94,8 @@ impl Session {
         }
     }
 
-    /// Opens a batch for a topic that deduplicates here, not where one shard works for all.
+    /// The idempotency keys of a batch for a topic that deduplicates. It is opened here, by who sends it: the core would keep
+    /// everybody else waiting meanwhile.
     fn keys_of(&self, partition: PartitionId, batch: &Batch) -> Result<Option<BatchKeys>, AppendError> {
         let catalog = self.inner.shared.catalog.load();
         let policy = catalog.topic_of(partition).and_then(|topic| topic.policy.deduplicates());
