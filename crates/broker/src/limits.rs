@@ -60,6 +60,8 @@ pub const LEDGER_CHANGE_PARTS: usize = 16_384;
 pub const QUEUES: usize = 200_000;
 /// Queues that one turn of the shard counts for an overview: half a millisecond's work, so that nobody waits for all.
 pub const DEPTHS_PER_TURN: usize = 512;
+/// Partitions of counted queues after which such a turn leaves the other queues to the next; one queue may have more.
+pub const DEPTHS_PARTITIONS_PER_TURN: usize = 2_048;
 /// Timers of queues that one turn of the shard sees to: after a start all of them may be due at once.
 pub const QUEUE_TIMERS: usize = 1_024;
 /// Receivers that wait for one queue: beyond, they are refused as `Overloaded`.

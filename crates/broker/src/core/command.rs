@@ -232,7 +232,7 @@ pub enum Command {
     Depths {
         /// After which.
         after: Option<QueueId>,
-        /// Answered after a look at the log.
+        /// Answered after a look at the log; at once if all are empty.
         reply: Reply<Vec<(QueueId, Depth)>, ChangeError>,
     },
     /// A look at everything else.

@@ -9,7 +9,7 @@ use super::Core;
 use super::command::Reply;
 use super::work::Work;
 use crate::errors::{ChangeError, LeaseError};
-use crate::limits::DEPTHS_PER_TURN;
+use crate::limits::{DEPTHS_PARTITIONS_PER_TURN, DEPTHS_PER_TURN};
 use crate::{Depth, Now, Overview, QueueId};
 
 /// What is known of one queue before the look.
@@ -139,9 +139,27 @@ impl Core {
         after: Option<QueueId>,
         reply: Reply<Vec<(QueueId, Depth)>, ChangeError>,
     ) {
-        let ids = self.queues.ids_after(after, DEPTHS_PER_TURN);
-        let some: Vec<_> = ids.into_iter().filter_map(|id| Some((id, self.counted(now, id)?))).collect();
-        self.look_up(now, Asked::Some(some, reply));
+        let mut some = Vec::new();
+        let mut partitions = 0;
+        for id in self.queues.ids_after(after, DEPTHS_PER_TURN) {
+            let Some(counted) = self.counted(now, id) else { continue };
+            some.push((id, counted));
+            partitions += self.partitions_of(id);
+            if partitions >= DEPTHS_PARTITIONS_PER_TURN {
+                break;
+            }
+        }
+        if some.iter().any(|(_, counted)| !counted.oldest.is_empty()) {
+            return self.look_up(now, Asked::Some(some, reply));
+        }
+        // Of empty queues the log has nothing to tell.
+        drop(reply.send(Ok(some.into_iter().map(|(id, counted)| (id, counted.depth)).collect())));
+    }
+
+    /// How many partitions a queue reads.
+    fn partitions_of(&self, id: QueueId) -> usize {
+        let topic = self.queues.get(id).and_then(|state| self.catalog.topic_by_id(state.topic));
+        topic.map_or(0, |topic| topic.partitions.len())
     }
 
     pub(super) fn overview(&mut self, reply: Reply<Overview, ChangeError>) {

@@ -4,6 +4,7 @@ use duolog_record::Timestamp;
 
 use super::*;
 use crate::core::harness::policy;
+use crate::limits::DEPTHS_PARTITIONS_PER_TURN;
 
 fn replay(h: &mut Harness, queue: QueueId, from: Start) -> u64 {
     h.done(|reply| Command::ReplayQueue { queue, from, reply }).unwrap()
@@ -117,6 +118,36 @@ fn an_overview_shows_every_queue_and_group() {
     assert_eq!(available(&mut h, Some(b)), []);
     assert_eq!(overview.groups[0].0, "g");
     assert_eq!(overview.records_appended, 1);
+}
+
+#[test]
+fn empty_queues_are_counted_at_once_and_others_after_a_look_at_the_log() {
+    let mut h = harness();
+    let (a, b) = (h.queue("a"), h.queue("b"));
+    let ask = |h: &mut Harness| h.ask(|reply| Command::Depths { after: None, reply });
+    let depths = ask(&mut h).try_recv().unwrap().unwrap();
+    assert_eq!(depths.iter().map(|it| it.0).collect::<Vec<_>>(), [a, b]);
+    h.send(b, &["x"]);
+    let mut answer = ask(&mut h);
+    assert!(answer.try_recv().is_err(), "the log knows the bytes");
+    h.look();
+    let depths = answer.try_recv().unwrap().unwrap();
+    assert_eq!((depths[0].1.backlog_bytes, depths[1].1.backlog_bytes > 0), (0, true));
+}
+
+#[test]
+fn queues_of_many_partitions_are_counted_few_at_a_time() {
+    let mut h = harness();
+    let half = u32::try_from(DEPTHS_PARTITIONS_PER_TURN / 2).unwrap();
+    h.topic("t", half, policy());
+    let on = |name| QueueSpec { topic: Some("t".to_owned()), ..queue_spec(name) };
+    let queues = ["a", "b", "c"].map(|name| h.declare(on(name)).unwrap());
+    let mut counted = |after| -> Vec<QueueId> {
+        let depths = h.done(|reply| Command::Depths { after, reply }).unwrap();
+        depths.iter().map(|it| it.0).collect()
+    };
+    assert_eq!(counted(None), queues[..2]);
+    assert_eq!(counted(Some(queues[1])), queues[2..]);
 }
 
 #[test]
