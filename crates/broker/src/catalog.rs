@@ -14,7 +14,7 @@ use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
 use self::map::Map;
-use crate::limits::LABEL_OVERHEAD;
+use crate::limits::{LABEL_OVERHEAD, LABELS_OVERHEAD};
 
 /// The namespace of everything until there are others.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -300,7 +300,8 @@ pub struct Catalog {
 
 /// Bytes of memory that labels take, about.
 pub(crate) fn labels_bytes(labels: &Labels) -> usize {
-    labels.iter().map(|(key, value)| LABEL_OVERHEAD + key.len() + value.len()).sum()
+    let leaf = if labels.is_empty() { 0 } else { LABELS_OVERHEAD };
+    leaf + labels.iter().map(|(key, value)| LABEL_OVERHEAD + key.len() + value.len()).sum::<usize>()
 }
 
 /// Namespace and name.

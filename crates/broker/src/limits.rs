@@ -130,6 +130,8 @@ pub const LABELS_BYTES: usize = 64 << 10;
 pub const LABELS_BYTES_ALL: usize = 256 << 20;
 /// Bytes that a label takes besides its key and value, about.
 pub const LABEL_OVERHEAD: usize = 64;
+/// Bytes that labels take however few they are, about: a leaf of a `BTreeMap` has room for eleven.
+pub const LABELS_OVERHEAD: usize = 550;
 /// How long a lease alone waits for other changes to be written with it, milliseconds.
 pub const LAZY_MS: u64 = 5;
 /// How long a commit that was refused for want of space waits for the next try, milliseconds.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::core::harness::policy;
-use crate::limits::{LABEL_OVERHEAD, LABELS_BYTES, LABELS_BYTES_ALL};
+use crate::limits::{LABEL_OVERHEAD, LABELS_BYTES, LABELS_BYTES_ALL, LABELS_OVERHEAD};
 use crate::{Keep, TopicSpec};
 
 #[test]
@@ -31,7 +31,7 @@ fn labels_have_room_together_and_not_without_end() {
         h.done(|reply| Command::SetQueue { known: known.into(), policy, labels, reply })
     };
     let taken = h.core.catalog.labels_bytes;
-    assert_eq!(taken, LABEL_OVERHEAD + 11);
+    assert_eq!(taken, LABELS_OVERHEAD + LABEL_OVERHEAD + 11);
     assert!(matches!(h.declare(labelled("q", LABELS_BYTES)), Err(ChangeError::Invalid { .. })));
     // As if many others had all but what one more of the same takes.
     h.core.catalog.labels_bytes = LABELS_BYTES_ALL - taken;
@@ -51,6 +51,54 @@ fn labels_have_room_together_and_not_without_end() {
     h.done(|reply| Command::DeleteQueue { queue: few, reply }).unwrap();
     h.declare(labelled("other", 10)).unwrap();
     assert_eq!(h.core.catalog.labels_bytes, LABELS_BYTES_ALL);
+}
+
+/// What the labels take that exist, counted one by one.
+fn counted_anew(h: &Harness) -> usize {
+    let catalog = &h.core.catalog;
+    let topics = catalog.topics(DEFAULT_NAMESPACE).map(|it| &it.labels);
+    let queues = catalog.queues(DEFAULT_NAMESPACE).map(|it| &it.labels);
+    let of = |labels: &Labels| {
+        labels.iter().map(|(key, value)| LABEL_OVERHEAD + key.len() + value.len()).sum::<usize>()
+            + if labels.is_empty() { 0 } else { LABELS_OVERHEAD }
+    };
+    topics.chain(queues).map(of).sum()
+}
+
+#[test]
+fn what_labels_take_is_known_after_whatever_happens_to_them() {
+    let mut h = harness();
+    let labels = |bytes: usize| Labels::from([("k".to_owned(), "v".repeat(bytes))]);
+    let mut topics = Vec::new();
+    for (name, bytes) in [("a", 10), ("b", 20)] {
+        let spec = TopicSpec { labels: labels(bytes), ..crate::core::harness::spec(name, 1, policy()) };
+        topics.push(h.done(|reply| Command::CreateTopic { spec, reply }).unwrap());
+        let on = QueueSpec { topic: Some(name.to_owned()), labels: labels(bytes + 1), ..queue_spec(name) };
+        h.declare(on).unwrap();
+    }
+    h.declare(QueueSpec { labels: labels(30), ..queue_spec("own") }).unwrap();
+    h.queue("plain");
+    assert_eq!(h.core.catalog.labels_bytes, 5 * (LABELS_OVERHEAD + LABEL_OVERHEAD + 1) + 92);
+    let check = |h: &Harness| assert_eq!(h.core.catalog.labels_bytes, counted_anew(h));
+    let set = |h: &mut Harness, labels| {
+        let known = h.core.catalog.topic_by_id(topics[0]).unwrap().clone();
+        assert_eq!(h.done(|reply| Command::SetTopic { known, policy: policy(), labels, reply }), Ok(true));
+    };
+    h.crash();
+    check(&h);
+    set(&mut h, labels(99));
+    check(&h);
+    set(&mut h, Labels::new());
+    check(&h);
+    h.crash();
+    check(&h);
+    // Its queue goes with it.
+    let topic = topics[1];
+    h.done(|reply| Command::DeleteTopic { topic, reply }).unwrap();
+    check(&h);
+    h.crash();
+    check(&h);
+    assert_eq!(h.core.catalog.labels_bytes, 2 * (LABELS_OVERHEAD + LABEL_OVERHEAD + 1) + 11 + 30);
 }
 
 #[test]
