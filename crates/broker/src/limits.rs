@@ -38,8 +38,6 @@ pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
 pub const LEDGER_RECENT_RECORDS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
-/// The longest time between two commits that is remembered, microseconds.
-pub const WRITE_GAP_MOST_US: u64 = 125_000;
 /// Batches that such a look takes from the index, if they have no keys.
 pub const UNKEYED_LOOK_BATCHES: usize = 1_024;
 /// Such looks that a receiver with too few records is held back for: as many as it takes to read the largest answer.
@@ -132,6 +130,8 @@ pub const LABELS_BYTES_ALL: usize = 256 << 20;
 pub const LABEL_OVERHEAD: usize = 64;
 /// Bytes that labels take however few they are, about: a leaf of a `BTreeMap` has room for eleven.
 pub const LABELS_OVERHEAD: usize = 550;
+/// The longest time between two commits that is remembered, microseconds.
+pub const WRITE_GAP_MOST_US: u64 = 125_000;
 /// How long a lease alone waits for other changes to be written with it, milliseconds.
 pub const LAZY_MS: u64 = 5;
 /// How long a commit that was refused for want of space waits for the next try, milliseconds.

@@ -17,10 +17,9 @@ use crate::limits::CATCH_UP_READS;
 
 /// Others are taken to be writing for so many times what lay between their last commits, after the last one...
 const WRITING_GAPS: u64 = 8;
-/// ... but at least so long: a commit on a busy disk takes as long, ...
+/// ... but at least so long: a commit on a busy disk takes as long. At most it is a second, as the broker remembers no longer
+/// gap: who writes less often meets a replay that is at work, and makes it slow down for the next.
 const WRITING_LEAST_US: u64 = 100_000;
-/// ... and at most so long: who writes less often meets a replay that is at work, and makes it slow down for the next.
-const WRITING_MOST_US: u64 = 1_000_000;
 /// Whoever waits looks so often whether others still write.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What nobody used of the bandwidth for so long may be used at once: timers are late by about a millisecond.
@@ -37,12 +36,29 @@ pub(crate) struct CatchUp {
     reading: Arc<Semaphore>,
 }
 
-/// A turn to read from the disk; the next one's begins when it is dropped.
+/// A turn to read from the disk; the next one's begins when it is dropped, and what was not read of its bytes is given back.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    /// Bytes that were taken of the bandwidth.
-    pub bytes: usize,
+    /// Of which bandwidth how many bytes are taken and not read yet; `None` where nobody is held back.
+    taken: Option<(Arc<CatchUp>, usize)>,
     _reading: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// So many bytes were read.
+    pub fn read(&mut self, bytes: usize) {
+        if let Some((_, left)) = &mut self.taken {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some((of, left)) = &self.taken {
+            of.give_back(*left);
+        }
+    }
 }
 
 impl CatchUp {
@@ -56,10 +72,14 @@ impl CatchUp {
     }
 
     /// Waits for a turn to read so many bytes, as long as others write; `look` tells what time it is, and of the last commits.
-    pub async fn turn(&self, look: impl Fn() -> (Monotonic, Option<Written>), bytes: usize) -> Turn {
+    pub async fn turn(
+        self: &Arc<Self>,
+        look: impl Fn() -> (Monotonic, Option<Written>),
+        bytes: usize,
+    ) -> Turn {
         let (now, written) = look();
         let Some(mut wait) = self.wait(now, written, bytes) else { return Turn::default() };
-        let taken = Taken { of: self, bytes };
+        let mut turn = Turn { taken: Some((Arc::clone(self), bytes)), _reading: None };
         while !wait.is_zero() {
             let step = wait.min(LOOK_AGAIN);
             tokio::time::sleep(step).await;
@@ -70,8 +90,8 @@ impl CatchUp {
             }
         }
         // It is never closed.
-        let reading = Arc::clone(&self.reading).acquire_owned().await.ok();
-        Turn { bytes: taken.keep(), _reading: reading }
+        turn._reading = Arc::clone(&self.reading).acquire_owned().await.ok();
+        turn
     }
 
     /// Takes so many bytes of the bandwidth. Gives how long to wait for them, `None` where nobody is held back.
@@ -83,8 +103,7 @@ impl CatchUp {
         Some(Duration::from_micros(start.saturating_sub(now.0)))
     }
 
-    /// Gives back what a read did not bring of the bytes that it took a turn for.
-    pub fn give_back(&self, bytes: usize) {
+    fn give_back(&self, bytes: usize) {
         if let Some(rate) = self.bytes_per_second {
             let mut free_at = self.free_at.lock();
             *free_at = Monotonic(free_at.0.saturating_sub(took_us(bytes, rate)));
@@ -95,29 +114,7 @@ impl CatchUp {
 /// Whether the next commit is to be expected soon.
 fn is_going_on(written: Written, now: Monotonic) -> bool {
     let expected_us = written.gap_us.saturating_mul(WRITING_GAPS);
-    written.is_going_on
-        || now.0.saturating_sub(written.at.0) <= expected_us.clamp(WRITING_LEAST_US, WRITING_MOST_US)
-}
-
-/// Bytes of the bandwidth that are given back if the wait for them ends early.
-struct Taken<'a> {
-    of: &'a CatchUp,
-    bytes: usize,
-}
-
-impl Taken<'_> {
-    /// They are used after all.
-    fn keep(mut self) -> usize {
-        std::mem::take(&mut self.bytes)
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.of.give_back(self.bytes);
-        }
-    }
+    written.is_going_on || now.0.saturating_sub(written.at.0) <= expected_us.max(WRITING_LEAST_US)
 }
 
 /// How long so many bytes keep the bandwidth.
@@ -129,6 +126,10 @@ fn took_us(bytes: usize, rate: NonZeroU64) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::cell::Cell;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     const NOW: Monotonic = Monotonic(50_000_000);
@@ -169,10 +170,7 @@ mod tests {
             };
             (0..2_000_000).step_by(10_000).take_while(is_held).last()
         };
-        assert_eq!(
-            [0, 1_000, 20_000, 10_000_000].map(for_us),
-            [100_000, 100_000, 160_000, 1_000_000].map(Some)
-        );
+        assert_eq!([0, 1_000, 20_000, 125_000].map(for_us), [100_000, 100_000, 160_000, 1_000_000].map(Some));
     }
 
     #[test]
@@ -181,41 +179,67 @@ mod tests {
         assert!(is_going_on(stuck, NOW.plus_ms(60_000)));
     }
 
+    /// Bytes that a turn has left.
+    fn left(turn: &Turn) -> Option<usize> {
+        turn.taken.as_ref().map(|(_, left)| *left)
+    }
+
+    /// Begins a future; `None` if it has to wait.
+    fn begin<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(it) => Some(it),
+            Poll::Pending => None,
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_goes_on_when_others_have_stopped_writing() {
-        let pace = CatchUp::new(Some(1_000_000));
-        let looks = std::cell::Cell::new(0);
+        let pace = Arc::new(CatchUp::new(Some(1_000_000)));
+        let looks = Cell::new(0);
         let look = || {
             looks.set(looks.get() + 1);
             (NOW.plus_ms(50 * looks.get()), written(NOW))
         };
-        assert_eq!(pace.turn(|| (NOW, written(NOW)), 60_000_000).await.bytes, 60_000_000);
+        let first = pace.turn(|| (NOW, written(NOW)), 60_000_000).await;
+        assert_eq!(left(&first), Some(60_000_000));
         // This one would wait for a minute, but nobody writes any more from 100 ms on.
-        assert_eq!(pace.turn(look, 1_000_000).await.bytes, 0);
+        assert_eq!(left(&pace.turn(look, 1_000_000).await), None);
         assert_eq!(looks.get(), 3);
-        // Nor does one that is given up keep what it waited for.
-        drop(pace.turn(|| (NOW, written(NOW)), 5_000_000));
         assert_eq!(pace.wait(NOW, written(NOW), 0), Some(59_980 * MS));
     }
 
-    #[test]
-    fn what_was_not_read_is_given_back() {
-        let pace = CatchUp::new(Some(1_000_000));
-        assert_eq!(pace.wait(NOW, written(NOW), 1_020_000), Some(Duration::ZERO));
-        pace.give_back(1_000_000);
+    #[tokio::test]
+    async fn one_that_is_given_up_keeps_nothing_of_what_it_waited_for() {
+        let pace = Arc::new(CatchUp::new(Some(1_000_000)));
+        let mut first = pace.turn(|| (NOW, written(NOW)), 60_000_000).await;
+        first.read(60_000_000);
+        drop(first);
+        {
+            let mut waits = pin!(pace.turn(|| (NOW, written(NOW)), 5_000_000));
+            assert!(begin(waits.as_mut()).is_none());
+            assert_eq!(pace.wait(NOW, written(NOW), 0), Some(64_980 * MS));
+        }
+        assert_eq!(pace.wait(NOW, written(NOW), 0), Some(59_980 * MS));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_read_is_given_back() {
+        let pace = Arc::new(CatchUp::new(Some(1_000_000)));
+        let mut turn = pace.turn(|| (NOW, written(NOW)), 1_020_000).await;
+        turn.read(20_000);
+        drop(turn);
         assert_eq!(pace.wait(NOW, written(NOW), 0), Some(Duration::ZERO));
     }
 
     #[tokio::test]
     async fn one_reads_at_a_time_while_others_write() {
-        let pace = CatchUp::new(Some(1 << 40));
+        let pace = Arc::new(CatchUp::new(Some(1 << 40)));
         let first = pace.turn(|| (NOW, written(NOW)), 1).await;
-        let mut second = std::pin::pin!(pace.turn(|| (NOW, written(NOW)), 1));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(second.as_mut().poll(&mut context).is_pending());
+        let mut second = pin!(pace.turn(|| (NOW, written(NOW)), 1));
+        assert!(begin(second.as_mut()).is_none());
         // Without writers nobody stands in line.
-        assert_eq!(pace.turn(|| (NOW, None), 1).await.bytes, 0);
+        assert_eq!(left(&pace.turn(|| (NOW, None), 1).await), None);
         drop(first);
-        assert_eq!(second.await.bytes, 1);
+        assert_eq!(left(&second.await), Some(1));
     }
 }

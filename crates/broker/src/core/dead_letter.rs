@@ -115,9 +115,10 @@ impl Dead {
         !is_busy && self.retry_at.is_none() && !self.unread.is_empty()
     }
 
-    /// The records to look at next, if it is time.
+    /// It is its turn: the records to look at next, if there still are some.
     fn next_look(&mut self) -> Option<Vec<Place>> {
-        if self.is_looking || self.moving > 0 || self.retry_at.is_some() {
+        self.is_in_line = false;
+        if !self.wants_look() {
             return None;
         }
         let count = self.unread.len().min(DEAD_LOOK_RECORDS);
@@ -299,10 +300,10 @@ impl Core {
             && let Some(looker) = self.queues.moves.lookers.pop_front()
         {
             let work = match looker {
-                Looker::Queue(queue) => self.queues.get_mut(queue).and_then(|state| {
-                    state.dead.is_in_line = false;
-                    state.dead.next_look().map(|places| Work::Dead { queue, places })
-                }),
+                Looker::Queue(queue) => {
+                    let places = self.queues.get_mut(queue).and_then(|state| state.dead.next_look());
+                    places.map(|places| Work::Dead { queue, places })
+                }
                 Looker::Task(task) => self.tasks.next_look(task).map(|leases| Work::Redrive { task, leases }),
             };
             if let Some(work) = work {

@@ -279,10 +279,10 @@ fn keyed_spans(
     until: Offset,
 ) -> Result<(Ahead, Offset), ReadError> {
     // An error of the index comes again from the read, which tells what is damaged.
-    let known = |count| log.spans(partition, from, count).unwrap_or_default();
+    let ahead = |count| log.spans(partition, from, count).unwrap_or_default();
     // Where keys have to be read the index is not walked in vain.
-    let is_unkeyed = known(1).first().is_some_and(|span| span.unkeyed);
-    let known = if is_unkeyed { known(UNKEYED_LOOK_BATCHES) } else { Vec::new() };
+    let is_unkeyed = ahead(1).first().is_some_and(|span| span.unkeyed);
+    let known = if is_unkeyed { ahead(UNKEYED_LOOK_BATCHES) } else { Vec::new() };
     let mut bytes = 0;
     let unkeyed = known.iter().take_while(|span| {
         bytes += span.bytes as usize;

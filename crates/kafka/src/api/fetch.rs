@@ -118,10 +118,10 @@ async fn read_once(mut gathered: Gathered) -> (Gathered, bool) {
         let is_done = gathered.read();
         return (gathered, is_done);
     }
-    let (turn, before) = (gathered.turn().await, gathered.bytes);
+    let (mut turn, before) = (gathered.turn().await, gathered.bytes);
     blocking(move || {
         let is_done = gathered.read();
-        gathered.end_turn(turn, before);
+        turn.read(gathered.bytes.saturating_sub(before));
         (gathered, is_done)
     })
     .await

@@ -174,13 +174,12 @@ impl Told {
             Self::Lease { heard, result } => match result {
                 Ok(leased) => clients.leased(history, heard, &leased),
                 Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded) => Ok(()),
-                // The leases may be on the disk already.
-                Err(LeaseError::Stopped(_)) => {
-                    history.lost_receive(heard.queue);
-                    Ok(())
-                }
                 // With the power off nothing can be read, and stays leased.
-                Err(LeaseError::Storage(_)) if clients.power_is_off() => {
+                Err(LeaseError::Storage(error)) if !clients.power_is_off() => {
+                    Err(broken("a receive", &error))
+                }
+                // The leases may be on the disk already.
+                Err(LeaseError::Stopped(_) | LeaseError::Storage(_)) => {
                     history.lost_receive(heard.queue);
                     Ok(())
                 }

@@ -150,12 +150,6 @@ impl Gathered {
         self.catch_up.turn(look, bytes).await
     }
 
-    /// Ends the turn, and gives back what it did not bring, where there were `before` bytes.
-    pub fn end_turn(&self, turn: Turn, before: usize) {
-        self.catch_up.give_back(turn.bytes.saturating_sub(self.bytes.saturating_sub(before)));
-        drop(turn);
-    }
-
     /// Reads on in every partition that has more. False if it must be done again once `reserve_short` has found memory for
     /// the first batch.
     pub fn read(&mut self) -> bool {
