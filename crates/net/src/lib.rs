@@ -10,9 +10,11 @@ pub mod limits;
 mod listener;
 mod patience;
 mod shutdown;
+mod talk;
 
 pub use budget::{Budget, OverBudget, Reservation};
 pub use connection::Connection;
 pub use listener::{BindError, Context, Frontend, Limits, Listener};
 pub use patience::{Patience, Patient, Phase};
 pub use shutdown::Shutdown;
+pub use talk::{Input, Next, Talk, TalkOptions, Then, talk};

@@ -1,5 +1,7 @@
 //! The limits of this crate, each with its unit and its reason. What operators set is in `Limits` of the listener.
 
+use std::time::Duration;
+
 /// The budget counts in units of so many bytes: a semaphore counts in 32 bits.
 pub const BUDGET_UNIT_BYTES: usize = 1024;
 /// Bytes of a small reservation at most: most requests, the answers to them, and a piece of a stream.
@@ -9,3 +11,11 @@ pub const BUDGET_SMALL_PART: usize = 8;
 /// Bytes of an answer that a client must take within the time that a request may take, or all of it: one that reads
 /// slower keeps memory that others wait for, and most clients would have given up by then.
 pub const ANSWER_PROGRESS_BYTES: usize = 1 << 20;
+/// Bytes that one read of a talk takes at most, into a buffer of the thread: some hundred small messages a system call.
+pub const TALK_READ_BYTES: usize = 128 << 10;
+/// Bytes of output that a talk is asked for at a time: they are kept if the peer does not take them.
+pub const TALK_OUTPUT_BYTES: usize = 64 << 10;
+/// Bytes of a partial request, or of output that is not taken, that need no room in the budget: most have less.
+pub const TALK_FREE_BYTES: usize = 4 << 10;
+/// How long a session that is cut off may take to read what is unsent and why.
+pub const TALK_GOODBYE: Duration = Duration::from_secs(1);
