@@ -13,7 +13,7 @@ use duolog_broker::{
     Session, TopicPolicy, TopicSpec,
 };
 use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp, TimestampType};
-use duolog_storage::{Durability, Log, MemoryLog};
+use duolog_storage::{Log, MemoryLog};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,7 +34,7 @@ impl Clock for SystemClock {
 
 fn start(log: &Arc<MemoryLog>) -> Result<Broker, Failure> {
     let clock = Arc::new(SystemClock { started: Instant::now() });
-    let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 300_000 };
+    let options = BrokerOptions { seed: 1, retention_check_ms: 300_000, ..BrokerOptions::default() };
     let log: Arc<dyn Log> = Arc::clone(log) as Arc<dyn Log>;
     Ok(Broker::start(log, clock, Arc::new(Permissive), options)?)
 }

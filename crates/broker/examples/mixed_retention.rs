@@ -17,7 +17,7 @@ use duolog_broker::{
     TopicSpec,
 };
 use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp, TimestampType};
-use duolog_storage::{DiskLog, Durability, FsDisk, Log, Options};
+use duolog_storage::{DiskLog, FsDisk, Log, Options};
 use parking_lot::Mutex;
 
 type Failure = Box<dyn std::error::Error>;
@@ -161,7 +161,7 @@ fn main() -> Result<(), Failure> {
     let directory = Path::new(&directory);
     let begin = Now { monotonic: Monotonic(0), wall: Timestamp(1_700_000_000_000) };
     let clock = Arc::new(HandClock(Mutex::new(begin)));
-    let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 5 * 60 * 1000 };
+    let options = BrokerOptions { seed: 1, retention_check_ms: 5 * 60 * 1000, ..BrokerOptions::default() };
     let (disk_log, time) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&clock) as Arc<dyn Clock>);
     let broker = Broker::start(disk_log, time, Arc::new(Permissive), options)?;
 

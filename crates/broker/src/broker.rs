@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
+use crate::live::Live;
 use crate::reader::{Reader, ReaderThread};
 use crate::shard::{Desk, Driver, Input, Shard};
 use crate::{Authorizer, Clock, Principal, Session};
@@ -22,6 +23,14 @@ pub struct BrokerOptions {
     pub seed: u64,
     /// How often retention is applied, milliseconds.
     pub retention_check_ms: u64,
+    /// Bytes that wait for the listeners of live channels, all together.
+    pub live_bytes_max: usize,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self { durability: Durability::Sync, seed: 0, retention_check_ms: 30_000, live_bytes_max: 256 << 20 }
+    }
 }
 
 /// The handle on a running shard. Cheap to clone.
@@ -37,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) live: Live,
     failed: watch::Receiver<Option<Stopped>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -99,7 +109,7 @@ impl Broker {
         driver: Driver,
     ) -> Result<Self, Stopped> {
         let shared = Arc::new(Shared::default());
-        let &BrokerOptions { durability, seed, retention_check_ms } = options;
+        let &BrokerOptions { durability, seed, retention_check_ms, live_bytes_max } = options;
         let core_options = CoreOptions { durability, seed, retention_check_ms };
         let core = Core::recover(&*log, clock.now(), &core_options, Arc::clone(&shared))?;
         let desk = Arc::new(Desk::new(driver));
@@ -119,7 +129,8 @@ impl Broker {
             in_flight: Arc::default(),
         });
         let thread = Mutex::new(None);
-        let inner = Inner { shared, log, clock, authorizer, desk, failed: failure, thread };
+        let live = Live::new(live_bytes_max, Arc::clone(&clock), Arc::clone(&authorizer), seed);
+        let inner = Inner { shared, log, clock, authorizer, desk, live, failed: failure, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -16,6 +16,7 @@ mod idempotency;
 mod inbox;
 pub mod ledger;
 pub mod limits;
+pub mod live;
 mod moves;
 mod principal;
 mod reader;

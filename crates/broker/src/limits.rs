@@ -233,3 +233,28 @@ pub const DECODED_FIRST_BYTES: usize = 64 << 10;
 /// Bytes that one batch may grow to when it is decompressed for a queue or a look by time.
 pub const DECODED_BATCH_BYTES: usize = 64 << 20;
 const _: () = assert!(2 * DECODED_BATCH_BYTES <= OPENING_BYTES && DECODED_FIRST_BYTES < DECODED_BATCH_BYTES);
+/// Bytes of a live subject, and of where an answer is awaited: two bytes hold the length.
+pub const LIVE_SUBJECT_BYTES: usize = u16::MAX as usize;
+/// Subscriptions of all listeners together: about 400 bytes each.
+pub const LIVE_SUBSCRIPTIONS: usize = 2_000_000;
+/// Tokens of a pattern with wildcards: bounds the depth of the trie.
+pub const PATTERN_TOKENS: usize = 2_048;
+/// Bytes of a glob: each subject is held against it.
+pub const GLOB_BYTES: usize = 4_096;
+/// Bytes of messages that a publisher packs before it hands them over by itself.
+pub const LIVE_BUNDLE_BYTES: usize = 64 << 10;
+/// Subjects whose listeners a publisher remembers.
+pub const LIVE_KNOWN_SUBJECTS: usize = 1_024;
+/// Bytes of what a publisher remembers.
+pub const LIVE_KNOWN_BYTES: usize = 1 << 20;
+/// What a run counts for in an outbox beside its messages.
+pub const LIVE_RUN_BYTES: usize = 48;
+/// Bytes that a listener takes out at a time: the rest can be let go at once when it is cut.
+pub const LIVE_TAKE_BYTES: usize = 256 << 10;
+/// Bytes that wait for a listener that keeps up, above which publishers hold back for a moment: they stay in the
+/// processor's cache on the way.
+pub const LIVE_LAG_BYTES: usize = 1 << 20;
+/// Bytes of memory that an outbox may keep alive without its messages being so large.
+pub const LIVE_HELD_FREE_BYTES: usize = 256 << 10;
+/// Subscriptions that leave under one lock when a connection ends.
+pub const LIVE_LEAVES_PER_TURN: usize = 1_024;

@@ -21,6 +21,7 @@ use crate::core::{Command, Reply};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
 use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
+use crate::live::{Listener, ListenerOptions, Live, Publisher};
 use crate::principal::authorize;
 use crate::watch::Readable;
 use crate::{
@@ -476,6 +477,24 @@ impl Session {
             after = Some(last);
             overview.queues.extend(some);
         }
+    }
+
+    /// A connection's end of the live channels: it hears what it subscribes to.
+    #[must_use]
+    pub fn listen(&self, options: ListenerOptions) -> Listener {
+        self.inner.live.listen(Arc::clone(&self.principal), options)
+    }
+
+    /// A connection's way into the live channels; `own` is the end of the same connection.
+    #[must_use]
+    pub fn publisher(&self, own: Option<&Listener>) -> Publisher {
+        self.inner.live.publisher(Arc::clone(&self.principal), own)
+    }
+
+    /// The live channels, to look at.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.inner.live
     }
 
     /// Sends a command; the answer comes when it is decided.

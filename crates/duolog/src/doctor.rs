@@ -17,8 +17,8 @@ use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
 use duolog_record::{Batch, Offset, PartitionId, Record};
 use duolog_storage::disk::Disk;
 use duolog_storage::{
-    DiskLog, Durability, Examination, Finding, FsDisk, Log, Options, OverlayDisk, ReadLimit, Severity,
-    StoredBatch, examine, is_in_use,
+    DiskLog, Examination, Finding, FsDisk, Log, Options, OverlayDisk, ReadLimit, Severity, StoredBatch,
+    examine, is_in_use,
 };
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ fn open(disk: Arc<dyn Disk>, found: &Examination) -> anyhow::Result<Arc<DiskLog>
 
 /// Topics and their partitions, as far as the broker's state can be read.
 fn names(log: &Arc<DiskLog>) -> Vec<(String, Vec<PartitionId>)> {
-    let options = BrokerOptions { durability: Durability::Sync, seed: 0, retention_check_ms: u64::MAX };
+    let options = BrokerOptions { seed: 0, retention_check_ms: u64::MAX, ..BrokerOptions::default() };
     let clock = Arc::new(SystemClock::new());
     let Ok((broker, _)) = Broker::start_manual(log.clone(), clock, Arc::new(Permissive), options) else {
         return Vec::new();

@@ -11,7 +11,7 @@ use duolog_broker::{
     QueueId, QueuePolicy, QueueSpec, Session, Stepper,
 };
 use duolog_record::Timestamp;
-use duolog_storage::{DiskLog, Durability, Log, Options};
+use duolog_storage::{DiskLog, Log, Options};
 use duolog_testkit::SimDisk;
 use parking_lot::Mutex;
 
@@ -46,7 +46,7 @@ impl Node {
             Options { file_bytes: FILE_BYTES, cache_bytes: 64 << 10, reserve_files: 2, ..Options::default() };
         let log = Arc::new(DiskLog::open_manual(Arc::new(disk.clone()), options).unwrap());
         let clock = Arc::new(HandClock::default());
-        let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 30_000 };
+        let options = BrokerOptions { seed: 1, retention_check_ms: 30_000, ..BrokerOptions::default() };
         let (broker, stepper) =
             Broker::start_manual(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();
         let session = broker.session(Principal::anonymous());

@@ -12,7 +12,7 @@ use duolog_aws::{AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
 use duolog_net::{Budget, Connection, Context, Frontend, Limits, Listener, Shutdown};
 use duolog_record::Timestamp;
-use duolog_storage::{Durability, MemoryLog};
+use duolog_storage::MemoryLog;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,7 +109,7 @@ impl Server {
             log.clone(),
             clock,
             Arc::new(Permissive),
-            BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 },
+            BrokerOptions { seed: 1, retention_check_ms: 60_000, ..BrokerOptions::default() },
         )
         .unwrap();
         let polls = Arc::new(AtomicU64::new(0));

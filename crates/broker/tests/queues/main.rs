@@ -14,7 +14,7 @@ use duolog_broker::{
     Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType, crc32c};
-use duolog_storage::{Durability, MemoryLog};
+use duolog_storage::MemoryLog;
 use parking_lot::Mutex;
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Bench {
 
 /// A broker on a log in memory.
 fn broker(clock: Arc<dyn Clock>) -> Broker {
-    let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 };
+    let options = BrokerOptions { seed: 1, retention_check_ms: 60_000, ..BrokerOptions::default() };
     Broker::start(Arc::new(MemoryLog::new()), clock, Arc::new(Permissive), options).unwrap()
 }
 

@@ -34,7 +34,7 @@ struct Stepped {
 
 impl Stepped {
     async fn new() -> Self {
-        let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 60_000 };
+        let options = BrokerOptions { seed: 1, retention_check_ms: 60_000, ..BrokerOptions::default() };
         let (log, clock) = (Arc::new(MemoryLog::new()), Arc::new(HandClock::default()));
         let (broker, stepper) =
             Broker::start_manual(log.clone(), clock, Arc::new(Permissive), options).unwrap();

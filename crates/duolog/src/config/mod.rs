@@ -25,6 +25,8 @@ pub use self::settings::Settings;
 pub use self::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
 /// Smallest file: below, sealing costs more than writing.
+/// One read of a publisher must fit many times over.
+const LIVE_BYTES_MIN: usize = 1 << 20;
 const FILE_BYTES_MIN: u64 = 1 << 20;
 /// Largest file: the one that is not sealed is read through at start.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -86,6 +88,8 @@ pub struct Config {
     pub file_bytes: u64,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
+    /// Bytes that wait for the listeners of live channels, all together.
+    pub live_bytes_max: usize,
     /// Bytes that buffers of all connections may take together.
     pub memory_budget: usize,
     /// Caps of each listener.
@@ -133,6 +137,7 @@ impl Config {
             file_bytes: take!(file_bytes).0,
             cache_bytes: take!(cache_bytes).bytes()?,
             memory_budget: take!(memory_budget).bytes()?,
+            live_bytes_max: take!(live_bytes_max).bytes()?,
             limits: duolog_net::Limits {
                 connections_max: take!(connections_max) as usize,
                 request_bytes_max,
@@ -193,6 +198,9 @@ impl Config {
         }
         if !(FILE_BYTES_MIN..=FILE_BYTES_MAX).contains(&self.file_bytes) {
             return Err(ConfigError("file_bytes must be from 1MiB to 4GiB".to_owned()));
+        }
+        if self.live_bytes_max < LIVE_BYTES_MIN {
+            return Err(ConfigError("live_bytes_max must be at least 1MiB".to_owned()));
         }
         if self.limits.connections_max == 0 {
             return Err(ConfigError("connections_max must be at least 1".to_owned()));

@@ -70,6 +70,10 @@ settings! {
     #[arg(long, env = "DUOLOG_MEMORY_BUDGET", value_name = "SIZE")]
     memory_budget: Size = Some(Size(256 << 20)),
 
+    /// Bytes that may wait for the subscribers of live channels together; the nearer to it, the less may wait for one
+    #[arg(long, env = "DUOLOG_LIVE_BYTES_MAX", value_name = "SIZE")]
+    live_bytes_max: Size = Some(Size(256 << 20)),
+
     /// Bytes a second that Kafka consumers far behind read from the disk together while others write; `none` is no limit
     #[arg(long, env = "DUOLOG_CATCH_UP_BYTES_PER_SECOND", value_name = "SIZE|none")]
     catch_up_bytes_per_second: OrNone<Size> = Some(OrNone(Some(Size(256 << 20)))),

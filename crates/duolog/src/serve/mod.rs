@@ -121,6 +121,7 @@ fn start_broker(config: &Config, log: Arc<dyn duolog_storage::Log>) -> anyhow::R
         durability: config.durability,
         seed: chance()?,
         retention_check_ms: u64::try_from(config.retention_check.as_millis()).unwrap_or(u64::MAX),
+        live_bytes_max: config.live_bytes_max,
     };
     Broker::start(log, Arc::new(SystemClock::new()), Arc::new(Permissive), options).map_err(|stopped| {
         anyhow!("the state in {} cannot be read: {}", config.data_dir.display(), stopped.reason)

@@ -14,7 +14,7 @@ use duolog_kafka::codec::{Api, decode_response, encode_request};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
 use duolog_record::{BatchBuilder, Codec, Offset, Producer, Record, Timestamp};
-use duolog_storage::{Durability, MemoryLog};
+use duolog_storage::MemoryLog;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -74,7 +74,7 @@ impl Server {
     pub async fn with(settings: Settings) -> Self {
         let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
         let log = Arc::new(settings.log);
-        let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 1_000_000 };
+        let options = BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
         let broker = Broker::start(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();
         let session = broker.session(Principal::anonymous());
         let frontend = Arc::new(KafkaFrontend::new(session.clone(), settings.options));

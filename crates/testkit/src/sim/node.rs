@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use duolog_broker::errors::Stopped;
 use duolog_broker::{Broker, BrokerOptions, Clock as _, Now, Permissive, Principal, Session, Stepper};
-use duolog_storage::{DiskLog, Durability, OpenError, Options};
+use duolog_storage::{DiskLog, OpenError, Options};
 
 use super::clock::ManualClock;
 use crate::SimDisk;
@@ -49,7 +49,7 @@ impl Node {
     /// Opens the log and recovers the broker.
     pub(super) fn start(disk: &SimDisk, clock: &Arc<ManualClock>, seed: u64) -> Result<Self, StartError> {
         let log = Arc::new(DiskLog::open_manual(Arc::new(disk.clone()), log_options())?);
-        let options = BrokerOptions { durability: Durability::Sync, seed, retention_check_ms: 500 };
+        let options = BrokerOptions { seed, retention_check_ms: 500, ..BrokerOptions::default() };
         let (broker, stepper) =
             Broker::start_manual(log.clone(), clock.clone(), Arc::new(Permissive), options)?;
         let session = broker.session(Principal::anonymous());

@@ -17,7 +17,7 @@ use duolog_broker::{
 };
 use duolog_net::{Budget, Shutdown};
 use duolog_record::{Timestamp, TimestampType};
-use duolog_storage::{Durability, Log, MemoryLog};
+use duolog_storage::{Log, MemoryLog};
 
 use super::Client;
 use crate::codec::header::decode_response;
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     fn over(log: Arc<dyn Log>, clock: Arc<Hand>, authorizer: Arc<dyn Authorizer>) -> Self {
-        let options = BrokerOptions { durability: Durability::Sync, seed: 1, retention_check_ms: 1_000 };
+        let options = BrokerOptions { seed: 1, retention_check_ms: 1_000, ..BrokerOptions::default() };
         let broker =
             Broker::start(Arc::clone(&log), clock.clone() as Arc<dyn Clock>, authorizer, options).unwrap();
         let session = broker.session(Principal::anonymous());
