@@ -5,6 +5,8 @@ use duolog_aws::codec::query::{self, Form};
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request, task_handle};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
+use duolog_nats::codec::{Command, Connect, Parser, Step};
+use duolog_nats::subject;
 use duolog_record::compress::{compress, decompress};
 use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, PartitionId, Timestamp};
 use duolog_storage::disk::Disk;
@@ -24,6 +26,8 @@ pub const ALL: &[Target] = &[
     Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
     Target { name: "sqs-query", seeds: sqs_forms, run: sqs_form },
     Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
+    Target { name: "nats-commands", seeds: nats_commands, run: nats_command },
+    Target { name: "nats-subjects", seeds: nats_subjects, run: nats_subject },
 ];
 
 /// Bytes that anything may decode to.
@@ -138,6 +142,75 @@ fn sqs_name(bytes: &[u8]) {
     let _ = (task_handle::decode(&text), queue_url::region_of_host(&text), Credential::of_scope(&text));
     if let Some(id) = receipt::decode(&text) {
         assert_eq!(receipt::encode(id), text, "a handle has one form");
+    }
+}
+
+fn nats_commands() -> Vec<Vec<u8>> {
+    [
+        "CONNECT {\"verbose\":false,\"pedantic\":true,\"protocol\":1,\"name\":\"n\"}\r\nPING\r\n",
+        "PUB a.b 5\r\nhello\r\nPUB a _INBOX.x.1 0\r\n\r\npub\ta  10\n0123456789\r\n",
+        "HPUB a r 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\nHPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n",
+        "SUB a.> 1\r\nSUB a.* q 22\r\nUNSUB 1\r\nUNSUB 22 5\r\n",
+        "PING\r\nPONG\r\n+OK\r\nINFO {}\r\n-ERR 'x'\r\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// What is understood of all at once is what is understood of it as it drips.
+fn nats_command(bytes: &[u8]) {
+    fn read(bytes: &[u8], step: usize) -> (usize, bool) {
+        let (mut parser, mut used, mut commands) = (Parser::new(64), 0, 0);
+        let mut shown = 0;
+        while shown < bytes.len() {
+            shown = (shown + step).min(bytes.len());
+            loop {
+                match parser.next(&bytes[used..shown]) {
+                    Step::Command(command, length) => {
+                        assert!(length > 0 && used + length <= shown, "a command is as long as it is");
+                        if let Command::Connect(json) = command {
+                            let _ = Connect::default().with(json);
+                        }
+                        (used, commands) = (used + length, commands + 1);
+                    }
+                    Step::More(length) => {
+                        used += length;
+                        break;
+                    }
+                    Step::Wrong(_) => return (commands, true),
+                }
+            }
+        }
+        (commands, false)
+    }
+    // A step per byte of a long input would be quadratic.
+    let whole = read(bytes, bytes.len());
+    for step in [1 + bytes.len() / 200, 7 + bytes.len() / 100] {
+        assert_eq!(read(bytes, step), whole, "cut after each {step}");
+    }
+}
+
+fn nats_subjects() -> Vec<Vec<u8>> {
+    ["a.b.c", "a.*.c", ">", "orders.eu.>", "_INBOX.abc.1", "a..b", "*.*.>"]
+        .map(|text| text.as_bytes().to_vec())
+        .to_vec()
+}
+
+fn nats_subject(bytes: &[u8]) {
+    let pattern = subject::pattern(bytes);
+    if subject::is_literal(bytes) {
+        let pattern = pattern.as_ref().expect("who may publish there may listen there");
+        assert!(pattern.matches(bytes), "a literal hears itself");
+    }
+    if let Some(pattern) = pattern {
+        let heard = pattern.matches(b"a.b.c");
+        assert_eq!(heard, pattern.matches(b"a.b.c"), "it is the same each time");
+    }
+    if subject::is_carried(bytes) {
+        assert!(
+            !bytes.iter().any(u8::is_ascii_whitespace) || bytes.contains(&0x0c),
+            "what is carried is one word"
+        );
     }
 }
 
