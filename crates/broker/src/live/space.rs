@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Subscription;
-use super::pattern::{Kind, SEPARATOR, Token, glob_matches, glob_prefix};
+use super::pattern::{APART, Kind, SEPARATOR, Token, glob_matches, glob_prefix};
 
 /// A subject, or a part of one, or a name.
 type Text = Box<[u8]>;
@@ -184,6 +184,9 @@ impl Space {
         let mut found = Found::default();
         if let Some(here) = self.literals.get(subject) {
             here.find(&mut found);
+        }
+        if subject.starts_with(APART) {
+            return found;
         }
         self.tokens.find(subject, &mut found);
         for (length, by_prefix) in self.globs.range(..=subject.len()) {

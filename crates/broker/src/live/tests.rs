@@ -127,6 +127,24 @@ fn each_subscription_hears_what_it_names() {
 }
 
 #[test]
+fn subjects_that_lie_apart_are_heard_by_their_names_only() {
+    let bench = Bench::new(64 << 20);
+    let listener = bench.listen(ROOMY);
+    let mut publisher = bench.publisher(None);
+    let subject = [super::APART, b"a.b"].concat();
+    let apart = Message { subject: &subject, reply: b"", headers: b"", payload: b"x" };
+    for all in
+        [Pattern::glob(b"*"), Pattern::glob(&[super::APART, b"*"].concat()), pattern("#"), pattern("*.b")]
+    {
+        listener.subscribe(all, None, tag("all")).unwrap();
+    }
+    assert_eq!(publisher.publish(apart), Ok(0));
+    listener.subscribe(Pattern::literal(&subject), None, tag("it")).unwrap();
+    assert_eq!(publisher.publish(apart), Ok(1));
+    assert_eq!(publish(&mut publisher, "a.b", "x"), 3);
+}
+
+#[test]
 fn parts_of_a_message_come_as_they_were_sent() {
     let bench = Bench::new(1 << 20);
     let listener = bench.listen(ROOMY);
