@@ -14,8 +14,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("kafka", &["record", "storage", "broker", "net"]),
     ("aws", &["record", "storage", "broker", "net"]),
     ("nats", &["record", "storage", "broker", "net"]),
+    ("redis", &["record", "storage", "broker", "net"]),
     ("testkit", &["record", "storage", "broker"]),
-    ("duolog", &["record", "storage", "broker", "net", "kafka", "aws", "nats"]),
+    ("duolog", &["record", "storage", "broker", "net", "kafka", "aws", "nats", "redis"]),
 ];
 
 /// Names of protocols and their products: at home in their frontends and in the binary, nowhere below.
@@ -142,7 +143,7 @@ fn storage_reads_batch_headers_only() {
 
 #[test]
 fn no_clock_and_no_chance_below_the_binary() {
-    let crates = ["record", "storage", "broker", "net", "kafka", "aws", "nats", "testkit"];
+    let crates = ["record", "storage", "broker", "net", "kafka", "aws", "nats", "redis", "testkit"];
     let found = matches(
         &crates,
         &["Instant::now", "SystemTime::now", "getrandom::", "rand::", "thread_rng", "Uuid::new_v4"],
@@ -170,7 +171,7 @@ fn codecs_do_no_io() {
 
 #[test]
 fn durable_bytes_enter_by_one_door() {
-    let crates = ["kafka", "aws", "nats", "net", "duolog"];
+    let crates = ["kafka", "aws", "nats", "redis", "net", "duolog"];
     let found = matches(&crates, &["Commit {", "log().commit", "log.commit"]);
     complain("only the broker commits to the log", found);
 }

@@ -9,6 +9,7 @@ use duolog_nats::codec::{Command, Connect, Parser, Step};
 use duolog_nats::subject;
 use duolog_record::compress::{compress, decompress};
 use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, PartitionId, Timestamp};
+use duolog_redis::codec::Parser as RedisParser;
 use duolog_storage::disk::Disk;
 use duolog_storage::{Body, Commit, DiskLog, Durability, Entry, Log, Options, ReadLimit};
 use duolog_testkit::SimDisk;
@@ -22,6 +23,7 @@ pub const ALL: &[Target] = &[
     Target { name: "lz4", seeds: || packed(Codec::Lz4), run: |bytes| unpack(Codec::Lz4, bytes) },
     Target { name: "zstd", seeds: || packed(Codec::Zstd), run: |bytes| unpack(Codec::Zstd, bytes) },
     Target { name: "kafka-requests", seeds: kafka_requests, run: kafka_request },
+    Target { name: "redis-requests", seeds: redis_requests, run: redis_request },
     Target { name: "log-files", seeds: log_files, run: log_file },
     Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
     Target { name: "sqs-query", seeds: sqs_forms, run: sqs_form },
@@ -212,6 +214,42 @@ fn nats_subject(bytes: &[u8]) {
             "what is carried is one word"
         );
     }
+}
+
+fn redis_requests() -> Vec<Vec<u8>> {
+    [
+        "*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$5\r\nhello\r\n*1\r\n$4\r\nPING\r\n",
+        "*2\r\n$4\r\nECHO\r\n$0\r\n\r\n*0\r\n*-1\r\n\r\n",
+        "SUBSCRIBE \"a \\x41\\n\" 'b\\'c' d\r\nPING\n",
+        "*1\r\n$12\r\n0123456789ab\r\n*02\r\n",
+        "*1\r\n+PING\r\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// Whole, and in pieces: the same requests, and the same end.
+fn redis_request(bytes: &[u8]) {
+    fn requests(bytes: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, String) {
+        let mut parser = RedisParser::new(DECODED_BYTES);
+        let (mut all, mut used, mut come) = (Vec::new(), 0, 0);
+        loop {
+            match parser.request(&bytes[used..come]) {
+                Ok(Some(length)) => {
+                    let request = &bytes[used..used + length];
+                    all.push(parser.args(request).from(0).map(<[u8]>::to_vec).collect());
+                    parser.advance();
+                    used += length;
+                }
+                Ok(None) if come == bytes.len() => return (all, used.to_string()),
+                Ok(None) => come = bytes.len().min(come + piece),
+                Err(malformed) => return (all, malformed.text()),
+            }
+        }
+    }
+    let whole = requests(bytes, bytes.len().max(1));
+    assert_eq!(whole, requests(bytes, 1), "byte by byte");
+    assert_eq!(whole, requests(bytes, 7), "in pieces");
 }
 
 /// Each api at its oldest and newest version, with bodies that look like short strings, arrays and nulls.
