@@ -35,7 +35,7 @@ enum Command {
     /// One line per listener goes to standard output, then `ready`; logs go to standard error. SIGTERM finishes what was
     /// accepted, syncs and exits with 0; a second one exits at once. Every option can also be given by the variable
     /// shown beside it or by its name with underscores in the configuration file: option over variable over file.
-    Serve(config::ServeArgs),
+    Serve(Box<config::ServeArgs>),
     /// Topics: list, describe, create, delete, peek, trim
     Topic {
         #[command(flatten)]
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     let matches = numbers_may_be_negative(Duolog::command()).get_matches();
     let duolog = Duolog::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match duolog.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Topic { target, command } => cli::run(target, command),
         Command::Queue { target, command } => cli::run(target, command),
         Command::Group { target, command } => cli::run(target, command),

@@ -37,6 +37,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         topics(&admin, &mut out);
         groups(&admin, &overview, &mut out);
         queues(&admin, &overview, &mut out);
+        redis(&admin, &mut out);
         out.finish()
     });
     let text = text.await.map_err(|error| ApiError::internal(error.to_string()))?;
@@ -263,5 +264,22 @@ fn pinned(admin: &Admin, overview: &Overview, out: &mut Exposition) {
         let Some(topic) = catalog.topic_by_id(queue.topic) else { continue };
         let index = topic.partitions.iter().position(|it| it == partition).unwrap_or_default();
         family.sample(&[("queue", &queue.name.as_str()), ("partition", &index)], records);
+    }
+}
+
+fn redis(admin: &Admin, out: &mut Exposition) {
+    let stats = admin.redis.stats();
+    out.single("duolog_redis_connections", Kind::Gauge, "Connections of Redis clients.", stats.connections);
+    let help = "Subscribers of the Redis protocol cut off because too much waited for them.";
+    for (name, help, value) in [
+        (
+            "duolog_redis_connections_total",
+            "Connections of Redis clients that began.",
+            stats.connections_begun,
+        ),
+        ("duolog_redis_commands_total", "Commands of Redis clients.", stats.commands),
+        ("duolog_redis_subscribers_cut_total", help, stats.subscribers_cut),
+    ] {
+        out.single(name, Kind::Counter, help, value);
     }
 }

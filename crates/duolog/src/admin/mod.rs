@@ -20,6 +20,7 @@ use axum::Router;
 use duolog_broker::{Principal, Session};
 use duolog_kafka::group::Groups;
 use duolog_net::{Budget, Connection, Context, Frontend, Patience, Patient, Phase, Reservation, Shutdown};
+use duolog_redis::RedisFrontend;
 use duolog_storage::Log;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -39,6 +40,7 @@ pub struct Admin {
     session: Session,
     log: Arc<dyn Log>,
     groups: Arc<Groups>,
+    redis: Arc<RedisFrontend>,
     budget: Budget,
     shutdown: Shutdown,
     begun: Instant,
@@ -51,6 +53,7 @@ impl Admin {
         Self {
             defaults: parts.config.topics,
             groups: Arc::clone(parts.kafka.groups()),
+            redis: Arc::clone(&parts.redis),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),
             budget: context.budget.clone(),

@@ -75,6 +75,17 @@ pub struct KafkaSettings {
     pub offsets_retention: Duration,
 }
 
+/// What only the Redis frontend needs to know: what may wait for a subscriber, noughts for no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisSettings {
+    /// At any time, bytes.
+    pub buffer_hard: usize,
+    /// For `soft_time` at most, bytes.
+    pub buffer_soft: usize,
+    /// See `buffer_soft`.
+    pub soft_time: Duration,
+}
+
 /// A complete, checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -100,6 +111,8 @@ pub struct Config {
     pub kafka: KafkaSettings,
     /// Where queue URLs point; `None` follows the request.
     pub aws_advertised: Option<HostPort>,
+    /// Of the Redis frontend.
+    pub redis: RedisSettings,
     /// How often retention is applied.
     pub retention_check: Duration,
     /// Filter of what is logged.
@@ -158,6 +171,11 @@ impl Config {
                 offsets_retention: take!(kafka_offsets_retention).0,
             },
             aws_advertised: take!(aws_advertised).0,
+            redis: RedisSettings {
+                buffer_hard: take!(redis_pubsub_buffer_hard).0.map_or(Ok(0), Size::bytes)?,
+                buffer_soft: take!(redis_pubsub_buffer_soft).0.map_or(Ok(0), Size::bytes)?,
+                soft_time: take!(redis_pubsub_soft_time).0,
+            },
             retention_check: take!(retention_check).0,
             log_level: take!(log_level),
             log_format: take!(log_format),

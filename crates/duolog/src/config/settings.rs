@@ -130,6 +130,18 @@ settings! {
     #[arg(long, env = "DUOLOG_AWS_ADVERTISED", value_name = "HOST:PORT|none")]
     aws_advertised: OrNone<HostPort> = Some(OrNone(None)),
 
+    /// Bytes that may wait for a Redis subscriber; with more it is cut off
+    #[arg(long, env = "DUOLOG_REDIS_PUBSUB_BUFFER_HARD", value_name = "SIZE|none")]
+    redis_pubsub_buffer_hard: OrNone<Size> = Some(OrNone(Some(Size(32 << 20)))),
+
+    /// Bytes that may wait for a Redis subscriber for the soft time at most
+    #[arg(long, env = "DUOLOG_REDIS_PUBSUB_BUFFER_SOFT", value_name = "SIZE|none")]
+    redis_pubsub_buffer_soft: OrNone<Size> = Some(OrNone(Some(Size(8 << 20)))),
+
+    /// How long more than the soft number of bytes may wait for a Redis subscriber
+    #[arg(long, env = "DUOLOG_REDIS_PUBSUB_SOFT_TIME", value_name = "TIME")]
+    redis_pubsub_soft_time: Span = Some(Span(Duration::from_secs(60))),
+
     /// How often retention is applied
     #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]
     retention_check: Span = Some(Span(Duration::from_secs(30))),

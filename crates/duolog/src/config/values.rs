@@ -18,19 +18,22 @@ pub enum Protocol {
     Kafka,
     /// SQS.
     Aws,
+    /// The Redis protocol.
+    Redis,
     /// Health, metrics and the API under the command line.
     Admin,
 }
 
 impl Protocol {
     /// Those that exist, in the order in which they are opened.
-    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Admin];
+    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Redis, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
             Self::Aws => "aws",
+            Self::Redis => "redis",
             Self::Admin => "admin",
         }
     }
@@ -40,6 +43,7 @@ impl Protocol {
         match self {
             Self::Kafka => 9092,
             Self::Aws => 4566,
+            Self::Redis => 6379,
             Self::Admin => 9600,
         }
     }

@@ -22,6 +22,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
         let (url, whom) = match protocol {
             Protocol::Kafka => (address.to_string(), "Kafka clients: bootstrap.servers"),
             Protocol::Aws => (format!("http://{address}"), "SQS clients: AWS_ENDPOINT_URL"),
+            Protocol::Redis => (format!("redis://{address}"), "Redis clients: publish, subscribe"),
             Protocol::Admin => (format!("http://{address}"), "health, /metrics, the command line"),
         };
         text += &format!("  {:<7} {url:<30} {whom}\n", protocol.name());

@@ -8,6 +8,7 @@ use duolog_aws::AwsFrontend;
 use duolog_broker::Broker;
 use duolog_kafka::KafkaFrontend;
 use duolog_net::{Context, Frontend, Listener};
+use duolog_redis::RedisFrontend;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminFrontend;
@@ -23,6 +24,7 @@ pub struct Parts<'a> {
     pub context: &'a Context,
     pub kafka: Arc<KafkaFrontend>,
     pub aws: Arc<AwsFrontend>,
+    pub redis: Arc<RedisFrontend>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -51,6 +53,7 @@ impl Bound {
             match protocol {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
                 Protocol::Aws => start(&tasks, listener, Arc::clone(&parts.aws), parts),
+                Protocol::Redis => start(&tasks, listener, Arc::clone(&parts.redis), parts),
                 Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
             }
         }

@@ -18,6 +18,7 @@ use duolog_aws::{AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_net::{Budget, Context, Shutdown};
+use duolog_redis::{RedisFrontend, RedisOptions};
 use tracing::{error, info, warn};
 
 use crate::clock::SystemClock;
@@ -79,7 +80,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let anonymous = || broker.session(Principal::anonymous());
     let kafka = Arc::new(KafkaFrontend::new(anonymous(), kafka_options(config)?));
     let aws = Arc::new(AwsFrontend::new(anonymous(), aws_options(config)?));
-    let parts = Parts { config, broker: &broker, context: &context, kafka, aws };
+    let redis = Arc::new(RedisFrontend::new(anonymous(), redis_options(config)?));
+    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, redis };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
@@ -148,6 +150,18 @@ fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
 fn aws_options(config: &Config) -> anyhow::Result<AwsOptions> {
     let advertised = config.aws_advertised.clone().map(|it| (it.host, it.port));
     Ok(AwsOptions { advertised, seed: chance()?, ..AwsOptions::default() })
+}
+
+fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
+    Ok(RedisOptions {
+        buffer_hard_bytes: config.redis.buffer_hard,
+        buffer_soft_bytes: config.redis.buffer_soft,
+        buffer_soft_ms: u64::try_from(config.redis.soft_time.as_millis()).unwrap_or(u64::MAX),
+        connections_max: config.limits.connections_max,
+        data_dir: config.data_dir.display().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: chance()?,
+    })
 }
 
 /// A draw of chance: the seed of what is derived from it.
