@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROTOCOLS = ("kafka", "aws", "admin")
+PROTOCOLS = ("kafka", "aws", "nats", "admin")
 
 
 def binary() -> str:
@@ -82,6 +82,10 @@ class Server:
     @property
     def aws(self) -> str:
         return "http://" + self.addresses["aws"]
+
+    @property
+    def nats(self) -> str:
+        return "nats://" + self.addresses["nats"]
 
     @property
     def admin(self) -> str:

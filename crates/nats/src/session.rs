@@ -147,6 +147,8 @@ impl NatsSession {
     /// Ends with an error's text, if it has one, behind all that waits; nothing new is heard.
     fn end_with(&mut self, error: &ClientError) {
         tracing::debug!(client = self.client.id, peer = %self.client.peer, ?error, "connection is ended");
+        self.flush();
+        self.hand_replies();
         self.ending.get_or_insert_with(|| error.line());
         if let Some(listener) = &self.listener {
             for (_, subscription) in self.client.subscriptions.lock().drain() {

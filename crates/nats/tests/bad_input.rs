@@ -166,6 +166,12 @@ fn subscriptions() -> Vec<Row> {
         quiet("UNSUB after no number", "SUB a 1\r\nUNSUB 1 x\r\nPUB a 1\r\nx\r\n", "", Open),
         quiet("UNSUB after less than none", "SUB a 1\r\nUNSUB 1 -5\r\nPUB a 1\r\nx\r\n", "", Open),
         quiet("a queue with wildcards", "SUB a q.*.> 1\r\nPUB a 1\r\nx\r\n", "MSG a 1 1\r\nx\r\n", Open),
+        quiet(
+            "what was published before nonsense is heard before its answer",
+            "SUB a 1\r\nPUB a 1\r\nx\r\nFOO\r\nPUB a 1\r\ny\r\n",
+            "MSG a 1 1\r\nx\r\n-ERR 'Unknown Protocol Operation'\r\n",
+            Closed,
+        ),
         first(
             "verbose: what fails is not confirmed",
             [VERBOSE, "SUB a..b 1\r\nUNSUB 9\r\n"].concat(),

@@ -38,6 +38,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         groups(&admin, &overview, &mut out);
         queues(&admin, &overview, &mut out);
         redis(&admin, &mut out);
+        nats(&admin, &mut out);
         out.finish()
     });
     let text = text.await.map_err(|error| ApiError::internal(error.to_string()))?;
@@ -279,6 +280,34 @@ fn redis(admin: &Admin, out: &mut Exposition) {
         ),
         ("duolog_redis_commands_total", "Commands of Redis clients.", stats.commands),
         ("duolog_redis_subscribers_cut_total", help, stats.subscribers_cut),
+    ] {
+        out.single(name, Kind::Counter, help, value);
+    }
+}
+
+fn nats(admin: &Admin, out: &mut Exposition) {
+    let totals = admin.nats.totals();
+    out.single("duolog_nats_connections", Kind::Gauge, "Connections of NATS clients.", totals.connections);
+    for (name, help, value) in [
+        (
+            "duolog_nats_connections_total",
+            "Connections of NATS clients that began.",
+            totals.connections_total,
+        ),
+        ("duolog_nats_messages_in_total", "Messages that NATS clients published.", totals.messages_in),
+        ("duolog_nats_bytes_in_total", "Their bytes, headers included.", totals.bytes_in),
+        ("duolog_nats_messages_out_total", "Messages written to NATS clients.", totals.messages_out),
+        ("duolog_nats_bytes_out_total", "Their bytes, headers included.", totals.bytes_out),
+        (
+            "duolog_nats_slow_consumers_total",
+            "NATS clients cut off because they took too little.",
+            totals.slow_consumers,
+        ),
+        (
+            "duolog_nats_stale_connections_total",
+            "NATS clients cut off because they did not answer.",
+            totals.stale_connections,
+        ),
     ] {
         out.single(name, Kind::Counter, help, value);
     }

@@ -9,6 +9,7 @@ mod groups;
 mod health;
 mod metrics;
 mod moves;
+mod nats;
 mod peek;
 mod queues;
 mod topics;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use duolog_broker::{Principal, Session};
 use duolog_kafka::group::Groups;
+use duolog_nats::NatsFrontend;
 use duolog_net::{Budget, Connection, Context, Frontend, Patience, Patient, Phase, Reservation, Shutdown};
 use duolog_redis::RedisFrontend;
 use duolog_storage::Log;
@@ -41,6 +43,7 @@ pub struct Admin {
     log: Arc<dyn Log>,
     groups: Arc<Groups>,
     redis: Arc<RedisFrontend>,
+    nats: Arc<NatsFrontend>,
     budget: Budget,
     shutdown: Shutdown,
     begun: Instant,
@@ -54,6 +57,7 @@ impl Admin {
             defaults: parts.config.topics,
             groups: Arc::clone(parts.kafka.groups()),
             redis: Arc::clone(&parts.redis),
+            nats: Arc::clone(&parts.nats),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),
             budget: context.budget.clone(),
@@ -94,6 +98,7 @@ fn router() -> Router<Admin> {
         .merge(queues::routes())
         .merge(moves::routes())
         .merge(groups::routes())
+        .merge(nats::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
 }

@@ -24,9 +24,11 @@ use duolog_storage::Durability;
 pub use self::settings::Settings;
 pub use self::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
-/// Smallest file: below, sealing costs more than writing.
 /// One read of a publisher must fit many times over.
 const LIVE_BYTES_MIN: usize = 1 << 20;
+/// Largest message of a NATS client. Source: nats-server, which refuses a larger `max_payload`.
+const NATS_PAYLOAD_MAX: usize = 64 << 20;
+/// Smallest file: below, sealing costs more than writing.
 const FILE_BYTES_MIN: u64 = 1 << 20;
 /// Largest file: the one that is not sealed is read through at start.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -86,6 +88,19 @@ pub struct RedisSettings {
     pub soft_time: Duration,
 }
 
+/// What only the NATS frontend needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct NatsSettings {
+    /// Bytes of a message.
+    pub max_payload: usize,
+    /// Bytes that may wait for a client.
+    pub pending_bytes_max: usize,
+    /// How long a client may take nothing.
+    pub write_deadline: Duration,
+    /// How often a client is asked whether it is there.
+    pub ping_interval: Duration,
+}
+
 /// A complete, checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -113,6 +128,8 @@ pub struct Config {
     pub aws_advertised: Option<HostPort>,
     /// Of the Redis frontend.
     pub redis: RedisSettings,
+    /// Of the NATS frontend.
+    pub nats: NatsSettings,
     /// How often retention is applied.
     pub retention_check: Duration,
     /// Filter of what is logged.
@@ -176,6 +193,12 @@ impl Config {
                 buffer_soft: take!(redis_pubsub_buffer_soft).0.map_or(Ok(0), Size::bytes)?,
                 soft_time: take!(redis_pubsub_soft_time).0,
             },
+            nats: NatsSettings {
+                max_payload: take!(nats_max_payload).bytes()?,
+                pending_bytes_max: take!(nats_pending_bytes_max).bytes()?,
+                write_deadline: take!(nats_write_deadline).0,
+                ping_interval: take!(nats_ping_interval).0,
+            },
             retention_check: take!(retention_check).0,
             log_level: take!(log_level),
             log_format: take!(log_format),
@@ -223,8 +246,29 @@ impl Config {
         if self.limits.connections_max == 0 {
             return Err(ConfigError("connections_max must be at least 1".to_owned()));
         }
+        self.nats.check()?;
         if self.retention_check.is_zero() {
             return Err(ConfigError("retention_check must be longer than nothing".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl NatsSettings {
+    fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=NATS_PAYLOAD_MAX).contains(&self.max_payload) {
+            return Err(ConfigError("nats_max_payload must be from 1 to 64MiB".to_owned()));
+        }
+        if self.pending_bytes_max < self.max_payload {
+            return Err(ConfigError(
+                "nats_pending_bytes_max must be at least nats_max_payload: a message must be able to wait"
+                    .to_owned(),
+            ));
+        }
+        if self.write_deadline.is_zero() || self.ping_interval.is_zero() {
+            return Err(ConfigError(
+                "nats_write_deadline and nats_ping_interval must be longer than nothing".to_owned(),
+            ));
         }
         Ok(())
     }

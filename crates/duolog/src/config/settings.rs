@@ -141,6 +141,21 @@ settings! {
     /// How long more than the soft number of bytes may wait for a Redis subscriber
     #[arg(long, env = "DUOLOG_REDIS_PUBSUB_SOFT_TIME", value_name = "TIME")]
     redis_pubsub_soft_time: Span = Some(Span(Duration::from_secs(60))),
+    /// Largest message of a NATS client, header block included
+    #[arg(long, env = "DUOLOG_NATS_MAX_PAYLOAD", value_name = "SIZE")]
+    nats_max_payload: Size = Some(Size(1 << 20)),
+
+    /// Bytes that may wait for a NATS client; with more it is cut off
+    #[arg(long, env = "DUOLOG_NATS_PENDING_BYTES_MAX", value_name = "SIZE")]
+    nats_pending_bytes_max: Size = Some(Size(64 << 20)),
+
+    /// How long a NATS client may take nothing of what is sent to it
+    #[arg(long, env = "DUOLOG_NATS_WRITE_DEADLINE", value_name = "TIME")]
+    nats_write_deadline: Span = Some(Span(Duration::from_secs(10))),
+
+    /// How often a NATS client that is silent is asked whether it is there; the third time in vain it is cut off
+    #[arg(long, env = "DUOLOG_NATS_PING_INTERVAL", value_name = "TIME")]
+    nats_ping_interval: Span = Some(Span(Duration::from_secs(120))),
 
     /// How often retention is applied
     #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]

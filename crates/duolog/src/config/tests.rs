@@ -71,6 +71,9 @@ fn a_bind_that_others_can_reach_needs_to_be_allowed() {
 fn settings_that_contradict_each_other_are_refused() {
     assert!(refusal(&["--memory-budget", "1MiB"]).contains("request_bytes_max"));
     assert!(refusal(&["--listen", "admin=127.0.0.1:0", "--listen", "admin=127.0.0.1:1"]).contains("twice"));
+    assert!(refusal(&["--nats-max-payload", "65MiB"]).contains("nats_max_payload"));
+    assert!(refusal(&["--nats-pending-bytes-max", "1KiB"]).contains("nats_pending_bytes_max"));
+    assert!(refusal(&["--nats-ping-interval", "0s"]).contains("nats_ping_interval"));
     assert!(refusal(&["--connections-max", "0"]).contains("connections_max"));
     assert!(refusal(&["--config", "/does/not/exist"]).contains("/does/not/exist"));
 }

@@ -20,13 +20,15 @@ pub enum Protocol {
     Aws,
     /// The Redis protocol.
     Redis,
+    /// The NATS protocol.
+    Nats,
     /// Health, metrics and the API under the command line.
     Admin,
 }
 
 impl Protocol {
     /// Those that exist, in the order in which they are opened.
-    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Redis, Self::Admin];
+    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::Redis, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Protocol {
             Self::Kafka => "kafka",
             Self::Aws => "aws",
             Self::Redis => "redis",
+            Self::Nats => "nats",
             Self::Admin => "admin",
         }
     }
@@ -44,6 +47,7 @@ impl Protocol {
             Self::Kafka => 9092,
             Self::Aws => 4566,
             Self::Redis => 6379,
+            Self::Nats => 4222,
             Self::Admin => 9600,
         }
     }

@@ -23,6 +23,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
             Protocol::Kafka => (address.to_string(), "Kafka clients: bootstrap.servers"),
             Protocol::Aws => (format!("http://{address}"), "SQS clients: AWS_ENDPOINT_URL"),
             Protocol::Redis => (format!("redis://{address}"), "Redis clients: publish, subscribe"),
+            Protocol::Nats => (format!("nats://{address}"), "NATS clients: servers"),
             Protocol::Admin => (format!("http://{address}"), "health, /metrics, the command line"),
         };
         text += &format!("  {:<7} {url:<30} {whom}\n", protocol.name());

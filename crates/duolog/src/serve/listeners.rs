@@ -7,12 +7,16 @@ use anyhow::Context as _;
 use duolog_aws::AwsFrontend;
 use duolog_broker::Broker;
 use duolog_kafka::KafkaFrontend;
+use duolog_nats::NatsFrontend;
 use duolog_net::{Context, Frontend, Listener};
 use duolog_redis::RedisFrontend;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminFrontend;
 use crate::config::{Config, Listen, Protocol};
+
+/// NATS clients above the limit on connections that are told so at a time; more wait.
+const REFUSED_AT_A_TIME: usize = 64;
 
 /// What listens where, the real ports included.
 pub type Addresses = Vec<(Protocol, SocketAddr)>;
@@ -25,6 +29,7 @@ pub struct Parts<'a> {
     pub kafka: Arc<KafkaFrontend>,
     pub aws: Arc<AwsFrontend>,
     pub redis: Arc<RedisFrontend>,
+    pub nats: Arc<NatsFrontend>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -54,6 +59,12 @@ impl Bound {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
                 Protocol::Aws => start(&tasks, listener, Arc::clone(&parts.aws), parts),
                 Protocol::Redis => start(&tasks, listener, Arc::clone(&parts.redis), parts),
+                Protocol::Nats => {
+                    // Those above the limit are told so instead of being left to wait.
+                    let mut context = parts.context.clone();
+                    context.limits.connections_max += REFUSED_AT_A_TIME;
+                    tasks.spawn(listener.run(Arc::clone(&parts.nats), context));
+                }
                 Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
             }
         }

@@ -17,6 +17,7 @@ use anyhow::{Context as _, anyhow};
 use duolog_aws::{AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
+use duolog_nats::{NatsFrontend, NatsOptions};
 use duolog_net::{Budget, Context, Shutdown};
 use duolog_redis::{RedisFrontend, RedisOptions};
 use tracing::{error, info, warn};
@@ -81,7 +82,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let kafka = Arc::new(KafkaFrontend::new(anonymous(), kafka_options(config)?));
     let aws = Arc::new(AwsFrontend::new(anonymous(), aws_options(config)?));
     let redis = Arc::new(RedisFrontend::new(anonymous(), redis_options(config)?));
-    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, redis };
+    let nats = Arc::new(NatsFrontend::new(anonymous(), nats_options(config)?));
+    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, nats, redis };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
@@ -161,6 +163,18 @@ fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
         data_dir: config.data_dir.display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         seed: chance()?,
+    })
+}
+
+fn nats_options(config: &Config) -> anyhow::Result<NatsOptions> {
+    Ok(NatsOptions {
+        payload_bytes_max: config.nats.max_payload,
+        pending_bytes_max: config.nats.pending_bytes_max,
+        write_deadline: config.nats.write_deadline,
+        ping_interval: config.nats.ping_interval,
+        connections_max: config.limits.connections_max,
+        seed: chance()?,
+        ..NatsOptions::default()
     })
 }
 

