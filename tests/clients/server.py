@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROTOCOLS = ("kafka", "aws", "nats", "admin")
+PROTOCOLS = ("kafka", "aws", "nats", "redis", "admin")
 
 
 def binary() -> str:
