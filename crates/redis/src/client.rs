@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use duolog_broker::live::{Cut, Flow, Listener, Message, Pattern, PublishError, Publisher, Tag};
-use tracing::warn;
+use duolog_net::Budget;
+use tracing::{debug, warn};
 
 use crate::codec::{Args, Reply, decimal};
 use crate::command::{self, Call, Command};
@@ -36,6 +37,14 @@ pub enum Replies {
     Skip,
 }
 
+/// What a connection is held to.
+pub struct ClientLimits {
+    /// Bytes of the largest argument that it may send.
+    pub bulk_bytes_max: usize,
+    /// Of memory.
+    pub budget: Budget,
+}
+
 /// The state of one connection.
 pub struct Client {
     /// What it shares with all others.
@@ -52,6 +61,8 @@ pub struct Client {
     pub ending: bool,
     /// Bytes of the largest argument that it may send.
     pub bulk_bytes_max: usize,
+    /// Of memory for what it does not take.
+    budget: Budget,
     /// Made when it first listens.
     listener: Option<Arc<Listener>>,
     publisher: Publisher,
@@ -71,7 +82,8 @@ pub struct Client {
 
 impl Client {
     /// A connection that has just begun.
-    pub fn new(server: Arc<Server>, bulk_bytes_max: usize, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub fn new(server: Arc<Server>, limits: ClientLimits, peer: SocketAddr, local: SocketAddr) -> Self {
+        let ClientLimits { bulk_bytes_max, budget } = limits;
         let entry = server.clients.add(peer, local, server.broker.clock().now());
         Self {
             publisher: server.broker.publisher(None),
@@ -82,6 +94,7 @@ impl Client {
             replies: Replies::On,
             ending: false,
             bulk_bytes_max,
+            budget,
             listener: None,
             outbox: Outbox::default(),
             paused: false,
@@ -101,6 +114,7 @@ impl Client {
     /// All that has come is served.
     pub fn end_input(&mut self) {
         self.flush();
+        self.reserve_replies();
         self.entry.command.store(self.last, Relaxed);
         self.server.counters.commands.fetch_add(std::mem::take(&mut self.served), Relaxed);
         if self.scratch.capacity() > REPLIES_KEPT_BYTES {
@@ -217,10 +231,20 @@ impl Client {
         } else if wanted {
             self.put(&scratch);
         }
+        self.reserve_replies();
         if self.resp3 != resp3 {
             self.outbox.switch(self.resp3);
         }
         self.scratch = scratch;
+    }
+
+    /// Room in the memory budget for replies that are not taken. Without any the connection ends: it waits for its peer, not for
+    /// memory.
+    fn reserve_replies(&mut self) {
+        if self.outbox.reserve(&self.budget).is_err() {
+            debug!(peer = %self.entry.peer, "no memory for replies that are not taken: closed");
+            self.ending = true;
+        }
     }
 
     /// A reply that is no command's own.
@@ -340,10 +364,16 @@ impl Client {
             Kind::Pattern => Pattern::glob(name),
             Kind::Shard => Pattern::literal(&subject::of_shard(name)),
         };
-        let tag = Tag { kind: kind.tag(), text: name.into() };
-        let listener = self.listener();
-        let subscribed = listener.subscribe(pattern, None, tag);
-        let subscription = subscribed.map_err(|error| error::of_subscribe(&error).as_bytes())?;
+        // Of a channel every message has the name.
+        let text = if kind == Kind::Pattern { name.into() } else { Box::default() };
+        if !self.server.keep_name(name.len()) {
+            return Err(error::TOO_MANY);
+        }
+        let subscribed = self.listener().subscribe(pattern, None, Tag { kind: kind.tag(), text });
+        let subscription = subscribed.map_err(|error| {
+            self.server.forget_names(name.len());
+            error::of_subscribe(&error).as_bytes()
+        })?;
         self.subscribed.of_mut(kind).insert(name.into(), subscription);
         self.show_subscriptions();
         Ok(())
@@ -353,6 +383,7 @@ impl Client {
     pub fn unsubscribe(&mut self, kind: Kind, name: &[u8]) {
         if let Some(subscription) = self.subscribed.of_mut(kind).remove(name) {
             self.listener().unsubscribe(&subscription);
+            self.server.forget_names(name.len());
             self.show_subscriptions();
         }
     }
@@ -360,8 +391,9 @@ impl Client {
     /// Listens to nothing more.
     pub fn unsubscribe_all(&mut self) {
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for (_, subscription) in std::mem::take(self.subscribed.of_mut(kind)) {
+            for (name, subscription) in std::mem::take(self.subscribed.of_mut(kind)) {
                 self.listener().unsubscribe(&subscription);
+                self.server.forget_names(name.len());
             }
         }
         self.show_subscriptions();
@@ -390,6 +422,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.server.clients.remove(self.entry.id);
+        self.server.forget_names(self.subscribed.name_bytes());
     }
 }
 

@@ -12,6 +12,8 @@ pub const REQUEST_OVERHEAD_BYTES: usize = 1 << 20;
 pub const BULK_BYTES: usize = 512 << 20;
 /// Bytes of replies that a client has not taken, above which no more of its requests are served.
 pub const REPLIES_BYTES: usize = 1 << 20;
+/// Bytes of such replies that need no room in the memory budget: few clients have more.
+pub const REPLIES_FREE_BYTES: usize = 64 << 10;
 /// Bytes for replies that a connection keeps from one input to the next.
 pub const REPLIES_KEPT_BYTES: usize = 4 << 10;
 /// Bytes of what a client called that an error quotes. Source: Redis 7.0.
@@ -26,3 +28,5 @@ pub const SUBSCRIPTIONS: usize = 1_000_000;
 pub const CHANNEL_BYTES: usize = duolog_broker::limits::LIVE_SUBJECT_BYTES - duolog_broker::live::APART.len();
 /// Bytes of a pattern: every channel is held against it.
 pub const PATTERN_BYTES: usize = duolog_broker::limits::GLOB_BYTES;
+/// Bytes of the names of channels and patterns that all connections together listen to: each is kept about four times.
+pub const NAMES_BYTES: usize = 64 << 20;

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 
 use duolog_broker::live::{Run, Waiting};
+use duolog_net::{Budget, Reservation};
 
 use crate::codec::{PushKind, push_head, push_payload};
-use crate::limits::REPLIES_KEPT_BYTES;
+use crate::limits::{REPLIES_FREE_BYTES, REPLIES_KEPT_BYTES};
 use crate::subject::{CHANNEL, PATTERN, SHARD_PREFIX};
 
 /// Replies are bytes already; messages stay in the buffers that all their listeners share until there is room to write them.
@@ -31,7 +32,14 @@ pub struct Outbox {
     written: u64,
     /// What stands before the payload of every message of the first piece.
     head: Vec<u8>,
+    /// Room in the memory budget for the replies that wait, and its bytes.
+    room: Reservation,
+    room_bytes: usize,
 }
+
+/// No memory is free for replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
 
 impl Outbox {
     /// Bytes of replies that wait here.
@@ -64,6 +72,28 @@ impl Outbox {
         self.replied += grown as u64;
     }
 
+    /// Takes room for the replies that wait here, if they are large.
+    ///
+    /// # Errors
+    /// If there is none: what waits is let go.
+    pub fn reserve(&mut self, budget: &Budget) -> Result<(), NoRoom> {
+        let bytes = self.reply_bytes();
+        if bytes <= REPLIES_FREE_BYTES || bytes <= self.room_bytes {
+            return Ok(());
+        }
+        match budget.try_reserve(bytes - self.room_bytes) {
+            Ok(Some(room)) => {
+                self.room.merge(room);
+                self.room_bytes = bytes;
+                Ok(())
+            }
+            Ok(None) | Err(_) => {
+                *self = Self::default();
+                Err(NoRoom)
+            }
+        }
+    }
+
     /// Counts a reply that waits in the listener.
     pub fn said(&mut self, bytes: usize) {
         self.replied += bytes as u64;
@@ -78,6 +108,9 @@ impl Outbox {
     pub fn fill(&mut self, out: &mut Vec<u8>, room: usize) {
         if !self.first.is_empty() {
             self.fill_first(out, room);
+        }
+        if self.room_bytes > 0 && self.reply_bytes() == 0 {
+            (self.room, self.room_bytes) = (Reservation::default(), 0);
         }
         while out.len() < room {
             match self.pieces.pop_front() {

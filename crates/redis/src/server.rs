@@ -6,6 +6,7 @@ use duolog_broker::live::{ListenerOptions, Overflow, SoftLimit};
 use duolog_broker::{Now, Session};
 
 use crate::RedisOptions;
+use crate::limits::NAMES_BYTES;
 use crate::registry::Registry;
 
 /// Counts since the start, or since CONFIG RESETSTAT.
@@ -62,6 +63,8 @@ pub struct Server {
     pub counters: Counters,
     /// See [`Buffers`].
     pub buffers: Buffers,
+    /// Bytes of the names that all connections listen to.
+    pub names: AtomicUsize,
     /// When it began.
     pub since: Now,
 }
@@ -75,7 +78,15 @@ impl Server {
             soft_ms: AtomicU64::new(options.buffer_soft_ms),
         };
         let since = broker.clock().now();
-        Self { broker, options, clients: Registry::default(), counters: Counters::default(), buffers, since }
+        Self {
+            broker,
+            options,
+            clients: Registry::default(),
+            counters: Counters::default(),
+            buffers,
+            names: AtomicUsize::new(0),
+            since,
+        }
     }
 
     /// See [`RedisStats`].
@@ -94,6 +105,17 @@ impl Server {
         self.counters.commands.store(0, Relaxed);
         self.counters.cut.store(0, Relaxed);
         self.counters.begun_before.store(self.clients.begun(), Relaxed);
+    }
+
+    /// Takes room for a name that somebody begins to listen to; false if there is none.
+    pub fn keep_name(&self, bytes: usize) -> bool {
+        let fits = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= NAMES_BYTES);
+        self.names.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    /// Gives the room of names back.
+    pub fn forget_names(&self, bytes: usize) {
+        self.names.fetch_sub(bytes, Relaxed);
     }
 
     /// For a subscriber that begins now.

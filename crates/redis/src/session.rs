@@ -8,7 +8,7 @@ use duolog_broker::live::PACE;
 use duolog_net::{Input, Next, Talk, Then};
 use tracing::debug;
 
-use crate::client::Client;
+use crate::client::{Client, ClientLimits};
 use crate::codec::Parser;
 use crate::server::Server;
 
@@ -18,15 +18,18 @@ pub struct RedisSession {
     client: Client,
     /// The last input was left because of what waits to be sent.
     full: bool,
+    /// The server ends.
+    leaving: bool,
     /// Who is woken when another connection ends this one.
     waker: Option<std::task::Waker>,
 }
 
 impl RedisSession {
     /// A connection that has just begun.
-    pub fn new(server: Arc<Server>, bulk_bytes_max: usize, peer: SocketAddr, local: SocketAddr) -> Self {
-        let client = Client::new(server, bulk_bytes_max, peer, local);
-        Self { parser: Parser::new(bulk_bytes_max), client, full: false, waker: None }
+    pub fn new(server: Arc<Server>, limits: ClientLimits, peer: SocketAddr, local: SocketAddr) -> Self {
+        let parser = Parser::new(limits.bulk_bytes_max);
+        let client = Client::new(server, limits, peer, local);
+        Self { parser, client, full: false, leaving: false, waker: None }
     }
 
     /// Serves all whole requests, as far as there is room for the replies; how many bytes they are.
@@ -106,10 +109,12 @@ impl Talk for RedisSession {
             self.client.entry.register(waiting.waker());
             self.waker = Some(waiting.waker().clone());
         }
-        self.client.poll_cut(waiting)
+        // A client that reads nothing does not hold up the end.
+        if self.leaving { Poll::Ready(()) } else { self.client.poll_cut(waiting) }
     }
 
     fn shutdown(&mut self) {
+        self.leaving = true;
         self.client.ending = true;
     }
 

@@ -82,6 +82,12 @@ impl Subscriptions {
         }
     }
 
+    /// Bytes of all names.
+    pub fn name_bytes(&self) -> usize {
+        let all = [&self.channels, &self.patterns, &self.shards];
+        all.into_iter().flat_map(HashMap::keys).map(|name| name.len()).sum()
+    }
+
     /// All of them.
     pub fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shards.len()

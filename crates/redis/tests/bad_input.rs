@@ -428,3 +428,56 @@ async fn a_client_that_does_not_read_its_replies_is_served_no_further() {
     memory_comes_back(&server).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_gives_its_memory_back() {
+    let options = RedisOptions { buffer_soft_ms: 0, ..RedisOptions::default() };
+    let limits = Limits { request_timeout: std::time::Duration::from_millis(300), ..Limits::default() };
+    let server = Server::with(options, limits).await;
+    let mut deaf = server.client().await;
+    deaf.send(&request(&[b"ECHO", &vec![b'x'; 40 << 20]])).await;
+    // The reply is larger than what the system takes of it.
+    server.until(|server| server.budget.used_bytes() >= 40 << 20).await;
+    let mut healthy = server.client().await;
+    serves(&mut healthy).await;
+    memory_comes_back(&server).await;
+    server.until(|server| server.frontend.stats().connections == 1).await;
+    serves(&mut healthy).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_hold_up_the_end() {
+    let server = Server::start().await;
+    let mut deaf = server.client().await;
+    deaf.send(&request(&[b"ECHO", &vec![b'x'; 40 << 20]])).await;
+    server.until(|server| server.budget.used_bytes() >= 40 << 20).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_of_channels_are_bounded_for_all_together() {
+    let server = Server::start().await;
+    let mut greedy = server.client().await;
+    let long = |index: usize| [index.to_string().as_bytes(), &[b'x'; 60_000]].concat();
+    let mut refused = 0;
+    for index in 0..1_200 {
+        greedy.send(&request(&[b"SSUBSCRIBE", &long(index)])).await;
+        let first = greedy.bytes(1).await;
+        refused += usize::from(first == b"-");
+        let end = format!("|:{}|", index + 1);
+        greedy.through(if first == b"-" { "ERR too many subscriptions|" } else { &end }).await;
+        if refused > 0 {
+            break;
+        }
+    }
+    assert_eq!(refused, 1, "72 MB of names were taken");
+    let mut other = server.client().await;
+    other.send(&request(&[b"SUBSCRIBE", &long(0)])).await;
+    other.expect("-ERR too many subscriptions|").await;
+    greedy.say("RESET").await;
+    greedy.expect("+RESET|").await;
+    other.ask("SUBSCRIBE a", "*3|$9|subscribe|$1|a|:1|").await;
+    drop(greedy);
+    server.stop().await;
+}

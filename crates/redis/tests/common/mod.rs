@@ -148,12 +148,17 @@ impl Client {
 
     /// All that comes up to `end`; line ends are written as `|`.
     pub async fn through(&mut self, end: &str) -> String {
-        let end_bytes = end.replace('|', "\r\n").into_bytes();
-        let mut all = Vec::new();
-        while !all.ends_with(&end_bytes) {
-            all.extend(self.bytes(1).await);
+        let end = end.replace('|', "\r\n").into_bytes();
+        let mut looked = 0_usize;
+        loop {
+            let from = looked.saturating_sub(end.len());
+            if let Some(found) = self.read[from..].windows(end.len()).position(|window| window == end) {
+                return shown(&self.bytes(from + found + end.len()).await);
+            }
+            looked = self.read.len();
+            let more = within(self.stream.read_buf(&mut self.read)).await.unwrap();
+            assert!(more > 0, "closed after {:?}", shown(&self.read));
         }
-        shown(&all)
     }
 
     /// Sends a command; these bytes are the answer.
