@@ -111,6 +111,8 @@ async fn replies_can_be_switched_off_and_skipped() {
         (&["CLIENT REPLY SKIP", "PING", "ECHO x"], "$1|x|"),
         (&["CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "PING", "ECHO y"], "$1|y|"),
         (&["CLIENT REPLY SKIP", "CLIENT REPLY ON"], "+OK|"),
+        (&["CLIENT REPLY OFF", "RESET", "PING"], "+RESET|+PONG|"),
+        (&["CLIENT REPLY SKIP", "RESET", "PING"], "+PONG|"),
         (&["CLIENT REPLY OFF", "CLIENT REPLY SKIP", "PING", "CLIENT REPLY ON", "ECHO z"], "+OK|$1|z|"),
     ] {
         client.send(&lines.iter().flat_map(|line| words(line)).collect::<Vec<_>>()).await;

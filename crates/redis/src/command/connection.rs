@@ -166,7 +166,10 @@ fn reset(call: &mut Call<'_, '_>) {
     let client = &mut *call.client;
     client.unsubscribe_all();
     client.set_resp3(false);
-    client.replies = Replies::On;
+    // A skipped reply is skipped even so, as in Redis.
+    if client.replies != Replies::Skip {
+        client.replies = Replies::On;
+    }
     client.entry.names.lock().name.clear();
     client.entry.database.store(0, Relaxed);
     client.entry.no_evict.store(false, Relaxed);
