@@ -7,6 +7,7 @@
 mod content;
 mod fill;
 mod kafka;
+mod live;
 mod progress;
 mod report;
 mod server;
@@ -16,6 +17,8 @@ mod startup;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+use self::live::Dialect;
 
 /// Where the load goes, and how the figures are printed.
 #[derive(Debug, Args)]
@@ -47,6 +50,10 @@ pub enum BenchCommand {
     Kafka(kafka::KafkaBench),
     /// Send, receive and delete as an SQS client
     Sqs(sqs::SqsBench),
+    /// Publish to subscribers and measure latency as NATS clients
+    Nats(live::LiveBench),
+    /// Publish to subscribers and measure latency as Redis clients
+    Redis(live::LiveBench),
     /// Measure start-up and idle memory
     Startup(startup::StartupBench),
 }
@@ -56,6 +63,8 @@ pub fn run(command: BenchCommand) -> anyhow::Result<()> {
     let (report, json) = match command {
         BenchCommand::Kafka(bench) => (kafka::run(&bench)?, bench.target.json),
         BenchCommand::Sqs(bench) => (sqs::run(&bench)?, bench.target.json),
+        BenchCommand::Nats(bench) => (live::run(Dialect::Nats, &bench)?, bench.target.json),
+        BenchCommand::Redis(bench) => (live::run(Dialect::Redis, &bench)?, bench.target.json),
         BenchCommand::Startup(bench) => (startup::run(&bench)?, bench.json),
     };
     print!("{}", if json { report.json() } else { report.text() });

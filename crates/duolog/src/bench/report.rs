@@ -58,6 +58,11 @@ impl Row {
         }
     }
 
+    /// How many times another figure.
+    pub fn ratio(&mut self, name: &'static str, times: f64) {
+        self.figures.push((name, json!(times), format!("{times:.2}")));
+    }
+
     /// Milliseconds.
     pub fn ms(&mut self, name: &'static str, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;

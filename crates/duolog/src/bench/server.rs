@@ -98,14 +98,7 @@ impl Spawned {
 
     /// Time of the processor that it has taken since its start, where the system tells.
     pub fn processor_time(&self) -> Option<Duration> {
-        /// Ticks of `/proc` a second. Source: proc(5), `USER_HZ` on all Linux of today.
-        const TICKS_PER_S: u64 = 100;
-        let id = self.child.as_ref()?.id();
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // Behind the name, which may hold anything: state is the third field, user and system time the 14th and 15th.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-        Some(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
+        processor_time(self.child.as_ref()?.id())
     }
 
     /// Bytes of disk that its directory takes, the newest file's blocks and the reserve included.
@@ -202,6 +195,11 @@ impl Server {
         &self.admin
     }
 
+    /// The process, if it is our own.
+    pub fn process(&self) -> Option<u32> {
+        Some(self.spawned.as_ref()?.child.as_ref()?.id())
+    }
+
     /// Counters of the log, if its admin listener answers.
     pub fn counters(&self) -> Option<LogCounters> {
         let text = metrics(&self.admin).ok()?;
@@ -252,6 +250,17 @@ impl Server {
     pub fn resident_bytes(&self) -> Option<u64> {
         self.spawned.as_ref()?.resident_bytes()
     }
+}
+
+/// Time of the processor that a process has taken since its start, where the system tells.
+pub fn processor_time(process: u32) -> Option<Duration> {
+    /// Ticks of `/proc` a second. Source: proc(5), `USER_HZ` on all Linux of today.
+    const TICKS_PER_S: u64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may hold anything: state is the third field, user and system time the 14th and 15th.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_S))
 }
 
 /// The value of a metric without labels; `name` ends with a space.
