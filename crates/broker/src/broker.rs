@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
-use crate::live::Live;
+use crate::limits::ECHOES;
+use crate::live::{Echo, Live, SubscribeError};
 use crate::reader::{Reader, ReaderThread};
 use crate::shard::{Desk, Driver, Input, Shard};
 use crate::{Authorizer, Clock, Principal, Session};
@@ -140,6 +141,20 @@ impl Broker {
         Session { inner: Arc::clone(&self.inner), principal: Arc::new(principal) }
     }
 
+    /// Echoes these topics on subjects from now on, in place of those before; the first start the thread that does it.
+    ///
+    /// # Errors
+    /// `OverLimit` above `limits::ECHOES`.
+    pub fn set_echoes(&self, echoes: Vec<Echo>) -> Result<(), SubscribeError> {
+        if echoes.len() > ECHOES {
+            return Err(SubscribeError::OverLimit);
+        }
+        // It reads for everybody who may listen; whether one may is asked when they subscribe.
+        let session = self.session(Principal { name: "echo".to_owned() });
+        self.inner.live.set_echoes(echoes, &session);
+        Ok(())
+    }
+
     /// Resolves when the shard has stopped by itself, with the reason: the process should exit and be restarted.
     pub async fn failed(&self) -> Stopped {
         let mut failed = self.inner.failed.clone();
@@ -172,6 +187,7 @@ impl Broker {
 
     /// Answers what is queued, stops the thread, closes the log. Blocks; waiting receives are answered empty.
     pub fn stop(&self) {
+        self.inner.live.stop();
         self.ask_end();
         let thread = self.inner.thread.lock().take();
         if let Some(thread) = thread

@@ -70,6 +70,7 @@ pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
 pub use self::rewind::AtTime;
 pub use self::sealing::Sealed;
+pub(crate) use self::sealing::record_bytes;
 pub use self::work::{Ahead, Finding, Work};
 pub use crate::shared::Shared;
 pub use crate::state::STATE_PARTITION;

@@ -5,6 +5,12 @@ pub const IDEMPOTENCY_KEY: &str = "duolog-idempotency-key";
 /// Where the record was first appended: topic id (32 hexadecimal digits), index of the partition and offset, with `/`
 /// between. Written by the first move and kept by later ones, so that an identity derived from it stays the same.
 pub const ORIGIN: &str = "duolog-origin";
+/// Where a captured record was published: those who listen there have heard it already.
+pub const SUBJECT: &str = "duolog-subject";
+/// Where a header that a line cannot hold is echoed: name and value, both base64, with a blank between.
+pub const HEADER_BASE64: &str = "duolog-header-base64";
+/// What is to be known of an echoed body: `null`, if the record has none.
+pub const BODY: &str = "duolog-body";
 /// Why it was moved to a dead-letter queue: `attempts`, `rejected` or `malformed`.
 pub const DEAD_REASON: &str = "duolog-dead-reason";
 /// Name of the queue that it was moved from.

@@ -258,3 +258,15 @@ pub const LIVE_LAG_BYTES: usize = 1 << 20;
 pub const LIVE_HELD_FREE_BYTES: usize = 256 << 10;
 /// Subscriptions that leave under one lock when a connection ends.
 pub const LIVE_LEAVES_PER_TURN: usize = 1_024;
+/// Captures of subjects by topics: each subject is held against all of them, once.
+pub const CAPTURES: usize = 1_024;
+/// Records that a capture hands over at a time.
+pub const CAPTURE_PUBLISH_RECORDS: usize = 4_096;
+/// Bytes above which it does.
+pub const CAPTURE_PUBLISH_BYTES: usize = 512 << 10;
+/// Captured bytes of one publisher that may be on their way to the disk.
+pub const CAPTURE_BYTES_IN_FLIGHT: usize = 4 << 20;
+/// Echoes of topics on subjects.
+pub const ECHOES: usize = 1_024;
+/// Bytes that an echo hears of one partition before it looks at the next.
+pub const ECHO_TURN_BYTES: usize = 64 << 10;

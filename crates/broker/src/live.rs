@@ -6,10 +6,13 @@
 //! is bounded, and the nearer it comes to the bound the less a single one may hold.
 
 mod bundle;
+mod capture;
+mod echo;
 mod listener;
 mod pattern;
 mod publisher;
 mod space;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -19,19 +22,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 pub use self::bundle::{Message, Run, Waiting};
+pub use self::capture::{Capture, Captured, CapturedAt};
+pub use self::echo::{Echo, EchoOverflow};
 pub use self::listener::{
     Cut, Ender, Listener, ListenerOptions, Overflow, PendingSize, SoftLimit, SubscribeError, Subscription,
     Tag,
 };
 pub use self::pattern::{APART, Pattern, SEPARATOR, Token};
 pub use self::publisher::{Flow, PACE, PublishError, Publisher};
+pub use self::template::{BadTemplate, Template};
+
+pub(crate) use self::echo::Echoes;
 
 use self::bundle::Memory;
 use self::listener::Outbox;
 use self::publisher::Handing;
 use self::space::{Found, Space};
+use crate::limits::CAPTURES;
 use crate::principal::authorize;
-use crate::{Action, Authorizer, Clock, Principal};
+use crate::{Action, Authorizer, Clock, Principal, Session};
 
 /// The subjects of a broker and who listens to them. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +53,8 @@ struct Inner {
     space: RwLock<Space>,
     /// Counts the changes of `space`.
     generation: AtomicU64,
+    captures: RwLock<Arc<[Capture]>>,
+    echoes: Arc<Echoes>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     authorizer: Arc<dyn Authorizer>,
@@ -60,6 +71,8 @@ struct Counts {
     delivered: AtomicU64,
     dropped: AtomicU64,
     cut: AtomicU64,
+    captured: AtomicU64,
+    not_captured: AtomicU64,
 }
 
 /// A look at the live channels.
@@ -79,6 +92,10 @@ pub struct LiveStats {
     pub dropped: u64,
     /// Listeners that were cut off because they were slow.
     pub cut: u64,
+    /// Messages that were appended to a topic.
+    pub captured: u64,
+    /// Messages that should have been, and could not.
+    pub not_captured: u64,
 }
 
 impl Live {
@@ -88,6 +105,8 @@ impl Live {
         let inner = Inner {
             space: RwLock::default(),
             generation: AtomicU64::new(1),
+            captures: RwLock::new(Arc::new([])),
+            echoes: Arc::new(Echoes::new()),
             memory: Arc::new(Memory::new(bytes_max)),
             clock,
             authorizer,
@@ -109,11 +128,51 @@ impl Live {
     }
 
     /// A connection's way in; see [`crate::Session::publisher`].
-    pub(crate) fn publisher(&self, principal: Arc<Principal>, own: Option<&Listener>) -> Publisher {
+    pub(crate) fn publisher(
+        &self,
+        principal: Arc<Principal>,
+        own: Option<&Listener>,
+        session: Option<Session>,
+    ) -> Publisher {
         let turn = self.inner.counts.publishers.fetch_add(1, Ordering::Relaxed);
         let turn = (self.inner.seed ^ turn).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
         let own = own.map(|own| Arc::clone(&own.outbox));
-        Publisher::new(Arc::clone(&self.inner), principal, own, turn)
+        Publisher::new(Arc::clone(&self.inner), principal, own, session, turn)
+    }
+
+    /// Which subjects are captured from now on, in place of those before.
+    ///
+    /// # Errors
+    /// `OverLimit` above `limits::CAPTURES`, or if a pattern is too long.
+    pub fn set_captures(&self, captures: Vec<Capture>) -> Result<(), SubscribeError> {
+        if captures.len() > CAPTURES || captures.iter().any(|capture| capture.pattern.is_too_long()) {
+            return Err(SubscribeError::OverLimit);
+        }
+        *self.inner.captures.write() = captures.into();
+        self.inner.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// See [`crate::Broker::set_echoes`].
+    pub(crate) fn set_echoes(&self, echoes: Vec<Echo>, session: &Session) {
+        self.inner.echoes.set(echoes, session, &self.inner);
+    }
+
+    /// Ends what runs for the live channels.
+    pub(crate) fn stop(&self) {
+        self.inner.echoes.stop();
+    }
+
+    /// What is echoed.
+    #[must_use]
+    pub fn echoes(&self) -> Vec<Echo> {
+        self.inner.echoes.get()
+    }
+
+    /// What is captured.
+    #[must_use]
+    pub fn captures(&self) -> Arc<[Capture]> {
+        Arc::clone(&self.inner.captures.read())
     }
 
     /// How it stands.
@@ -129,6 +188,8 @@ impl Live {
             delivered: read(&counts.delivered),
             dropped: read(&counts.dropped),
             cut: read(&counts.cut),
+            captured: read(&counts.captured),
+            not_captured: read(&counts.not_captured),
         }
     }
 
@@ -167,6 +228,18 @@ impl Inner {
         self.space.read().find(subject)
     }
 
+    /// The topics that keep what is published on a subject, each once.
+    fn captured(&self, subject: &[u8]) -> Vec<Arc<str>> {
+        let captures = Arc::clone(&self.captures.read());
+        let mut topics: Vec<Arc<str>> = Vec::new();
+        for capture in captures.iter().filter(|capture| capture.pattern.matches(subject)) {
+            if !topics.contains(&capture.topic) {
+                topics.push(Arc::clone(&capture.topic));
+            }
+        }
+        topics
+    }
+
     fn may(&self, principal: &Principal, action: Action, pattern: &Pattern) -> bool {
         authorize(&*self.authorizer, principal, action, &pattern.resource()).is_some()
     }
@@ -180,6 +253,12 @@ impl Inner {
         self.counts.delivered.fetch_add(handing.delivered, Ordering::Relaxed);
         self.counts.dropped.fetch_add(handing.dropped, Ordering::Relaxed);
         self.counts.cut.fetch_add(handing.cut, Ordering::Relaxed);
+    }
+
+    fn count_captured(&self, captured: &[Captured]) {
+        let stored = captured.iter().filter(|one| one.place.is_ok()).count();
+        self.counts.captured.fetch_add(stored as u64, Ordering::Relaxed);
+        self.counts.not_captured.fetch_add((captured.len() - stored) as u64, Ordering::Relaxed);
     }
 
     fn count_cut(&self) {

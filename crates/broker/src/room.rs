@@ -57,7 +57,8 @@ impl Room {
 
     /// The same on a thread that may block.
     pub(crate) fn take_blocking(&self, bytes: usize) -> Taken {
-        block_on(self.take(bytes))
+        // A task that waits in this way never yields, and so would never be given more of tokio's budget.
+        block_on(tokio::task::unconstrained(self.take(bytes)))
     }
 
     /// Makes `taken` at least so large, if there is room now.

@@ -116,6 +116,15 @@ impl Session {
         self.ask(|reply| Command::Publish { topic, records, reply })
     }
 
+    /// The same on behalf of an operator's binding, whoever's session it is.
+    pub(crate) fn publish_unasked(
+        &self,
+        topic: TopicId,
+        records: Vec<NewRecord>,
+    ) -> Pending<Result<Vec<Published>, AppendError>> {
+        self.ask(|reply| Command::Publish { topic, records, reply })
+    }
+
     /// Reads whole batches. Does not wait. May touch the disk: see [`Self::is_cached`].
     ///
     /// # Errors
@@ -488,7 +497,7 @@ impl Session {
     /// A connection's way into the live channels; `own` is the end of the same connection.
     #[must_use]
     pub fn publisher(&self, own: Option<&Listener>) -> Publisher {
-        self.inner.live.publisher(Arc::clone(&self.principal), own)
+        self.inner.live.publisher(Arc::clone(&self.principal), own, Some(self.clone()))
     }
 
     /// The live channels, to look at.

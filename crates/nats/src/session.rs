@@ -5,6 +5,7 @@
 //! that a PONG proves that all before it has been heard; until it listens to anything, it is written as it comes.
 //! Adding a command: its arm in `commands.rs`, its form in `codec/parser.rs`.
 
+mod captures;
 mod commands;
 mod output;
 mod pinger;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use duolog_broker::live::{Cut, Listener, ListenerOptions, Overflow, PACE, Publisher, Waiting};
+use duolog_broker::Session;
+use duolog_broker::live::{Cut, Flow, Listener, ListenerOptions, Overflow, PACE, Publisher, Waiting};
 use duolog_net::{Input, Next, Talk, Then};
 use tokio::time::{Sleep, sleep};
 
@@ -25,6 +27,9 @@ use crate::codec::{Connect, Info, Parser, Step};
 use crate::limits::{PENDING_MESSAGES, REPLIES_BYTES};
 use crate::registry::{Client, Registry};
 use crate::{ClientError, subject};
+
+/// The header by which a message that is sent twice is stored once. Source: JetStream, message deduplication.
+const MESSAGE_ID: &[u8] = b"Nats-Msg-Id";
 
 /// One connection's state.
 pub(crate) struct NatsSession {
@@ -39,6 +44,8 @@ pub(crate) struct NatsSession {
     is_unflushed: bool,
     /// The publisher asked to hold back for a moment.
     is_paused: bool,
+    /// The publisher asked to hold back until what is captured is durable.
+    is_held: bool,
     /// What it has to say itself and has not yet been put behind what waits.
     replies: Vec<u8>,
     /// Taken from the listener, the first one written up to `written` messages.
@@ -53,6 +60,13 @@ pub(crate) struct NatsSession {
     sent: Counted,
 }
 
+/// Captured messages are told apart as JetStream does it.
+fn publisher(broker: &Session, own: Option<&Listener>) -> Publisher {
+    let mut publisher = broker.publisher(own);
+    publisher.name_idempotency_header(MESSAGE_ID);
+    publisher
+}
+
 impl NatsSession {
     /// A session that begins with INFO; one that there is no room for ends with it.
     pub(crate) fn new(registry: Arc<Registry>, client: Arc<Client>, has_room: bool) -> Self {
@@ -61,10 +75,11 @@ impl NatsSession {
         let mut session = Self {
             parser: Parser::new(options.payload_bytes_max),
             connect: Connect::default(),
-            publisher: registry.broker().publisher(None),
+            publisher: publisher(registry.broker(), None),
             listener: None,
             is_unflushed: false,
             is_paused: false,
+            is_held: false,
             replies: Vec::new(),
             waiting: VecDeque::new(),
             written: 0,
@@ -114,7 +129,7 @@ impl NatsSession {
             own: self.connect.echo,
             carries: subject::is_carried,
         }));
-        self.publisher = broker.publisher(Some(&listener));
+        self.publisher = publisher(broker, Some(&listener));
         self.client.listens(&listener);
         self.listener = Some(Arc::clone(&listener));
         listener
@@ -130,7 +145,11 @@ impl NatsSession {
 
     fn flush(&mut self) {
         if std::mem::take(&mut self.is_unflushed) {
-            self.is_paused |= self.publisher.flush() == duolog_broker::live::Flow::Pause;
+            match self.publisher.flush() {
+                Flow::On => {}
+                Flow::Pause => self.is_paused = true,
+                Flow::Hold => self.is_held = true,
+            }
         }
     }
 
@@ -188,7 +207,7 @@ impl Talk for NatsSession {
             if self.is_paused {
                 break Next::Pause(PACE);
             }
-            if self.replies.len() > REPLIES_BYTES {
+            if self.is_held || self.replies.len() > REPLIES_BYTES {
                 break Next::Wait;
             }
             match self.parser.next(&bytes[used..]) {
@@ -215,12 +234,17 @@ impl Talk for NatsSession {
         self.flush();
         self.hand_replies();
         self.publish_counts();
-        let next = if self.is_paused && next == Next::More { Next::Pause(PACE) } else { next };
+        let next = match next {
+            Next::More | Next::Pause(_) if self.is_held => Next::Wait,
+            Next::More if self.is_paused => Next::Pause(PACE),
+            next => next,
+        };
         Input { used, next }
     }
 
     fn poll_output(&mut self, waiting: &mut Context<'_>, out: &mut Vec<u8>, room: usize) -> Poll<Then> {
         self.poll_timers(waiting);
+        self.poll_captured(waiting);
         let said = self.poll_write(waiting, out, room);
         self.publish_counts();
         said
@@ -234,6 +258,7 @@ impl Talk for NatsSession {
         let resumed = self.publisher.poll_pace(waiting);
         if resumed.is_ready() {
             self.is_paused = false;
+            self.is_held = false;
         }
         resumed
     }

@@ -72,6 +72,11 @@ pub trait Talk: Send {
     /// Ready when the session is to end although the peer may take nothing: polled even while output is not taken.
     fn poll_cut(&mut self, waiting: &mut Waiting<'_>) -> Poll<()>;
 
+    /// True while it has more to say that it waits for itself: an end of the input is then not the end.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
     /// The server ends: say goodbye through `poll_output`, then [`Then::End`].
     fn shutdown(&mut self);
 
@@ -246,7 +251,9 @@ impl<T: Talk> Talking<T> {
             Poll::Ready(Then::Sent) => {}
             Poll::Ready(Then::End) => self.state = State::Said,
             // With nothing more to say, an ending session has had its say.
-            Poll::Pending if self.state == State::Ending => self.state = State::Said,
+            Poll::Pending if self.state == State::Ending && !self.talk.is_waiting() => {
+                self.state = State::Said
+            }
             Poll::Pending if out.is_empty() => return Poll::Pending,
             Poll::Pending => {}
         }

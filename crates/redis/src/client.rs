@@ -286,7 +286,32 @@ impl Client {
         match self.publisher.flush() {
             Flow::On => {}
             Flow::Pause => self.paused = true,
+            // Whoever captures waits in any case.
+            Flow::Hold => {}
         }
+    }
+
+    /// True while messages of its own are on their way to the disk: its replies wait for that, and it is not served meanwhile.
+    pub fn is_capturing(&self) -> bool {
+        self.publisher.is_capturing()
+    }
+
+    /// Ready when all that was captured is durable. If some could not be stored, the replies that said otherwise are not sent, and
+    /// the connection ends with an error in their place.
+    pub fn poll_captured(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        while self.publisher.is_capturing() {
+            for captured in ready!(self.publisher.poll_captured(waiting)) {
+                if let Err(error) = captured.place
+                    && !self.ending
+                {
+                    let (id, peer) = (self.entry.id, self.entry.peer);
+                    warn!(id, %peer, topic = %captured.topic, %error, "message is not captured: its publisher is told and ended");
+                    self.outbox.withdraw(error::not_captured(&captured.topic, &error));
+                    self.ending = true;
+                }
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Ready when whom it waits for has moved on.

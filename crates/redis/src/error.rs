@@ -1,5 +1,6 @@
 //! Refusals as Redis words them; those of the broker by a match without a wildcard arm.
 
+use duolog_broker::errors::AppendError;
 use duolog_broker::live::{PublishError, SubscribeError};
 
 /// A user that may not.
@@ -19,6 +20,12 @@ pub fn of_subscribe(error: &SubscribeError) -> &'static str {
         SubscribeError::Denied => NO_PERMISSION,
         SubscribeError::OverLimit => "ERR too many subscriptions, or a pattern that is too long",
     }
+}
+
+/// A captured message that could not be stored.
+pub fn not_captured(topic: &str, error: &AppendError) -> Vec<u8> {
+    format!("ERR a captured message is not stored in topic '{topic}': {error}; the connection ends")
+        .into_bytes()
 }
 
 /// A command that does not take so many arguments.

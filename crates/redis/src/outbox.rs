@@ -47,6 +47,16 @@ impl Outbox {
         self.first.len() - self.first_at + self.own_bytes
     }
 
+    /// Takes back all that has not been sent, and says this in its place.
+    pub fn withdraw(&mut self, text: Vec<u8>) {
+        *self = Self { resp3: self.resp3, ..Self::default() };
+        self.reply(|out| {
+            out.push(b'-');
+            out.extend_from_slice(&text);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+
     /// Where the listener puts what is next.
     pub fn pieces(&mut self) -> &mut VecDeque<Waiting> {
         &mut self.pieces

@@ -70,6 +70,8 @@ impl Talk for RedisSession {
         self.client.end_input();
         let next = if self.client.ending {
             Next::End
+        } else if self.client.is_capturing() {
+            Next::Wait
         } else if self.client.paused {
             Next::Pause(PACE)
         } else if self.full {
@@ -81,6 +83,9 @@ impl Talk for RedisSession {
     }
 
     fn poll_output(&mut self, waiting: &mut Context<'_>, out: &mut Vec<u8>, room: usize) -> Poll<Then> {
+        if self.client.poll_captured(waiting).is_pending() {
+            return Poll::Pending;
+        }
         loop {
             if self.client.is_cut() || self.client.entry.is_killed() {
                 return Poll::Ready(Then::End);
@@ -98,6 +103,10 @@ impl Talk for RedisSession {
     }
 
     fn poll_resume(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        if self.client.is_capturing() {
+            // Polled with the output.
+            return Poll::Pending;
+        }
         if self.client.paused {
             return self.client.poll_pace(waiting);
         }
@@ -111,6 +120,10 @@ impl Talk for RedisSession {
         }
         // A client that reads nothing does not hold up the end.
         if self.leaving { Poll::Ready(()) } else { self.client.poll_cut(waiting) }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.client.is_capturing()
     }
 
     fn shutdown(&mut self) {

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use duolog_record::{Batch, Offset, PartitionId, Producer, TimestampType};
 use duolog_storage::{Commit, LogError, Trim};
 
-pub(super) use self::frame::{Frame, record_bytes};
+pub(super) use self::frame::Frame;
+pub(crate) use self::frame::record_bytes;
 use super::Core;
 use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};

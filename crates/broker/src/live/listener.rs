@@ -58,17 +58,17 @@ pub enum Overflow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cut {
     /// More waited for it than may.
-    #[error("a slow consumer: {messages} messages of {bytes} bytes waited for it")]
+    #[error("a slow consumer: {messages} messages of {bytes} bytes would have waited for it")]
     Overflow {
-        /// That waited.
+        /// That would have waited.
         bytes: usize,
-        /// That waited.
+        /// That would have waited.
         messages: usize,
     },
     /// All listeners together held more than may be.
-    #[error("a slow consumer when memory for all was short: {bytes} bytes waited for it")]
+    #[error("a slow consumer when memory for all was short: {bytes} bytes would have waited for it")]
     Memory {
-        /// That waited for this one.
+        /// That would have waited for this one.
         bytes: usize,
     },
     /// Somebody ended it.
@@ -198,6 +198,8 @@ pub(super) struct Handed {
     pub(super) messages: u64,
     pub(super) dropped: u64,
     pub(super) cut: bool,
+    /// Not all of it fitted: `messages` of it, from the first, were taken.
+    pub(super) is_refused: bool,
     /// The subscription has had all that it asked for.
     pub(super) is_over: bool,
     /// It keeps up, but much waits.
@@ -224,6 +226,18 @@ impl Outbox {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// True if there is room for more than one that is served from the log gets at a time.
+    pub(super) fn has_room(&self) -> bool {
+        let pending = self.queue.lock().pending();
+        pending.bytes <= self.options.bytes_max / 2 && pending.messages <= self.options.messages_max / 2
+    }
+
+    /// Cuts it off as one that is too slow.
+    pub(super) fn end_slow(&self) {
+        let PendingSize { bytes, messages } = self.queue.lock().pending();
+        self.end(Cut::Overflow { bytes, messages });
+    }
+
     /// A publisher has waited for it in vain: none does until it moves on.
     pub(super) fn stalled(&self, taken: u64) {
         self.stalled_at.store(taken, Ordering::Relaxed);
@@ -242,7 +256,7 @@ impl Outbox {
     }
 
     /// Takes a run for one of its subscriptions, or what may be of it.
-    pub(super) fn push(&self, mut run: Run, live: &Inner) -> Handed {
+    pub(super) fn push(&self, mut run: Run, live: &Inner, may_refuse: bool) -> Handed {
         let mut handed = Handed::default();
         let mut queue = self.queue.lock();
         let subscription = Arc::clone(&run.subscription);
@@ -250,8 +264,12 @@ impl Outbox {
             return handed;
         }
         let delivered = subscription.delivered.load(Ordering::Relaxed);
+        if may_refuse && !queue.fits(&run, &self.options, live) {
+            handed.is_refused = true;
+            run.to = queue.fitting(&run, &self.options, live);
+        }
         let left = subscription.limit.load(Ordering::Relaxed).saturating_sub(delivered);
-        if left <= run.len() as u64 {
+        if left <= run.len() as u64 && !(handed.is_refused && run.is_empty()) {
             run.to = run.from + u32::try_from(left).unwrap_or(u32::MAX);
             handed.is_over = true;
             subscription.is_closed.store(true, Ordering::Relaxed);
@@ -383,20 +401,12 @@ impl Queue {
                 let PendingSize { bytes, messages } = self.pending();
                 let is_memory =
                     bytes + run.bytes() <= options.bytes_max && bytes + run.bytes() > live.memory.free();
+                let (bytes, messages) = (bytes + run.bytes(), messages + run.len());
                 self.cut(if is_memory { Cut::Memory { bytes } } else { Cut::Overflow { bytes, messages } });
                 run.to = run.from;
             }
             Overflow::DropNewest => {
-                let mut part = run.clone();
-                let (mut fitting, mut too_many) = (run.from, run.to + 1);
-                while fitting + 1 < too_many {
-                    part.to = fitting.midpoint(too_many);
-                    if self.fits(&part, options, live) {
-                        fitting = part.to;
-                    } else {
-                        too_many = part.to;
-                    }
-                }
+                let fitting = self.fitting(run, options, live);
                 self.dropped += u64::from(run.to - fitting);
                 run.to = fitting;
             }
@@ -414,6 +424,21 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// Up to where a run fits.
+    fn fitting(&mut self, run: &Run, options: &ListenerOptions, live: &Inner) -> u32 {
+        let mut part = run.clone();
+        let (mut fitting, mut too_many) = (run.from, run.to + 1);
+        while fitting + 1 < too_many {
+            part.to = fitting.midpoint(too_many);
+            if self.fits(&part, options, live) {
+                fitting = part.to;
+            } else {
+                too_many = part.to;
+            }
+        }
+        fitting
     }
 
     fn put(&mut self, run: Run, live: &Inner) {

@@ -9,10 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::bundle::{Bundle, Message, Packing, Run};
+use super::capture::{Captured, Captures};
 use super::listener::Outbox;
 use super::{Inner, Pattern, Subscription};
 use crate::limits::{LIVE_BUNDLE_BYTES, LIVE_KNOWN_BYTES, LIVE_KNOWN_SUBJECTS, LIVE_SUBJECT_BYTES};
-use crate::{Action, Principal};
+use crate::{Action, Principal, Session};
 
 /// How long a publisher holds back at most for listeners that keep up but have much before them.
 pub const PACE: Duration = Duration::from_millis(2);
@@ -37,18 +38,30 @@ pub enum Flow {
     /// It should take no more for a moment, until `poll_pace` is ready or [`PACE`] is over: a listener that keeps up has much
     /// before it. Never for one that does not move.
     Pause,
+    /// It should take no more until `poll_pace` is ready: as many captured messages as may be are on their way to the disk.
+    Hold,
 }
 
 /// Who hears a subject, as far as this publisher is concerned.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     plain: Vec<Arc<Subscription>>,
     groups: Vec<Vec<Arc<Subscription>>>,
+    /// Topics that keep what is published here.
+    captures: Vec<Arc<str>>,
     is_denied: bool,
 }
 
 impl Known {
-    fn count(&self) -> u64 {
+    pub(super) fn plain(&self) -> &[Arc<Subscription>] {
+        &self.plain
+    }
+
+    pub(super) fn groups(&self) -> &[Vec<Arc<Subscription>>] {
+        &self.groups
+    }
+
+    pub(super) fn listeners(&self) -> u64 {
         (self.plain.len() + self.groups.len()) as u64
     }
 }
@@ -77,6 +90,9 @@ pub struct Publisher {
     chosen: Vec<(Arc<Subscription>, u32)>,
     turn: u64,
     published: u64,
+    /// Appends what is captured; without one nothing is.
+    session: Option<Session>,
+    captures: Captures,
     pace: Option<(Arc<Outbox>, u64)>,
 }
 
@@ -85,6 +101,7 @@ impl Publisher {
         live: Arc<Inner>,
         principal: Arc<Principal>,
         own: Option<Arc<Outbox>>,
+        session: Option<Session>,
         turn: u64,
     ) -> Self {
         Self {
@@ -100,37 +117,48 @@ impl Publisher {
             chosen: Vec::new(),
             turn,
             published: 0,
+            session,
+            captures: Captures::default(),
             pace: None,
         }
     }
 
-    /// Publishes; heard after the next flush. Answers how many hear it: subscriptions, and one for each group.
+    /// Publishes; heard after the next flush. Answers how many hear it: subscriptions, one for each group, and one for each topic
+    /// that captures it.
     ///
     /// # Errors
     /// See [`PublishError`].
     pub fn publish(&mut self, message: Message<'_>) -> Result<u64, PublishError> {
+        self.publish_as(message, true)
+    }
+
+    /// The same for an answer that the broker itself gives: it is not captured.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn answer(&mut self, message: Message<'_>) -> Result<u64, PublishError> {
+        self.publish_as(message, false)
+    }
+
+    fn publish_as(&mut self, message: Message<'_>, may_be_captured: bool) -> Result<u64, PublishError> {
         if message.subject.len() > LIVE_SUBJECT_BYTES || message.reply.len() > LIVE_SUBJECT_BYTES {
             return Err(PublishError::TooLong);
         }
-        let generation = self.live.generation();
-        if generation != self.generation {
-            self.forget(generation);
-        }
-        let known = match &self.last {
-            Some((subject, known)) if **subject == *message.subject => known,
-            _ => {
-                let known = self.look_up(message.subject);
-                let (_, known) = self.last.insert((message.subject.into(), known));
-                known
-            }
-        };
+        self.know(message.subject);
+        let (_, known) = self.last.as_ref().expect("it is known now");
         if known.is_denied {
             return Err(PublishError::Denied);
         }
         self.published += 1;
-        let count = known.count();
-        if count == 0 {
-            return Ok(0);
+        let listeners = known.listeners();
+        let count = listeners + if may_be_captured { known.captures.len() as u64 } else { 0 };
+        if may_be_captured && let Some(session) = &self.session {
+            for topic in &known.captures {
+                self.captures.add(session, topic, message);
+            }
+        }
+        if listeners == 0 {
+            return Ok(count);
         }
         let at = self.packing.len();
         self.packing.add(message);
@@ -177,16 +205,65 @@ impl Publisher {
             outbox.stalled(taken);
         }
         self.hand_over();
-        if self.pace.is_some() { Flow::Pause } else { Flow::On }
+        if let Some(session) = &self.session {
+            self.captures.hand_over(session);
+        }
+        match self.pace {
+            _ if self.captures.is_full() => Flow::Hold,
+            Some(_) => Flow::Pause,
+            None => Flow::On,
+        }
     }
 
-    /// After [`Flow::Pause`]: ready when the listener has moved on. The caller waits no longer than [`PACE`].
+    /// The header whose value is the idempotency key of a captured message.
+    pub fn name_idempotency_header(&mut self, name: &'static [u8]) {
+        self.captures.name_idempotency_header(name);
+    }
+
+    /// True while captured messages are on their way.
+    #[must_use]
+    pub fn is_capturing(&self) -> bool {
+        !self.captures.is_empty()
+    }
+
+    /// What became of the oldest captured messages, in the order of publishing; pending while none is known. Whoever captures polls
+    /// it, and is woken.
+    pub fn poll_captured(&mut self, waiting: &mut Context<'_>) -> Poll<Vec<Captured>> {
+        let captured = ready!(self.captures.poll(waiting));
+        self.live.count_captured(&captured);
+        Poll::Ready(captured)
+    }
+
+    /// After [`Flow::Pause`]: ready when the listener has moved on; the caller waits no longer than [`PACE`]. After [`Flow::Hold`]: ready when
+    /// `poll_captured`, which has to be polled as well, has told of enough.
     pub fn poll_pace(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        if self.captures.is_full() {
+            return Poll::Pending;
+        }
         if let Some((outbox, taken)) = &self.pace {
             ready!(outbox.poll_moved(*taken, waiting));
             self.pace = None;
         }
         Poll::Ready(())
+    }
+
+    /// Who hears a subject.
+    pub(super) fn known(&mut self, subject: &[u8]) -> Arc<Known> {
+        self.know(subject);
+        self.last.as_ref().map(|(_, known)| Arc::clone(known)).unwrap_or_default()
+    }
+
+    /// Sees to it that `last` is about this subject.
+    fn know(&mut self, subject: &[u8]) {
+        let generation = self.live.generation();
+        if generation != self.generation {
+            self.forget(generation);
+        }
+        if self.last.as_ref().is_some_and(|(last, _)| **last == *subject) {
+            return;
+        }
+        let known = self.look_up(subject);
+        self.last = Some((subject.into(), known));
     }
 
     /// Subscriptions have changed.
@@ -226,7 +303,8 @@ impl Publisher {
         let mut groups: Vec<_> = found.groups.into_iter().map(|(_, members)| members).collect();
         groups.iter_mut().for_each(|members| members.retain(hears));
         groups.retain(|members| !members.is_empty());
-        Known { plain: found.plain, groups, is_denied: false }
+        let captures = if self.session.is_some() { self.live.captured(subject) } else { Vec::new() };
+        Known { plain: found.plain, groups, captures, is_denied: false }
     }
 
     /// One member of each group, by turns from a place of chance; everybody else as always.
@@ -236,12 +314,18 @@ impl Publisher {
             self.stretches.push(Stretch { known: plain, from: at, to: at + 1 });
         }
         for members in &known.groups {
-            self.turn = self.turn.wrapping_add(1);
-            let place = (self.turn % members.len() as u64) as usize;
-            // One that is cut is about to leave: the next in turn.
-            let member = members[place..].iter().chain(&members[..place]).find(|it| !it.is_gone());
-            self.chosen.push((Arc::clone(member.unwrap_or(&members[place])), at));
+            let member = self.choose_of(members);
+            self.chosen.push((member, at));
         }
+    }
+
+    /// A member of a group, by turns.
+    pub(super) fn choose_of(&mut self, members: &[Arc<Subscription>]) -> Arc<Subscription> {
+        self.turn = self.turn.wrapping_add(1);
+        let place = (self.turn % members.len() as u64) as usize;
+        // One that is cut is about to leave: the next in turn.
+        let member = members[place..].iter().chain(&members[..place]).find(|it| !it.is_gone());
+        Arc::clone(member.unwrap_or(&members[place]))
     }
 
     fn hand_over(&mut self) {
@@ -257,26 +341,33 @@ impl Publisher {
         for Stretch { known, from, to } in std::mem::take(&mut self.stretches) {
             // In the order of publishing, whoever hears it.
             while let Some((member, at)) = chosen.next_if(|(_, at)| *at < from) {
-                handing.hand(&self.live, &member, &bundle, at, at + 1);
+                handing.hand(&self.live, run(member, &bundle, at, at + 1), false);
             }
             for subscription in &known.plain {
-                handing.hand(&self.live, subscription, &bundle, from, to);
+                handing.hand(&self.live, run(Arc::clone(subscription), &bundle, from, to), false);
             }
         }
         for (member, at) in chosen {
-            handing.hand(&self.live, &member, &bundle, at, at + 1);
+            handing.hand(&self.live, run(member, &bundle, at, at + 1), false);
         }
-        self.live.count(std::mem::take(&mut self.published), &handing);
+        let published = std::mem::take(&mut self.published);
+        let lags = self.finish(published, handing);
+        if self.pace.is_none() {
+            self.pace = lags.map(|outbox| (Arc::clone(&outbox), outbox.taken()));
+        }
+    }
+
+    /// Counts what was handed over and sees to subscriptions that are over. Gives a listener that keeps up but has much before it.
+    pub(super) fn finish(&self, published: u64, handing: Handing) -> Option<Arc<Outbox>> {
+        self.live.count(published, &handing);
         if !handing.over.is_empty() {
             self.live.change(|space| {
                 handing.over.iter().for_each(|subscription| {
                     space.remove(subscription);
-                })
+                });
             });
         }
-        if self.pace.is_none() {
-            self.pace = handing.lags.map(|outbox| (Arc::clone(&outbox), outbox.taken()));
-        }
+        handing.lags
     }
 }
 
@@ -297,17 +388,23 @@ pub(super) struct Handing {
 }
 
 impl Handing {
-    fn hand(&mut self, live: &Inner, to: &Arc<Subscription>, bundle: &Arc<Bundle>, from: u32, until: u32) {
-        let run = Run { subscription: Arc::clone(to), bundle: Arc::clone(bundle), from, to: until };
-        let handed = to.outbox().push(run, live);
+    /// Hands a run over. With `may_refuse`, what does not fit is left to the caller: `Some` says how many messages fitted.
+    pub(super) fn hand(&mut self, live: &Inner, run: Run, may_refuse: bool) -> Option<u64> {
+        let to = Arc::clone(&run.subscription);
+        let handed = to.outbox().push(run, live, may_refuse);
         self.delivered += handed.messages;
         self.dropped += handed.dropped;
         self.cut += u64::from(handed.cut);
         if handed.is_over {
-            self.over.push(Arc::clone(to));
+            self.over.push(Arc::clone(&to));
         }
         if handed.lags && self.lags.is_none() {
             self.lags = Some(Arc::clone(to.outbox()));
         }
+        handed.is_refused.then_some(handed.messages)
     }
+}
+
+fn run(subscription: Arc<Subscription>, bundle: &Arc<Bundle>, from: u32, to: u32) -> Run {
+    Run { subscription, bundle: Arc::clone(bundle), from, to }
 }

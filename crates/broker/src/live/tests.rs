@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn publisher(&self, own: Option<&Listener>) -> Publisher {
-        self.live.publisher(Arc::new(Principal::anonymous()), own)
+        self.live.publisher(Arc::new(Principal::anonymous()), own, None)
     }
 
     fn wait_ms(&self, ms: u64) {

@@ -62,7 +62,7 @@ fn end_with_a_broken_thread() {
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         let thread = std::thread::current();
-        if matches!(thread.name(), Some("log" | "shard" | "reader" | "cleaner")) {
+        if matches!(thread.name(), Some("log" | "shard" | "reader" | "cleaner" | "echo")) {
             std::process::abort();
         }
     }));

@@ -189,7 +189,7 @@ impl Frame {
 }
 
 /// Bytes that a record takes in a batch, at most.
-pub(in crate::core) fn record_bytes(record: &NewRecord) -> usize {
+pub(crate) fn record_bytes(record: &NewRecord) -> usize {
     /// Lengths and deltas of one record, at most.
     const OVERHEAD: usize = 40;
     /// Lengths of one header, at most.

@@ -1,0 +1,530 @@
+//! Echoes: what is appended to a topic, by any protocol, is heard on a subject.
+//!
+//! One thread reads the end of every echoed partition, as a consumer would, and is the only one that publishes what it reads: so
+//! what a listener hears of a partition comes in order and once. A listener with too much before it is cut off, as always; or,
+//! where the operator said so, it is left out from then on and served from the log, from the record where it was left, until
+//! it has come as far as the others. What was captured on the very subject that it would be echoed on is left out: it was
+//! heard when it was published.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use duolog_record::{Offset, PartitionId, Record};
+use parking_lot::Mutex;
+use tracing::{error, warn};
+
+use super::bundle::{Packing, Run};
+use super::publisher::{Handing, Known, Publisher};
+use super::{Inner, Message, Subscription, Template};
+use crate::Session;
+use crate::catalog::DEFAULT_NAMESPACE;
+use crate::errors::FetchError;
+use crate::headers::{BODY, HEADER_BASE64, SUBJECT};
+use crate::limits::{ECHO_TURN_BYTES, LIVE_SUBJECT_BYTES};
+use crate::watch::Readable;
+
+/// How often topics and partitions that have come or gone are noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is appended to `topic` is heard on `subject`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// Name of the topic.
+    pub topic: Arc<str>,
+    /// Where its records are heard.
+    pub subject: Template,
+    /// What happens to a listener that has too much before it.
+    pub overflow: EchoOverflow,
+}
+
+/// What happens to a listener of an echo that has too much before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EchoOverflow {
+    /// What it asked for when it connected: it is cut off, or loses messages.
+    #[default]
+    AsAlways,
+    /// It gets the rest from the log, in order and once, as fast as it takes it. A group's members are never served so: the
+    /// others are there for that.
+    CatchUp,
+}
+
+/// The thread and what it is to do.
+pub(crate) struct Echoes {
+    wanted: Mutex<Wanted>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_ending: AtomicBool,
+}
+
+/// An echo, and where the partitions ended when it was asked for: what is appended from then on is heard.
+#[derive(Clone)]
+struct Wish {
+    echo: Echo,
+    ends: Vec<(PartitionId, Offset)>,
+}
+
+#[derive(Default)]
+struct Wanted {
+    wishes: Arc<[Wish]>,
+    changes: u64,
+    wake: Option<Thread>,
+}
+
+impl Echoes {
+    pub(crate) fn new() -> Self {
+        Self { wanted: Mutex::default(), thread: Mutex::default(), is_ending: AtomicBool::new(false) }
+    }
+
+    /// What is echoed.
+    pub(crate) fn get(&self) -> Vec<Echo> {
+        self.wanted.lock().wishes.iter().map(|wish| wish.echo.clone()).collect()
+    }
+
+    /// Echoes these from now on, in place of those before. `session` is the broker's own.
+    pub(super) fn set(self: &Arc<Self>, echoes: Vec<Echo>, session: &Session, live: &Arc<Inner>) {
+        let is_any = !echoes.is_empty();
+        let wishes = echoes.into_iter().map(|echo| Wish { ends: ends(session, &echo.topic), echo }).collect();
+        {
+            let mut wanted = self.wanted.lock();
+            wanted.wishes = wishes;
+            wanted.changes += 1;
+            if let Some(thread) = &wanted.wake {
+                thread.unpark();
+            }
+        }
+        let mut thread = self.thread.lock();
+        if !is_any || thread.is_some() || self.is_ending.load(Ordering::Acquire) {
+            return;
+        }
+        let mut feeder = Feeder::new(Arc::clone(self), session.clone(), Arc::clone(live));
+        match std::thread::Builder::new().name("echo".to_owned()).spawn(move || feeder.run()) {
+            Ok(started) => {
+                self.wanted.lock().wake = Some(started.thread().clone());
+                *thread = Some(started);
+            }
+            Err(error) => error!(%error, "no thread for echoes: nothing is echoed"),
+        }
+    }
+
+    /// Ends the thread, and waits for it.
+    pub(crate) fn stop(&self) {
+        self.is_ending.store(true, Ordering::Release);
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                error!("the thread of echoes has panicked");
+            }
+        }
+    }
+}
+
+/// Where the partitions of a topic end now; none if there is no such topic.
+fn ends(session: &Session, topic: &str) -> Vec<(PartitionId, Offset)> {
+    let catalog = session.catalog();
+    let Some(topic) = catalog.topic(DEFAULT_NAMESPACE, topic) else { return Vec::new() };
+    topic.partitions.iter().filter_map(|it| Some((*it, session.bounds(*it)?.end))).collect()
+}
+
+/// Wakes the thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// One partition under one echo.
+struct Feed {
+    partition: PartitionId,
+    index: u32,
+    echo: Echo,
+    /// The next record to be heard by those who keep up.
+    next: Offset,
+    readable: Option<Readable>,
+    behind: Vec<Behind>,
+}
+
+/// A subscription that is served from the log.
+struct Behind {
+    subscription: Arc<Subscription>,
+    next: Offset,
+    /// What its outbox had taken when it was full.
+    taken: u64,
+}
+
+/// What the thread works with.
+struct Feeder {
+    echoes: Arc<Echoes>,
+    session: Session,
+    live: Arc<Inner>,
+    publisher: Publisher,
+    feeds: Vec<Feed>,
+    /// Of what is wanted and of the catalog, when `feeds` was made.
+    seen: (u64, u64),
+}
+
+/// Records on their way to those who listen.
+struct Stretch {
+    known: Arc<Known>,
+    from: u32,
+    to: u32,
+}
+
+impl Feeder {
+    fn new(echoes: Arc<Echoes>, session: Session, live: Arc<Inner>) -> Self {
+        let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&session.principal), None, None, 0);
+        Self { echoes, session, live, publisher, feeds: Vec::new(), seen: (0, 0) }
+    }
+
+    fn run(&mut self) {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut waiting = Context::from_waker(&waker);
+        while !self.echoes.is_ending.load(Ordering::Acquire) {
+            self.look();
+            let mut feeds = std::mem::take(&mut self.feeds);
+            let mut has_moved = false;
+            for feed in &mut feeds {
+                has_moved |= self.turn(feed, &mut waiting);
+            }
+            self.feeds = feeds;
+            if !has_moved {
+                std::thread::park_timeout(LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Makes the feeds anew if what is wanted has changed, or what exists. A partition that came after its echo was asked for is
+    /// heard from its beginning.
+    fn look(&mut self) {
+        let (wishes, changes) = {
+            let wanted = self.echoes.wanted.lock();
+            (Arc::clone(&wanted.wishes), wanted.changes)
+        };
+        let catalog = self.session.catalog();
+        if self.seen == (changes, catalog.version) {
+            return;
+        }
+        self.seen = (changes, catalog.version);
+        let mut old = std::mem::take(&mut self.feeds);
+        for Wish { echo, ends } in wishes.iter() {
+            let Some(topic) = catalog.topic(DEFAULT_NAMESPACE, &echo.topic) else { continue };
+            for (index, &partition) in topic.partitions.iter().enumerate() {
+                let at = old.iter().position(|feed| feed.partition == partition && feed.echo == *echo);
+                if let Some(at) = at {
+                    self.feeds.push(old.swap_remove(at));
+                    continue;
+                }
+                let end = ends.iter().find(|(known, _)| *known == partition).map(|(_, end)| *end);
+                let start = || self.session.bounds(partition).unwrap_or_default().start;
+                self.feeds.push(Feed {
+                    partition,
+                    index: u32::try_from(index).unwrap_or(u32::MAX),
+                    echo: echo.clone(),
+                    next: end.unwrap_or_else(start),
+                    readable: None,
+                    behind: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Serves a partition for a while. True if there may be more to do at once.
+    fn turn(&mut self, feed: &mut Feed, waiting: &mut Context<'_>) -> bool {
+        let mut has_moved = false;
+        let mut behind = std::mem::take(&mut feed.behind);
+        behind.retain_mut(|one| match self.catch_up(feed, one, waiting) {
+            CaughtUp::Moved => {
+                has_moved = true;
+                true
+            }
+            CaughtUp::Waits => true,
+            CaughtUp::Over => false,
+        });
+        // Those that fell behind while others were served come last.
+        behind.append(&mut feed.behind);
+        feed.behind = behind;
+        has_moved | self.go_on(feed, waiting)
+    }
+
+    /// What is new, to those who keep up.
+    fn go_on(&mut self, feed: &mut Feed, waiting: &mut Context<'_>) -> bool {
+        if let Some(readable) = &mut feed.readable
+            && std::pin::Pin::new(readable).poll(waiting).is_pending()
+        {
+            return false;
+        }
+        feed.readable = None;
+        // A partition that is gone goes with the next look.
+        let Some(bounds) = self.session.bounds(feed.partition) else { return false };
+        feed.next = feed.next.max(bounds.start);
+        if feed.next >= bounds.end {
+            let mut readable = self.session.readable(&[(feed.partition, feed.next)]);
+            let is_ready = std::pin::Pin::new(&mut readable).poll(waiting).is_ready();
+            feed.readable = Some(readable);
+            return is_ready;
+        }
+        if self.live.space.read().len() == 0 {
+            feed.next = bounds.end;
+            return true;
+        }
+        let mut packing = Packing::default();
+        let mut offsets = Vec::new();
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let (next, read) = self.read(feed, feed.next, |publisher, offset, message| {
+            let known = publisher.known(message.subject);
+            if known.listeners() > 0 {
+                let at = packing.len();
+                packing.add(message);
+                offsets.push(offset);
+                match stretches.last_mut() {
+                    Some(last) if last.to == at && Arc::ptr_eq(&last.known, &known) => last.to += 1,
+                    _ => stretches.push(Stretch { known, from: at, to: at + 1 }),
+                }
+            }
+            packing.bytes()
+        });
+        feed.next = match read {
+            Ok(()) => next,
+            Err(error) => {
+                warn!(topic = %feed.echo.topic, partition = feed.index, %error, "records cannot be read and are not echoed");
+                next.max(bounds.end)
+            }
+        };
+        self.hand_over(feed, &mut packing, &offsets, stretches, waiting);
+        true
+    }
+
+    fn hand_over(
+        &mut self,
+        feed: &mut Feed,
+        packing: &mut Packing,
+        offsets: &[Offset],
+        stretches: Vec<Stretch>,
+        waiting: &mut Context<'_>,
+    ) {
+        if packing.is_empty() {
+            return;
+        }
+        let published = u64::from(packing.len());
+        let bundle = packing.seal(&self.live.memory);
+        let mut handing = Handing::default();
+        for Stretch { known, from, to } in stretches {
+            for subscription in known.plain() {
+                if feed.behind.iter().any(|one| Arc::ptr_eq(&one.subscription, subscription)) {
+                    continue;
+                }
+                let may_catch_up = feed.echo.overflow == EchoOverflow::CatchUp;
+                let run =
+                    Run { subscription: Arc::clone(subscription), bundle: Arc::clone(&bundle), from, to };
+                if let Some(fitted) = handing.hand(&self.live, run, may_catch_up) {
+                    let taken = subscription.outbox().taken();
+                    let next = offsets[from as usize + fitted as usize];
+                    feed.behind.push(Behind { subscription: Arc::clone(subscription), next, taken });
+                }
+            }
+            for members in known.groups() {
+                for at in from..to {
+                    let member = self.publisher.choose_of(members);
+                    let run = Run { subscription: member, bundle: Arc::clone(&bundle), from: at, to: at + 1 };
+                    handing.hand(&self.live, run, false);
+                }
+            }
+        }
+        let lags = self.publisher.finish(published, handing);
+        // The log keeps the rest: those who keep up are not to be overrun.
+        if let Some(outbox) = lags {
+            let taken = outbox.taken();
+            if outbox.poll_moved(taken, waiting).is_pending() {
+                std::thread::park_timeout(super::PACE);
+                if outbox.taken() == taken {
+                    outbox.stalled(taken);
+                }
+            }
+        }
+    }
+
+    /// The next records from the log for one that is behind.
+    fn catch_up(&mut self, feed: &Feed, one: &mut Behind, waiting: &mut Context<'_>) -> CaughtUp {
+        if one.subscription.is_gone() {
+            return CaughtUp::Over;
+        }
+        if one.next >= feed.next {
+            return CaughtUp::Over;
+        }
+        let outbox = Arc::clone(one.subscription.outbox());
+        if !outbox.has_room() && outbox.poll_moved(one.taken, waiting).is_pending() {
+            return CaughtUp::Waits;
+        }
+        one.taken = outbox.taken();
+        if self.session.bounds(feed.partition).is_none_or(|bounds| bounds.start > one.next) {
+            warn!(topic = %feed.echo.topic, "records went before a slow listener had caught up: it is cut off");
+            outbox.end_slow();
+            return CaughtUp::Over;
+        }
+        let mut packing = Packing::default();
+        let mut offsets = Vec::new();
+        let until = feed.next;
+        let (next, read) = self.read(feed, one.next, |_, offset, message| {
+            if offset >= until {
+                return usize::MAX;
+            }
+            if one.subscription.pattern().matches(message.subject)
+                && (outbox.options().carries)(message.subject)
+            {
+                offsets.push(offset);
+                packing.add(message);
+            }
+            packing.bytes()
+        });
+        if let Err(error) = read {
+            warn!(topic = %feed.echo.topic, %error, "records for a slow listener cannot be read: it is cut off");
+            outbox.end_slow();
+            return CaughtUp::Over;
+        }
+        let next = next.min(until);
+        if !packing.is_empty() {
+            let to = packing.len();
+            let bundle = packing.seal(&self.live.memory);
+            let mut handing = Handing::default();
+            let run = Run { subscription: Arc::clone(&one.subscription), bundle, from: 0, to };
+            let fitted = handing.hand(&self.live, run, true);
+            self.publisher.finish(0, handing);
+            if let Some(fitted) = fitted {
+                one.next = offsets[fitted as usize];
+                // Unless something was taken meanwhile, it is tried again when something is.
+                let is_waiting = fitted == 0 && outbox.poll_moved(one.taken, waiting).is_pending();
+                return if is_waiting { CaughtUp::Waits } else { CaughtUp::Moved };
+            }
+        }
+        one.next = next;
+        CaughtUp::Moved
+    }
+
+    /// Reads records of a feed and hands each to `visit` as a message; `visit` answers how many bytes it has. Gives where it
+    /// stopped.
+    fn read(
+        &mut self,
+        feed: &Feed,
+        from: Offset,
+        mut visit: impl FnMut(&mut Publisher, Offset, Message<'_>) -> usize,
+    ) -> (Offset, Result<(), FetchError>) {
+        let mut next = from;
+        let (mut subject, mut headers) = (Vec::new(), Vec::new());
+        let publisher = &mut self.publisher;
+        let read = self.session.scan(feed.partition, from, |record| {
+            let offset = record.offset;
+            feed.echo.subject.fill(&mut subject, &feed.echo.topic, feed.index, record.key.as_deref());
+            let mut bytes = 0;
+            if subject.len() <= LIVE_SUBJECT_BYTES && !was_heard(&record, &subject) {
+                write_headers(&record, &mut headers);
+                let payload = record.value.as_deref().unwrap_or_default();
+                let message = Message { subject: &subject, reply: b"", headers: &headers, payload };
+                bytes = visit(publisher, offset, message);
+            }
+            if bytes == usize::MAX {
+                return ControlFlow::Break(());
+            }
+            next = offset.plus(1);
+            if bytes >= ECHO_TURN_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        // Behind the last record there may be offsets without any.
+        if read.is_ok() && next == from {
+            next = self.session.bounds(feed.partition).map_or(from, |bounds| bounds.end.max(from));
+        }
+        (next, read)
+    }
+}
+
+/// What came of serving one that is behind.
+enum CaughtUp {
+    Moved,
+    Waits,
+    Over,
+}
+
+/// True if a record was captured on the subject that it would be echoed on.
+fn was_heard(record: &Record, subject: &[u8]) -> bool {
+    let captured = record.headers.iter().find(|header| *header.key == *SUBJECT.as_bytes());
+    captured.is_some_and(|header| header.value.as_deref() == Some(subject))
+}
+
+/// The block of a record's headers, see [`Message::headers`], in place of what `into` held. What a line cannot hold stands in base64
+/// under a name that says so.
+fn write_headers(record: &Record, into: &mut Vec<u8>) {
+    into.clear();
+    if record.headers.is_empty() && record.value.is_some() {
+        return;
+    }
+    into.extend_from_slice(b"\r\n");
+    for header in &record.headers {
+        let value = header.value.as_deref().unwrap_or_default();
+        if is_name(&header.key) && is_line(value) {
+            line(into, &[&header.key], value);
+        } else {
+            let name = STANDARD.encode(&header.key);
+            let value = STANDARD.encode(value);
+            line(into, &[HEADER_BASE64.as_bytes()], format!("{name} {value}").as_bytes());
+        }
+    }
+    if record.value.is_none() {
+        line(into, &[BODY.as_bytes()], b"null");
+    }
+    into.extend_from_slice(b"\r\n");
+}
+
+fn line(into: &mut Vec<u8>, name: &[&[u8]], value: &[u8]) {
+    name.iter().for_each(|part| into.extend_from_slice(part));
+    into.extend_from_slice(b": ");
+    into.extend_from_slice(value);
+    into.extend_from_slice(b"\r\n");
+}
+
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b':')
+}
+
+fn is_line(value: &[u8]) -> bool {
+    let is_trimmed = value.trim_ascii().len() == value.len();
+    is_trimmed
+        && !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+        && std::str::from_utf8(value).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use duolog_record::{Header, Offset, Record, Timestamp};
+
+    use super::write_headers;
+
+    #[test]
+    fn headers_are_lines_or_base64() {
+        let header = |key: &'static [u8], value: Option<&'static [u8]>| Header {
+            key: Bytes::from_static(key),
+            value: value.map(Bytes::from_static),
+        };
+        let block = |headers: Vec<Header>, value: Option<&'static [u8]>| {
+            let value = value.map(Bytes::from_static);
+            let record = Record { offset: Offset(0), timestamp: Timestamp(0), key: None, value, headers };
+            let mut into = b"old".to_vec();
+            write_headers(&record, &mut into);
+            String::from_utf8(into).expect("text")
+        };
+        assert_eq!(block(vec![], Some(b"v")), "");
+        assert_eq!(block(vec![], None), "\r\nduolog-body: null\r\n\r\n");
+        assert_eq!(
+            block(
+                vec![header(b"a", Some(b"1")), header(b"b c", Some(b"2")), header(b"d", Some(b"x\r\ny"))],
+                Some(b"")
+            ),
+            "\r\na: 1\r\nduolog-header-base64: YiBj Mg==\r\nduolog-header-base64: ZA== eA0KeQ==\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What is published on a captured subject is in the topic once its publisher is told so.
+
+use duolog_broker::errors::AppendError;
+use duolog_broker::live::{CapturedAt, Flow};
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_captured_is_appended_in_order_and_then_answered() {
+    let bench = Bench::new();
+    let topic = bench.topic("orders", 1, None).await;
+    bench.capture(&[("orders.>", "orders")]);
+    let listener = bench.listen("orders.*", ROOMY);
+    let mut publisher = bench.session.publisher(None);
+    for number in 0..1_000 {
+        let reply = format!("inbox.{number}");
+        let payload = number.to_string();
+        let message = Message { reply: reply.as_bytes(), ..message("orders.new", &payload) };
+        assert_eq!(publisher.publish(message).unwrap(), 2, "a listener and a topic");
+    }
+    assert_eq!(publisher.publish(message("other", "x")).unwrap(), 0);
+    assert_eq!(publisher.flush(), Flow::On);
+    let mut all = Vec::new();
+    while publisher.is_capturing() {
+        all.append(&mut captured(&mut publisher).await);
+    }
+    assert_eq!(all.len(), 1_000);
+    for (number, one) in all.into_iter().enumerate() {
+        assert_eq!(one.reply, format!("inbox.{number}"));
+        assert_eq!(&*one.topic, "orders");
+        let place = CapturedAt { partition: 0, offset: Offset(number as u64), duplicate: false };
+        assert_eq!(one.place, Ok(place));
+    }
+    let records = bench.records(bench.partitions(topic)[0]);
+    let values: Vec<_> = records.iter().map(|record| record.value.clone().unwrap()).collect();
+    assert_eq!(values, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+    assert!(records.iter().all(|record| record.key.as_deref() == Some(b"orders.new")));
+    assert_eq!(hear(&listener, 1_000).await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn headers_are_kept_and_the_subject_is_one_of_them() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    bench.capture(&[("a", "t")]);
+    let mut publisher = bench.session.publisher(None);
+    publisher.publish(Message { headers: b"\r\nColour: red\r\nSize:\r\n\r\n", ..message("a", "v") }).unwrap();
+    let _ = publisher.flush();
+    assert!(captured(&mut publisher).await[0].place.is_ok());
+    let header = |name: &'static str, value: &'static str| Header {
+        key: Bytes::from_static(name.as_bytes()),
+        value: Some(Bytes::from_static(value.as_bytes())),
+    };
+    let expected = [header("Colour", "red"), header("Size", ""), header("duolog-subject", "a")];
+    assert_eq!(bench.records(bench.partitions(topic)[0])[0].headers, expected);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_stored_is_refused_alone() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    bench.capture(&[("a", "t"), ("b", "gone")]);
+    let mut publisher = bench.session.publisher(None);
+    let large = "x".repeat(100_001);
+    for (subject, payload) in [("a", "1"), ("a", &large), ("b", "2"), ("a", "3")] {
+        publisher.publish(message(subject, payload)).unwrap();
+    }
+    let _ = publisher.flush();
+    let mut all = Vec::new();
+    while publisher.is_capturing() {
+        all.append(&mut captured(&mut publisher).await);
+    }
+    assert!(all[0].place.is_ok() && all[3].place.is_ok(), "{all:?}");
+    assert!(matches!(all[1].place, Err(AppendError::TooLarge { .. })), "{all:?}");
+    assert_eq!(all[2].place, Err(AppendError::NotFound));
+    assert_eq!(bench.records(bench.partitions(topic)[0]).len(), 2);
+}
+
+#[tokio::test]
+async fn a_message_with_a_known_idempotency_key_is_stored_once() {
+    let bench = Bench::new();
+    let dedup = Some(DedupPolicy { window_ms: 60_000, per_key: false });
+    let topic = bench.topic("t", 1, dedup).await;
+    bench.capture(&[("a", "t")]);
+    let mut publisher = bench.session.publisher(None);
+    publisher.name_idempotency_header(b"Msg-Id");
+    let mut places = Vec::new();
+    for payload in ["first", "again"] {
+        publisher.publish(Message { headers: b"\r\nmsg-id: 7\r\n\r\n", ..message("a", payload) }).unwrap();
+        let _ = publisher.flush();
+        places.push(captured(&mut publisher).await[0].place.clone().unwrap());
+    }
+    assert_eq!(places[1], CapturedAt { duplicate: true, ..places[0] });
+    assert_eq!(bench.records(bench.partitions(topic)[0]).len(), 1);
+}
+
+#[tokio::test]
+async fn a_publisher_over_what_may_be_on_its_way_is_held() {
+    let bench = Bench::new();
+    bench.topic("t", 1, None).await;
+    bench.capture(&[("a", "t")]);
+    let mut publisher = bench.session.publisher(None);
+    let payload = "x".repeat(90_000);
+    let mut published = 0;
+    // What is durable meanwhile counts until its publisher has heard of it.
+    while publisher.flush() == Flow::On {
+        publisher.publish(message("a", &payload)).unwrap();
+        published += 1;
+    }
+    assert!((40..60).contains(&published), "{published}");
+    let mut heard = 0;
+    while publisher.is_capturing() {
+        heard += captured(&mut publisher).await.len();
+    }
+    assert_eq!(heard, published);
+    assert_eq!(publisher.flush(), Flow::On);
+}
