@@ -28,7 +28,7 @@ pub use self::listener::{
     Cut, Ender, Listener, ListenerOptions, Overflow, PendingSize, SoftLimit, SubscribeError, Subscription,
     Tag,
 };
-pub use self::pattern::{APART, Pattern, SEPARATOR, Token};
+pub use self::pattern::{APART, BadPattern, Pattern, SEPARATOR, Token};
 pub use self::publisher::{Flow, PACE, PublishError, Publisher};
 pub use self::template::{BadTemplate, Template};
 

@@ -1,11 +1,12 @@
 //! The `duolog` binary: it wires what the crates below decide.
 //!
-//! `serve` runs a broker, `topic`, `queue` and `group` talk to one over its admin API, `bench` loads one, `doctor` looks at
+//! `serve` runs a broker, `topic`, `queue`, `group` and `binding` talk to one over its admin API, `bench` loads one, `doctor` looks at
 //! the directory of one that does not run. Only here are
 //! the system's clock and chance read; everything below gets them as parameters.
 
 mod admin;
 mod bench;
+mod bindings;
 mod cli;
 mod clock;
 mod config;
@@ -57,6 +58,13 @@ enum Command {
         #[command(subcommand)]
         command: cli::GroupCommand,
     },
+    /// Bindings between live subjects and topics: list, capture, echo, delete
+    Binding {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(subcommand)]
+        command: cli::BindingCommand,
+    },
     /// Examine a data directory that no broker uses: what is damaged, what can be done, what can be read
     ///
     /// Changes nothing in it. Exits with 1 if anything is damaged.
@@ -81,6 +89,7 @@ fn main() -> ExitCode {
         Command::Topic { target, command } => cli::run(target, command),
         Command::Queue { target, command } => cli::run(target, command),
         Command::Group { target, command } => cli::run(target, command),
+        Command::Binding { target, command } => cli::run(target, command),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Bench { command } => bench::run(command),
     };

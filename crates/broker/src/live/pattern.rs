@@ -2,6 +2,8 @@
 //!
 //! A subject is any sequence of bytes; where tokens matter they are separated by `.`, and an empty token is a token.
 
+use std::str::FromStr;
+
 use crate::limits::{GLOB_BYTES, PATTERN_TOKENS};
 
 /// Between two tokens of a subject.
@@ -24,6 +26,49 @@ pub enum Token {
 /// What a subscription names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(Kind);
+
+/// Why a text is no pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPattern {
+    /// A token without a letter.
+    #[error("a subject is tokens with '.' between them, and none may be empty")]
+    EmptyToken,
+    /// Blanks, line ends and the like.
+    #[error("a subject has no blanks and no control characters")]
+    Blank,
+    /// It stands for all that follows.
+    #[error("'>' stands for one or more tokens at the end: nothing may follow")]
+    NotLast,
+}
+
+/// As operators write patterns: `*` is one token, `>` at the end one or more, `#` any or none.
+impl FromStr for Pattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(BadPattern::Blank);
+        }
+        let mut tokens = Vec::new();
+        let mut is_over = false;
+        for word in text.split(char::from(SEPARATOR)) {
+            if is_over {
+                return Err(BadPattern::NotLast);
+            }
+            match word {
+                "" => return Err(BadPattern::EmptyToken),
+                "*" => tokens.push(Token::One),
+                ">" => {
+                    tokens.extend([Token::One, Token::Rest]);
+                    is_over = true;
+                }
+                "#" => tokens.push(Token::Rest),
+                word => tokens.push(Token::Literal(word.as_bytes().into())),
+            }
+        }
+        Ok(Self::tokens(tokens))
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
@@ -218,7 +263,7 @@ pub(super) fn glob_prefix(pattern: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pattern, Token, glob_matches};
+    use super::{BadPattern, Pattern, Token, glob_matches};
 
     fn tokens(text: &str) -> Pattern {
         let token = |word: &str| match word {
@@ -227,6 +272,18 @@ mod tests {
             word => Token::Literal(word.as_bytes().into()),
         };
         Pattern::tokens(text.split('.').map(token).collect())
+    }
+
+    #[test]
+    fn operators_write_patterns_as_text() {
+        let parse = |text: &str| text.parse::<Pattern>();
+        assert_eq!(parse("a.*.b"), Ok(tokens("a.*.b")));
+        assert_eq!(parse("a.>"), Ok(tokens("a.*.#")));
+        assert_eq!(parse("#.b"), Ok(tokens("#.b")));
+        assert_eq!(parse(">.b"), Err(BadPattern::NotLast));
+        assert_eq!(parse("a..b"), Err(BadPattern::EmptyToken));
+        assert_eq!(parse(""), Err(BadPattern::EmptyToken));
+        assert_eq!(parse("a b"), Err(BadPattern::Blank));
     }
 
     #[test]

@@ -37,6 +37,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         topics(&admin, &mut out);
         groups(&admin, &overview, &mut out);
         queues(&admin, &overview, &mut out);
+        live(&admin, &mut out);
         redis(&admin, &mut out);
         nats(&admin, &mut out);
         out.finish()
@@ -265,6 +266,26 @@ fn pinned(admin: &Admin, overview: &Overview, out: &mut Exposition) {
         let Some(topic) = catalog.topic_by_id(queue.topic) else { continue };
         let index = topic.partitions.iter().position(|it| it == partition).unwrap_or_default();
         family.sample(&[("queue", &queue.name.as_str()), ("partition", &index)], records);
+    }
+}
+
+fn live(admin: &Admin, out: &mut Exposition) {
+    let stats = admin.session.live().stats();
+    for (name, help, value) in [
+        ("duolog_live_listeners", "Connections that may listen to live subjects.", stats.listeners),
+        ("duolog_live_subscriptions", "Subscriptions to live subjects.", stats.subscriptions),
+        ("duolog_live_waiting_bytes", "Messages that wait for listeners, each once.", stats.bytes),
+    ] {
+        out.single(name, Kind::Gauge, help, value);
+    }
+    for (name, help, value) in [
+        ("duolog_live_published_total", "Live messages published.", stats.published),
+        ("duolog_live_delivered_total", "Live messages handed to listeners.", stats.delivered),
+        ("duolog_live_listeners_cut_total", "Listeners cut off because too much waited.", stats.cut),
+        ("duolog_live_captured_total", "Messages stored in the topic that captures them.", stats.captured),
+        ("duolog_live_not_captured_total", "Messages that could not be stored there.", stats.not_captured),
+    ] {
+        out.single(name, Kind::Counter, help, value);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Adding a resource: a file with its routes, merged in `router`, and its page in docs/admin-api.md.
 
+mod bindings;
 mod error;
 mod exposition;
 mod extract;
@@ -30,6 +31,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 
 use self::error::ApiError;
+use crate::bindings::Bindings;
 use crate::config::TopicDefaults;
 use crate::serve::Parts;
 
@@ -44,6 +46,7 @@ pub struct Admin {
     groups: Arc<Groups>,
     redis: Arc<RedisFrontend>,
     nats: Arc<NatsFrontend>,
+    bindings: Arc<Bindings>,
     budget: Budget,
     shutdown: Shutdown,
     begun: Instant,
@@ -58,6 +61,7 @@ impl Admin {
             groups: Arc::clone(parts.kafka.groups()),
             redis: Arc::clone(&parts.redis),
             nats: Arc::clone(&parts.nats),
+            bindings: Arc::clone(&parts.bindings),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),
             budget: context.budget.clone(),
@@ -98,6 +102,7 @@ fn router() -> Router<Admin> {
         .merge(queues::routes())
         .merge(moves::routes())
         .merge(groups::routes())
+        .merge(bindings::routes())
         .merge(nats::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

@@ -1,7 +1,8 @@
-//! `duolog topic`, `queue` and `group`: a client of the admin API, and nothing but that.
+//! `duolog topic`, `queue`, `group` and `binding`: a client of the admin API, and nothing but that.
 //!
 //! Adding a verb: a variant in the file of its noun, with the one request that it makes.
 
+mod binding;
 mod client;
 mod group;
 mod moves;
@@ -12,6 +13,7 @@ mod topic;
 use clap::Args;
 use serde_json::Value;
 
+pub use self::binding::BindingCommand;
 pub use self::client::Client;
 pub use self::group::GroupCommand;
 pub use self::queue::QueueCommand;

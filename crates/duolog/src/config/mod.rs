@@ -22,7 +22,7 @@ use duolog_net::Budget;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
-pub use self::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
+pub use self::values::{Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
 /// One read of a publisher must fit many times over.
 const LIVE_BYTES_MIN: usize = 1 << 20;
@@ -116,6 +116,10 @@ pub struct Config {
     pub cache_bytes: usize,
     /// Bytes that wait for the listeners of live channels, all together.
     pub live_bytes_max: usize,
+    /// Subjects that topics keep.
+    pub captures: Vec<CaptureOf>,
+    /// Topics that are heard.
+    pub echoes: Vec<EchoOf>,
     /// Bytes that buffers of all connections may take together.
     pub memory_budget: usize,
     /// Caps of each listener.
@@ -168,6 +172,8 @@ impl Config {
             cache_bytes: take!(cache_bytes).bytes()?,
             memory_budget: take!(memory_budget).bytes()?,
             live_bytes_max: take!(live_bytes_max).bytes()?,
+            captures: take!(capture),
+            echoes: take!(echo),
             limits: duolog_net::Limits {
                 connections_max: take!(connections_max) as usize,
                 request_bytes_max,

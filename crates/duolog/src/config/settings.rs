@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
+use super::values::{Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
 
 macro_rules! settings {
     ($( $(#[$meta:meta])* $field:ident: $type:ty = $default:expr, )*) => {
@@ -73,6 +73,15 @@ settings! {
     /// Bytes that may wait for the subscribers of live channels together; the nearer to it, the less may wait for one
     #[arg(long, env = "DUOLOG_LIVE_BYTES_MAX", value_name = "SIZE")]
     live_bytes_max: Size = Some(Size(256 << 20)),
+
+    /// Subject (`*` one token, `>` the rest) whose messages are also appended to a topic, which is made if it is not there; again for more
+    #[arg(long, env = "DUOLOG_CAPTURE", value_name = "SUBJECT=TOPIC", value_delimiter = ',')]
+    capture: Vec<CaptureOf> = Some(Vec::new()),
+
+    /// Topic whose new records are heard on a subject, which may have `{key}`, `{topic}` and `{partition}` in it; with ` catch-up` behind it
+    /// slow listeners get the rest from the log and are not cut off; again for more
+    #[arg(long, env = "DUOLOG_ECHO", value_name = "TOPIC=SUBJECT", value_delimiter = ',')]
+    echo: Vec<EchoOf> = Some(Vec::new()),
 
     /// Bytes a second that Kafka consumers far behind read from the disk together while others write; `none` is no limit
     #[arg(long, env = "DUOLOG_CATCH_UP_BYTES_PER_SECOND", value_name = "SIZE|none")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use duolog_broker::when::LENGTHS;
 
-use super::values::{Acked, HostPort, Listen, LogFormat, OrNone, SIZES, Size, Span};
+use super::values::{Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, SIZES, Size, Span};
 
 /// How a value is written.
 pub trait Shown {
@@ -29,6 +29,8 @@ shown! {
     bool: it => it.to_string();
     u32: it => it.to_string();
     Listen: it => format!("{}={}", it.protocol, it.address);
+    CaptureOf: it => format!("{}={}", it.subject, it.topic);
+    EchoOf: it => format!("{}={}{}", it.topic, it.subject, if it.catch_up { " catch-up" } else { "" });
     HostPort: it => format!("{}:{}", it.host, it.port);
     Size: it => with_unit(it.0, &SIZES[..5]);
     Span: it => with_unit(it.ms(), LENGTHS);
@@ -42,8 +44,11 @@ impl<T: Shown> Shown for OrNone<T> {
     }
 }
 
-impl Shown for Vec<Listen> {
+impl<T: Shown> Shown for Vec<T> {
     fn shown(&self) -> String {
+        if self.is_empty() {
+            return "[]".to_owned();
+        }
         self.iter().map(Shown::shown).collect::<Vec<_>>().join(",")
     }
 }

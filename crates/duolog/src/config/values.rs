@@ -1,5 +1,6 @@
 //! The values that settings take, each with one text form for option, variable and file.
 
+use duolog_broker::live::{Pattern, Template};
 use duolog_broker::when::{LENGTHS, in_units};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -115,6 +116,57 @@ impl FromStr for HostPort {
             return Err(wrong());
         }
         Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// A subject whose messages a topic keeps: `SUBJECT=TOPIC`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureOf {
+    /// Subject, with wildcards or without.
+    pub subject: String,
+    /// Topic.
+    pub topic: String,
+}
+
+impl FromStr for CaptureOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pair = text.rsplit_once('=').filter(|(_, topic)| !topic.is_empty());
+        let (subject, topic) =
+            pair.ok_or_else(|| format!("{text:?} is not SUBJECT=TOPIC, as in orders.>=orders"))?;
+        subject.parse::<Pattern>().map_err(|error| format!("{subject:?}: {error}"))?;
+        Ok(Self { subject: subject.to_owned(), topic: topic.to_owned() })
+    }
+}
+
+/// A topic whose records are heard on a subject: `TOPIC=SUBJECT`, and ` catch-up` behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EchoOf {
+    /// Topic.
+    pub topic: String,
+    /// Subject, with places to fill or without.
+    pub subject: String,
+    /// Whether slow listeners are served from the log.
+    pub catch_up: bool,
+}
+
+impl FromStr for EchoOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (text, catch_up) = match text.strip_suffix(" catch-up") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let pair = text.split_once('=').filter(|(topic, _)| !topic.is_empty());
+        let (topic, subject) =
+            pair.ok_or_else(|| format!("{text:?} is not TOPIC=SUBJECT, as in orders=orders.{{key}}"))?;
+        subject.parse::<Template>().map_err(|error| format!("{subject:?}: {error}"))?;
+        if subject.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(format!("{subject:?}: a subject has no blanks; behind it may stand ` catch-up`"));
+        }
+        Ok(Self { topic: topic.to_owned(), subject: subject.to_owned(), catch_up })
     }
 }
 
@@ -276,4 +328,15 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Listen, OrNone<HostPort>, Size, Span, Acked, LogFormat, OrNone<Size>, OrNone<Span>);
+from_text!(
+    CaptureOf,
+    EchoOf,
+    Listen,
+    OrNone<HostPort>,
+    Size,
+    Span,
+    Acked,
+    LogFormat,
+    OrNone<Size>,
+    OrNone<Span>
+);

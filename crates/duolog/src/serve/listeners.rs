@@ -13,6 +13,7 @@ use duolog_redis::RedisFrontend;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminFrontend;
+use crate::bindings::Bindings;
 use crate::config::{Config, Listen, Protocol};
 
 /// NATS clients above the limit on connections that are told so at a time; more wait.
@@ -28,6 +29,7 @@ pub struct Parts<'a> {
     pub context: &'a Context,
     pub kafka: Arc<KafkaFrontend>,
     pub aws: Arc<AwsFrontend>,
+    pub bindings: Arc<Bindings>,
     pub redis: Arc<RedisFrontend>,
     pub nats: Arc<NatsFrontend>,
 }
@@ -54,6 +56,7 @@ impl Bound {
             self.listeners.iter().map(|(protocol, listener)| (*protocol, listener.address())).collect();
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&parts.kafka).run(parts.context.shutdown.clone()));
+        tasks.spawn(Arc::clone(&parts.bindings).run(parts.context.shutdown.clone()));
         for (protocol, listener) in self.listeners {
             match protocol {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),

@@ -22,6 +22,7 @@ use duolog_net::{Budget, Context, Shutdown};
 use duolog_redis::{RedisFrontend, RedisOptions};
 use tracing::{error, info, warn};
 
+use crate::bindings::Bindings;
 use crate::clock::SystemClock;
 use crate::config::{Config, ServeArgs};
 
@@ -83,7 +84,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let aws = Arc::new(AwsFrontend::new(anonymous(), aws_options(config)?));
     let redis = Arc::new(RedisFrontend::new(anonymous(), redis_options(config)?));
     let nats = Arc::new(NatsFrontend::new(anonymous(), nats_options(config)?));
-    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, nats, redis };
+    let bindings = Bindings::start(&broker, config).await.context("the bindings cannot be put in force")?;
+    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, nats, redis, bindings };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
