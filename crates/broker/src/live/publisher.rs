@@ -93,7 +93,10 @@ pub struct Publisher {
     /// Appends what is captured; without one nothing is.
     session: Option<Session>,
     captures: Captures,
+    /// Whom to hold back for, and what it had taken out when that was found.
     pace: Option<(Arc<Outbox>, u64)>,
+    /// The caller has been told to.
+    is_holding_back: bool,
 }
 
 impl Publisher {
@@ -120,6 +123,7 @@ impl Publisher {
             session,
             captures: Captures::default(),
             pace: None,
+            is_holding_back: false,
         }
     }
 
@@ -199,7 +203,9 @@ impl Publisher {
 
     /// Hands what was published to the listeners.
     pub fn flush(&mut self) -> Flow {
-        if let Some((outbox, taken)) = self.pace.take()
+        // Only one that has been waited for has been waited for in vain: a bundle that filled up before this may lag, too.
+        if std::mem::take(&mut self.is_holding_back)
+            && let Some((outbox, taken)) = self.pace.take()
             && outbox.taken() == taken
         {
             outbox.stalled(taken);
@@ -208,6 +214,7 @@ impl Publisher {
         if let Some(session) = &self.session {
             self.captures.hand_over(session);
         }
+        self.is_holding_back = self.pace.is_some();
         match self.pace {
             _ if self.captures.is_full() => Flow::Hold,
             Some(_) => Flow::Pause,

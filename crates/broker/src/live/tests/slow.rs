@@ -193,6 +193,29 @@ fn a_publisher_holds_back_for_one_that_moves_and_not_for_one_that_does_not() {
 }
 
 #[test]
+fn a_publisher_that_fills_bundles_before_it_flushes_holds_back_as_well() {
+    let bench = Bench::new(256 << 20);
+    let listener = bench.listen(ROOMY);
+    listener.subscribe(pattern("a"), None, tag("s")).unwrap();
+    let mut publisher = bench.publisher(None);
+    let payload = "x".repeat(70_000);
+    let mut waiting = Context::from_waker(Waker::noop());
+    for round in 0..10 {
+        let mut flushes = 0;
+        loop {
+            publisher.publish(message("a", &payload)).unwrap();
+            if publisher.flush() == Flow::Pause {
+                break;
+            }
+            flushes += 1;
+            assert!(flushes < 20, "round {round}: nobody holds back");
+        }
+        assert!(listener.take(&mut VecDeque::new()).unwrap());
+        assert_eq!(publisher.poll_pace(&mut waiting), Poll::Ready(()));
+    }
+}
+
+#[test]
 fn who_waits_is_woken_by_a_message_and_by_the_end() {
     let bench = Bench::new(1 << 20);
     let listener = bench.listen(ROOMY);
