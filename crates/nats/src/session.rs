@@ -202,6 +202,8 @@ impl Talk for NatsSession {
     fn input(&mut self, bytes: &[u8]) -> Input {
         self.pinger.hear();
         self.client.is_active(self.registry.broker().now());
+        // Whoever it held back for has moved on, or has had its time.
+        self.is_paused = false;
         let mut used = 0;
         let next = loop {
             if self.is_paused {

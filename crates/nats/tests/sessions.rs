@@ -290,6 +290,24 @@ async fn one_who_is_slow_is_cut_off_and_told_why() {
     server.stop().await;
 }
 
+/// One who reads nothing, and whose time is not over, keeps nobody from publishing for more than a moment.
+#[tokio::test]
+async fn one_who_does_not_move_holds_nobody_up() {
+    let options = NatsOptions { write_deadline: Duration::from_secs(3600), ..NatsOptions::default() };
+    let server = Server::with(options).await;
+    let (mut slow, mut from) = (server.client().await, server.client().await);
+    slow.send("SUB flood 1\r\n").await;
+    slow.settles().await;
+    let messages = format!("PUB flood 1000\r\n{}\r\n", "x".repeat(1000)).repeat(1000);
+    for _ in 0..20 {
+        from.send(&messages).await;
+    }
+    from.settles().await;
+    assert_eq!(server.frontend.totals().slow_consumers, 0);
+    drop((slow, from));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn one_who_takes_nothing_for_too_long_is_cut_off() {
     let options = NatsOptions { write_deadline: Duration::from_millis(50), ..NatsOptions::default() };
