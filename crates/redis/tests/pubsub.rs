@@ -262,6 +262,22 @@ async fn a_subscriber_that_only_asks_and_never_reads_is_bounded_too() {
     server.stop().await;
 }
 
+/// Within its bounds one who reads nothing keeps nobody from publishing for more than a moment.
+#[tokio::test]
+async fn a_subscriber_that_does_not_move_holds_nobody_up() {
+    let server = Server::start().await;
+    let (mut deaf, mut publisher) = (server.client().await, server.client().await);
+    deaf.ask("SUBSCRIBE a", "*3|$9|subscribe|$1|a|:1|").await;
+    let messages = request(&[b"PUBLISH", b"a", &[b'x'; 1_000]]).repeat(1_000);
+    for _ in 0..20 {
+        publisher.send(&messages).await;
+        assert_eq!(publisher.bytes(4_000).await, b":1\r\n".repeat(1_000));
+    }
+    assert_eq!(server.frontend.stats().subscribers_cut, 0);
+    drop(deaf);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn channels_are_the_subjects_of_all_protocols() {
     let server = Server::start().await;
