@@ -19,3 +19,5 @@ pub const TALK_OUTPUT_BYTES: usize = 64 << 10;
 pub const TALK_FREE_BYTES: usize = 4 << 10;
 /// How long a session that is cut off may take to read what is unsent and why.
 pub const TALK_GOODBYE: Duration = Duration::from_secs(1);
+/// How long a session whose input has ended may take to have its say, where it is not held to a time otherwise.
+pub const TALK_END: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
-use crate::limits::{TALK_FREE_BYTES, TALK_GOODBYE, TALK_OUTPUT_BYTES, TALK_READ_BYTES};
+use crate::limits::{TALK_END, TALK_FREE_BYTES, TALK_GOODBYE, TALK_OUTPUT_BYTES, TALK_READ_BYTES};
 use crate::{Budget, Connection, Context, OverBudget, Reservation};
 
 thread_local! {
@@ -329,7 +329,7 @@ impl<T: Talk> Talking<T> {
             ready!(Pin::new(&mut self.stream).poll_read(waiting, &mut buffer))?;
             let read = buffer.filled().len();
             if read == 0 {
-                self.state = State::Ending;
+                self.end_input();
                 return Poll::Ready(Ok(()));
             }
             scratch[..left].copy_from_slice(&self.carry);
@@ -351,7 +351,7 @@ impl<T: Talk> Talking<T> {
         self.carry.truncate(left + read);
         ready!(polled)?;
         if read == 0 {
-            self.state = State::Ending;
+            self.end_input();
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(self.give_carry())
@@ -411,9 +411,15 @@ impl<T: Talk> Talking<T> {
                 self.state = State::Held;
                 self.pause = Some(Box::pin(sleep(time)));
             }
-            Next::End => self.state = State::Ending,
+            Next::End => self.end_input(),
         }
         Ok(())
+    }
+
+    /// Nothing more is read; what is left to say is to be taken in time, or the connection would never end.
+    fn end_input(&mut self) {
+        self.state = State::Ending;
+        self.deadline = Some(Box::pin(sleep(self.options.write_timeout.unwrap_or(TALK_END))));
     }
 }
 

@@ -284,7 +284,9 @@ impl Feeder {
                 packing.add(message);
                 offsets.push(offset);
                 match stretches.last_mut() {
-                    Some(last) if last.to == at && Arc::ptr_eq(&last.known, &known) => last.to += 1,
+                    Some(last) if last.to == at && !known.overlaps() && Arc::ptr_eq(&last.known, &known) => {
+                        last.to += 1;
+                    }
                     _ => stretches.push(Stretch { known, from: at, to: at + 1 }),
                 }
             }

@@ -49,6 +49,9 @@ pub(super) struct Known {
     groups: Vec<Vec<Arc<Subscription>>>,
     /// Topics that keep what is published here.
     captures: Vec<Arc<str>>,
+    /// A listener hears it more than once: then each message is a stretch of its own, so that it hears the first twice before
+    /// it hears the second.
+    overlaps: bool,
     is_denied: bool,
 }
 
@@ -59,6 +62,11 @@ impl Known {
 
     pub(super) fn groups(&self) -> &[Vec<Arc<Subscription>>] {
         &self.groups
+    }
+
+    /// True if each message is to be handed over before the next, to all.
+    pub(super) fn overlaps(&self) -> bool {
+        self.overlaps
     }
 
     pub(super) fn listeners(&self) -> u64 {
@@ -168,7 +176,9 @@ impl Publisher {
         self.packing.add(message);
         if known.groups.is_empty() {
             match self.stretches.last_mut() {
-                Some(last) if last.to == at && Arc::ptr_eq(&last.known, known) => last.to += 1,
+                Some(last) if last.to == at && !known.overlaps && Arc::ptr_eq(&last.known, known) => {
+                    last.to += 1;
+                }
                 _ => self.stretches.push(Stretch { known: Arc::clone(known), from: at, to: at + 1 }),
             }
         } else {
@@ -311,7 +321,11 @@ impl Publisher {
         groups.iter_mut().for_each(|members| members.retain(hears));
         groups.retain(|members| !members.is_empty());
         let captures = if self.session.is_some() { self.live.captured(subject) } else { Vec::new() };
-        Known { plain: found.plain, groups, captures, is_denied: false }
+        let mut outboxes: Vec<_> =
+            found.plain.iter().map(|subscription| Arc::as_ptr(subscription.outbox()).addr()).collect();
+        outboxes.sort_unstable();
+        let overlaps = outboxes.windows(2).any(|pair| pair[0] == pair[1]);
+        Known { plain: found.plain, groups, captures, overlaps, is_denied: false }
     }
 
     /// One member of each group, by turns from a place of chance; everybody else as always.

@@ -145,6 +145,21 @@ fn subjects_that_lie_apart_are_heard_by_their_names_only() {
 }
 
 #[test]
+fn who_hears_a_subject_twice_hears_each_message_twice_before_the_next() {
+    let bench = Bench::new(1 << 20);
+    let listener = bench.listen(ROOMY);
+    for text in ["a", "*"] {
+        listener.subscribe(pattern(text), None, tag("s")).unwrap();
+    }
+    let mut publisher = bench.publisher(None);
+    for payload in ["1", "2", "3"] {
+        publisher.publish(message("a", payload)).unwrap();
+    }
+    let _ = publisher.flush();
+    assert_eq!(heard(&listener), ["s a 1", "s a 1", "s a 2", "s a 2", "s a 3", "s a 3"]);
+}
+
+#[test]
 fn parts_of_a_message_come_as_they_were_sent() {
     let bench = Bench::new(1 << 20);
     let listener = bench.listen(ROOMY);

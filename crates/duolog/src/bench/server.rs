@@ -268,6 +268,22 @@ fn value(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
+/// Has the admin API make something.
+pub fn post(admin: &str, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(admin).with_context(|| format!("cannot reach {admin}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\ncontent-type: application/json"
+    );
+    stream.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 20"), "{path}: {}", answer.lines().last().unwrap_or_default());
+    Ok(())
+}
+
 /// The text of `/metrics`.
 pub fn metrics(admin: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(admin)?;

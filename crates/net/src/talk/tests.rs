@@ -262,3 +262,11 @@ async fn one_that_is_cut_off_and_does_not_read_is_not_waited_for() {
     cut.unwrap().wake();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn one_that_has_said_all_and_reads_nothing_is_not_waited_for_for_ever() {
+    let options = TalkOptions { write_timeout: Some(Duration::from_millis(100)), ..OPTIONS };
+    let Pair { mut client, served, .. } = pair(options).await;
+    client.write_all(b"flood\nend\n").await.unwrap();
+    served.await.unwrap();
+}

@@ -4,8 +4,10 @@
 //! processor for each message that it delivered (or took, where nobody listens). `--peer PROGRAM` puts the same load on
 //! another server of the protocol, in turns with ours, and says how the two compare.
 
+mod captured;
 mod latency;
 mod peer;
+mod stalled;
 mod throughput;
 mod wire;
 
@@ -31,6 +33,10 @@ pub enum Mode {
     Latency,
     /// Both.
     All,
+    /// Latency of many subscribers at a steady rate, alone and with one more that reads nothing.
+    Stalled,
+    /// On a subject that a topic captures, each message acknowledged once it is durable (NATS).
+    Captured,
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +61,9 @@ pub struct LiveBench {
     /// Seconds of latency
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub seconds: u64,
+    /// Unanswered messages of `captured`
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    pub in_flight: u64,
     /// Runs of each measurement; the median counts
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub runs: u32,
@@ -94,10 +103,19 @@ pub fn run(dialect: Dialect, bench: &LiveBench) -> anyhow::Result<Report> {
         Dialect::Redis => "127.0.0.1:6379",
     };
     let server = Server::of(&bench.target, dialect.name(), default)?;
+    let mut report = Report::default();
+    if bench.mode == Mode::Captured {
+        anyhow::ensure!(dialect == Dialect::Nats, "--mode captured is for NATS, which acknowledges");
+        anyhow::ensure!(bench.in_flight > 0, "--in-flight must be 1 at least");
+        report.push(captured::run(&load, &server, bench.in_flight)?);
+        return Ok(report);
+    }
+    if bench.mode == Mode::Stalled {
+        return stalled::run(&load, &Under::broker(&server), || server.resident_bytes());
+    }
     let peer = bench.peer.as_deref().map(|program| Peer::start(dialect, program)).transpose()?;
     let mut servers = vec![Under::broker(&server)];
     servers.extend(peer.as_ref().map(Peer::under));
-    let mut report = Report::default();
     if bench.mode != Mode::Latency {
         throughput(&load, &servers, bench.runs, &mut report)?;
     }

@@ -68,6 +68,14 @@ impl Dialect {
         (all, begin..begin + body_bytes)
     }
 
+    /// What a subscriber writes.
+    pub fn subscribe(self, subject: &str) -> String {
+        match self {
+            Self::Nats => format!("SUB {subject} 1\r\n"),
+            Self::Redis => format!("SUBSCRIBE {subject}\r\n"),
+        }
+    }
+
     /// Answers that each publish brings.
     pub fn answers_each(self) -> bool {
         match self {
@@ -94,15 +102,10 @@ impl Wire {
 
     /// Subscribes, and is sure of it.
     pub fn subscribe(&mut self, subject: &str) -> anyhow::Result<()> {
+        self.send(self.dialect.subscribe(subject).as_bytes())?;
         match self.dialect {
-            Dialect::Nats => {
-                self.send(format!("SUB {subject} 1\r\n").as_bytes())?;
-                self.sync()
-            }
-            Dialect::Redis => {
-                self.send(format!("SUBSCRIBE {subject}\r\n").as_bytes())?;
-                self.answer()
-            }
+            Dialect::Nats => self.sync(),
+            Dialect::Redis => self.answer(),
         }
     }
 
@@ -110,6 +113,11 @@ impl Wire {
     pub fn sync(&mut self) -> anyhow::Result<()> {
         self.send(b"PING\r\n")?;
         self.answer()
+    }
+
+    /// The socket, and what has been read and not looked at.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer[self.begin..self.end].to_vec())
     }
 
     /// Writes.
@@ -179,7 +187,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The first thing in `bytes` and its length; `None` if it has not come whole.
-fn parse(dialect: Dialect, bytes: &[u8]) -> anyhow::Result<Option<(Said, usize)>> {
+pub fn parse(dialect: Dialect, bytes: &[u8]) -> anyhow::Result<Option<(Said, usize)>> {
     let Some(head) = line_end(bytes) else { return Ok(None) };
     let line = &bytes[..head - 1];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
