@@ -14,7 +14,7 @@ pub const ANSWER_PROGRESS_BYTES: usize = 1 << 20;
 /// Bytes that one read of a talk takes at most, into a buffer of the thread: some hundred small messages a system call.
 pub const TALK_READ_BYTES: usize = 128 << 10;
 /// Bytes of output that a talk is asked for at a time: they are kept if the peer does not take them.
-pub const TALK_OUTPUT_BYTES: usize = 64 << 10;
+pub const TALK_OUTPUT_BYTES: usize = 128 << 10;
 /// Bytes of a partial request, or of output that is not taken, that need no room in the budget: most have less.
 pub const TALK_FREE_BYTES: usize = 4 << 10;
 /// How long a session that is cut off may take to read what is unsent and why.

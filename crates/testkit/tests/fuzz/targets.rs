@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use duolog_aws::codec::query::{self, Form};
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request, task_handle};
+use duolog_broker::live::{Pattern, Template};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
 use duolog_nats::codec::{Command, Connect, Parser, Step};
@@ -30,6 +31,7 @@ pub const ALL: &[Target] = &[
     Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
     Target { name: "nats-commands", seeds: nats_commands, run: nats_command },
     Target { name: "nats-subjects", seeds: nats_subjects, run: nats_subject },
+    Target { name: "live-patterns", seeds: live_patterns, run: live_pattern },
 ];
 
 /// Bytes that anything may decode to.
@@ -210,6 +212,41 @@ fn nats_subject(bytes: &[u8]) {
     if subject::is_carried(bytes) {
         let is_word = !bytes.iter().any(|byte| b" \t\r\n".contains(byte));
         assert!(is_word, "what is carried is one word");
+    }
+}
+
+/// A pattern and a subject, with a line end between.
+fn live_patterns() -> Vec<Vec<u8>> {
+    [
+        "a.*.c\na.b.c",
+        "a.#.z\na.b.z",
+        "#.#\n.",
+        "h[a-c]?*\\*\nhbxy*",
+        "*a*b*c\nabcabc",
+        "[^\\]x\nax",
+        "a.>\na.b.c",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// As a glob, and as an operator's pattern: bounded time, and what a subject's own text means.
+fn live_pattern(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (pattern, subject) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let _ = Pattern::glob(pattern).matches(subject);
+    let escaped: Vec<u8> = subject.iter().flat_map(|byte| [b'\\', *byte]).collect();
+    assert!(Pattern::glob(&escaped).matches(subject), "an escaped subject names itself");
+    assert!(Pattern::glob(b"*").matches(subject) && Pattern::literal(subject).matches(subject));
+    let text = String::from_utf8_lossy(pattern);
+    if let Ok(pattern) = text.parse::<Pattern>() {
+        let _ = pattern.matches(subject);
+        if !text.contains(['*', '>', '#']) {
+            assert!(pattern.matches(text.as_bytes()), "a pattern without wildcards names itself");
+        }
+    }
+    if let Ok(template) = text.parse::<Template>() {
+        assert_eq!(template.to_string(), text);
     }
 }
 
