@@ -71,6 +71,8 @@ impl Talk for RedisSession {
         let next = if self.client.ending {
             Next::End
         } else if self.client.is_capturing() {
+            // For the disk, which is the moment for listeners, too: afterwards nothing would end one.
+            self.client.paused = false;
             Next::Wait
         } else if self.client.paused {
             Next::Pause(PACE)

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{Server, words};
+use common::{Server, request, words};
 use duolog_broker::live::{Capture, Pattern};
 use duolog_broker::{Keep, Labels, TopicPolicy, TopicSpec};
 use duolog_record::{Offset, TimestampType};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn captured(server: &Server, channel: &str) {
     let policy = TopicPolicy {
@@ -80,5 +80,25 @@ async fn no_answer_says_that_a_message_is_stored_which_is_not() {
     let answer = publisher.through("connection ends|").await;
     assert!(answer.starts_with("-ERR a captured message is not stored in topic 'orders': "), "{answer}");
     publisher.expect_closed().await;
+    server.stop().await;
+}
+
+/// Listeners hold a publisher back for a moment only, also one that waits for the disk.
+#[tokio::test]
+async fn a_subscriber_that_does_not_move_holds_nobody_up_who_is_captured() {
+    let server = Server::start().await;
+    captured(&server, "orders").await;
+    let (mut deaf, mut publisher) = (server.client().await, server.client().await);
+    deaf.ask("SUBSCRIBE orders", "*3|$9|subscribe|$6|orders|:1|").await;
+    let messages = request(&[b"PUBLISH", b"orders", &[b'x'; 1_000]]).repeat(1_000);
+    for _ in 0..20 {
+        let (mut reading, mut writing) = publisher.stream.split();
+        let mut replies = vec![0; 4_000];
+        let (wrote, read) = tokio::join!(writing.write_all(&messages), reading.read_exact(&mut replies));
+        wrote.unwrap();
+        read.unwrap();
+        assert_eq!(replies, b":2\r\n".repeat(1_000));
+    }
+    drop((deaf, publisher));
     server.stop().await;
 }

@@ -105,6 +105,8 @@ pub struct Publisher {
     pace: Option<(Arc<Outbox>, u64)>,
     /// The caller has been told to.
     is_holding_back: bool,
+    /// The caller has been told to hold: it has no time of its own after which it goes on.
+    is_held: bool,
 }
 
 impl Publisher {
@@ -132,6 +134,7 @@ impl Publisher {
             captures: Captures::default(),
             pace: None,
             is_holding_back: false,
+            is_held: false,
         }
     }
 
@@ -226,7 +229,10 @@ impl Publisher {
         }
         self.is_holding_back = self.pace.is_some();
         match self.pace {
-            _ if self.captures.is_full() => Flow::Hold,
+            _ if self.captures.is_full() => {
+                self.is_held = true;
+                Flow::Hold
+            }
             Some(_) => Flow::Pause,
             None => Flow::On,
         }
@@ -256,6 +262,10 @@ impl Publisher {
     pub fn poll_pace(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
         if self.captures.is_full() {
             return Poll::Pending;
+        }
+        // That was the moment for listeners, too: without an end of its own it would last until they move.
+        if std::mem::take(&mut self.is_held) {
+            return Poll::Ready(());
         }
         if let Some((outbox, taken)) = &self.pace {
             ready!(outbox.poll_moved(*taken, waiting));

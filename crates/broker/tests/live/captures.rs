@@ -115,3 +115,21 @@ async fn a_publisher_over_what_may_be_on_its_way_is_held() {
     assert_eq!(heard, published);
     assert_eq!(publisher.flush(), Flow::On);
 }
+
+#[tokio::test]
+async fn one_that_was_held_goes_on_without_waiting_for_a_listener_that_does_not_move() {
+    let bench = Bench::new();
+    bench.topic("t", 1, None).await;
+    bench.capture(&[("a", "t")]);
+    let _deaf = bench.listen("a", ROOMY);
+    let mut publisher = bench.session.publisher(None);
+    let payload = "x".repeat(10_000);
+    for _ in 0..500 {
+        publisher.publish(message("a", &payload)).unwrap();
+    }
+    assert_eq!(publisher.flush(), Flow::Hold);
+    while publisher.is_capturing() {
+        captured(&mut publisher).await;
+    }
+    std::future::poll_fn(|cx| publisher.poll_pace(cx)).await;
+}
