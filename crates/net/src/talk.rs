@@ -249,7 +249,12 @@ impl<T: Talk> Talking<T> {
     ) -> Poll<io::Result<Wrote>> {
         match said {
             Poll::Ready(Then::Sent) => {}
-            Poll::Ready(Then::End) => self.state = State::Said,
+            Poll::Ready(Then::End) => {
+                if matches!(self.state, State::Open | State::Held) {
+                    self.end_input();
+                }
+                self.state = State::Said;
+            }
             // With nothing more to say, an ending session has had its say.
             Poll::Pending if self.state == State::Ending && !self.talk.is_waiting() => {
                 self.state = State::Said

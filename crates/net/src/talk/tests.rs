@@ -14,11 +14,13 @@ use tokio::task::JoinHandle;
 use super::{Input, Next, Talk, TalkOptions, Then, talk};
 use crate::{Budget, Connection, Context, Limits, Shutdown};
 
-/// Answers each line with itself; `wait` waits until it is told to go on, `end` ends, `flood` answers without end.
+/// Answers each line with itself; `wait` waits until it is told to go on, `end` ends, `flood` answers without end, `last` has
+/// much to say and ends with it.
 #[derive(Default)]
 struct Echo {
     answers: Vec<u8>,
     flood: bool,
+    last: bool,
     goodbye: bool,
     waker: Option<Waker>,
     seen: Arc<Seen>,
@@ -47,6 +49,7 @@ impl Talk for Echo {
                 b"pause\n" => next = Next::Pause(Duration::from_millis(1)),
                 b"end\n" => next = Next::End,
                 b"flood\n" => self.flood = true,
+                b"last\n" => self.last = true,
                 _ => self.answers.extend_from_slice(line),
             }
         }
@@ -59,6 +62,11 @@ impl Talk for Echo {
     fn poll_output(&mut self, waiting: &mut Waiting<'_>, out: &mut Vec<u8>, room: usize) -> Poll<Then> {
         if self.goodbye {
             out.extend_from_slice(b"goodbye\n");
+            return Poll::Ready(Then::End);
+        }
+        if self.last {
+            // More than sockets hold, and less than the budget.
+            out.resize(15 << 20, b'.');
             return Poll::Ready(Then::End);
         }
         if self.flood {
@@ -268,5 +276,13 @@ async fn one_that_has_said_all_and_reads_nothing_is_not_waited_for_for_ever() {
     let options = TalkOptions { write_timeout: Some(Duration::from_millis(100)), ..OPTIONS };
     let Pair { mut client, served, .. } = pair(options).await;
     client.write_all(b"flood\nend\n").await.unwrap();
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn last_words_that_are_not_read_are_not_waited_for_for_ever() {
+    let options = TalkOptions { write_timeout: Some(Duration::from_millis(100)), ..OPTIONS };
+    let Pair { mut client, served, .. } = pair(options).await;
+    client.write_all(b"last\n").await.unwrap();
     served.await.unwrap();
 }
