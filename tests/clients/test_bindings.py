@@ -196,3 +196,16 @@ def test_a_slow_listener_of_an_echo(tmp_path, name, catch_up):
         assert catch_up, "it was not cut off"
     finally:
         assert broker.stop() == 0
+
+
+def test_a_binding_that_cannot_be_in_force_is_refused_and_not_kept(tmp_path):
+    server = Server(tmp_path / "data").start()
+    server.cli("topic", "create", "orders")
+    long = ".".join(["a"] * 3_000) + ".*"
+    refused = server.cli("binding", "capture", long, "--topic", "orders", check=False)
+    assert refused.returncode != 0 and "tokens" in refused.stderr
+    assert json.loads(server.get("/api/bindings")) == []
+    server.stop()
+    server.start()
+    assert json.loads(server.get("/api/bindings")) == []
+    server.stop()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
+use duolog_broker::limits::{CAPTURES, ECHOES, PATTERN_TOKENS};
 use duolog_broker::live::{Capture, Echo, EchoOverflow, Pattern, SubscribeError, Template};
 use duolog_broker::{Broker, Keep, Labels, Principal, Session, Topic, TopicPolicy, TopicSpec};
 use duolog_net::Shutdown;
@@ -97,7 +98,12 @@ impl Binding {
             |subject: &str, error: String| BindError::Invalid(format!("subject {subject:?}: {error}"));
         match self {
             Self::Capture { subject, .. } => {
-                subject.parse::<Pattern>().map_err(|error| invalid(subject, error.to_string()))?;
+                let pattern =
+                    subject.parse::<Pattern>().map_err(|error| invalid(subject, error.to_string()))?;
+                if pattern.is_too_long() {
+                    let error = format!("with wildcards it has {PATTERN_TOKENS} tokens at most");
+                    return Err(BindError::Invalid(error));
+                }
             }
             Self::Echo { subject, .. } => {
                 subject.parse::<Template>().map_err(|error| invalid(subject, error.to_string()))?;
@@ -124,6 +130,13 @@ impl From<&EchoOf> for Binding {
         let EchoOf { topic, subject, catch_up } = echo.clone();
         Self::Echo { topic, subject, catch_up }
     }
+}
+
+/// Whether there may be as many.
+fn check_number<'a>(bindings: impl Iterator<Item = &'a Binding>) -> Result<(), BindError> {
+    let (captures, echoes): (Vec<_>, Vec<_>) =
+        bindings.partition(|one| matches!(one, Binding::Capture { .. }));
+    if captures.len() > CAPTURES || echoes.len() > ECHOES { Err(BindError::OverLimit) } else { Ok(()) }
 }
 
 /// Those of a topic, by its labels.
@@ -179,6 +192,8 @@ impl Bindings {
     pub async fn start(broker: &Broker, config: &Config) -> Result<Arc<Self>, BindError> {
         let captures = config.captures.iter().map(Binding::from);
         let configured: Vec<_> = captures.chain(config.echoes.iter().map(Binding::from)).collect();
+        check_number(configured.iter())?;
+        configured.iter().try_for_each(Binding::check)?;
         let session = broker.session(Principal { name: "admin".to_owned() });
         for binding in &configured {
             if matches!(binding, Binding::Capture { .. }) {
@@ -221,6 +236,8 @@ impl Bindings {
         if self.is_configured(&binding) {
             return Err(BindError::Exists);
         }
+        // Before it is kept: what is kept and cannot be put in force would stand there at the next start.
+        check_number(self.list().iter().map(|(one, _)| one).chain([&binding]))?;
         self.change(binding.topic(), |all| {
             if all.iter().any(|one| one.is_same(&binding)) {
                 return Err(BindError::Exists);
@@ -283,8 +300,8 @@ impl Bindings {
             // One of an older version that is no longer understood stays, and does nothing.
             match binding {
                 Binding::Capture { subject, topic } => {
-                    captures
-                        .extend(subject.parse().ok().map(|pattern| Capture { pattern, topic: topic.into() }));
+                    let pattern = subject.parse().ok().filter(|pattern: &Pattern| !pattern.is_too_long());
+                    captures.extend(pattern.map(|pattern| Capture { pattern, topic: topic.into() }));
                 }
                 Binding::Echo { topic, subject, catch_up } => {
                     let overflow = if catch_up { EchoOverflow::CatchUp } else { EchoOverflow::AsAlways };
@@ -295,6 +312,16 @@ impl Bindings {
                     }));
                 }
             }
+        }
+        // Labels may say more than could be added: the broker starts all the same.
+        if captures.len() > CAPTURES || echoes.len() > ECHOES {
+            warn!(
+                captures = captures.len(),
+                echoes = echoes.len(),
+                "more bindings than may be: the last are not in force"
+            );
+            captures.truncate(CAPTURES);
+            echoes.truncate(ECHOES);
         }
         let over = |_: SubscribeError| BindError::OverLimit;
         let live = self.session.live();

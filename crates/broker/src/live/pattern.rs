@@ -116,8 +116,9 @@ impl Pattern {
         }
     }
 
-    /// True if it is longer than patterns may be.
-    pub(super) fn is_too_long(&self) -> bool {
+    /// True if it is longer than patterns may be: nobody can listen to it, and nothing is captured by it.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
         match &self.0 {
             Kind::Literal(_) => false,
             Kind::Tokens(tokens) => tokens.len() > PATTERN_TOKENS,
