@@ -399,6 +399,11 @@ impl Feeder {
             let fitted = handing.hand(&self.live, run, true);
             self.publisher.finish(0, handing);
             if let Some(fitted) = fitted {
+                if fitted == 0 && outbox.is_clear() {
+                    warn!(topic = %feed.echo.topic, "a record is larger than a listener may have before it: it is cut off");
+                    outbox.end_slow();
+                    return CaughtUp::Over;
+                }
                 one.next = offsets[fitted as usize];
                 // Unless something was taken meanwhile, it is tried again when something is.
                 let is_waiting = fitted == 0 && outbox.poll_moved(one.taken, waiting).is_pending();
@@ -420,6 +425,8 @@ impl Feeder {
         let mut next = from;
         let (mut subject, mut headers) = (Vec::new(), Vec::new());
         let publisher = &mut self.publisher;
+        // Before it is read: what comes meanwhile is not to be passed over.
+        let end = self.session.bounds(feed.partition).map_or(from, |bounds| bounds.end.max(from));
         let read = self.session.scan(feed.partition, from, |record| {
             let offset = record.offset;
             feed.echo.subject.fill(&mut subject, &feed.echo.topic, feed.index, record.key.as_deref());
@@ -438,7 +445,7 @@ impl Feeder {
         });
         // Behind the last record there may be offsets without any.
         if read.is_ok() && next == from {
-            next = self.session.bounds(feed.partition).map_or(from, |bounds| bounds.end.max(from));
+            next = end;
         }
         (next, read)
     }
@@ -453,7 +460,8 @@ enum CaughtUp {
 
 /// True if a record was captured on the subject that it would be echoed on.
 fn was_heard(record: &Record, subject: &[u8]) -> bool {
-    let captured = record.headers.iter().find(|header| *header.key == *SUBJECT.as_bytes());
+    // The last is the broker's own: one before it came with the message, from a client that sends on what it has heard.
+    let captured = record.headers.iter().rfind(|header| *header.key == *SUBJECT.as_bytes());
     captured.is_some_and(|header| header.value.as_deref() == Some(subject))
 }
 
@@ -504,7 +512,20 @@ mod tests {
     use bytes::Bytes;
     use duolog_record::{Header, Offset, Record, Timestamp};
 
-    use super::write_headers;
+    use super::{was_heard, write_headers};
+    use crate::headers::SUBJECT;
+
+    #[test]
+    fn what_a_client_sends_on_with_its_headers_was_heard_where_it_was_sent() {
+        let header = |subject: &'static str| Header {
+            key: Bytes::from_static(SUBJECT.as_bytes()),
+            value: Some(Bytes::from_static(subject.as_bytes())),
+        };
+        let headers = vec![header("first"), header("second")];
+        let record = Record { offset: Offset(0), timestamp: Timestamp(0), key: None, value: None, headers };
+        assert!(was_heard(&record, b"second"));
+        assert!(!was_heard(&record, b"first"));
+    }
 
     #[test]
     fn headers_are_lines_or_base64() {

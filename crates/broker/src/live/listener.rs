@@ -232,6 +232,12 @@ impl Outbox {
         pending.bytes <= self.options.bytes_max / 2 && pending.messages <= self.options.messages_max / 2
     }
 
+    /// True if nothing waits and nothing is on its way to the socket: what has no room now never has.
+    pub(super) fn is_clear(&self) -> bool {
+        let pending = self.queue.lock().pending();
+        (pending.bytes, pending.messages) == (0, 0)
+    }
+
     /// Cuts it off as one that is too slow.
     pub(super) fn end_slow(&self) {
         let PendingSize { bytes, messages } = self.queue.lock().pending();
@@ -265,8 +271,10 @@ impl Outbox {
         }
         let delivered = subscription.delivered.load(Ordering::Relaxed);
         if may_refuse && !queue.fits(&run, &self.options, live) {
-            handed.is_refused = true;
+            let whole = run.to;
             run.to = queue.fitting(&run, &self.options, live);
+            // Memory that others give back meanwhile may have made room for all of it.
+            handed.is_refused = run.to < whole;
         }
         let left = subscription.limit.load(Ordering::Relaxed).saturating_sub(delivered);
         if left <= run.len() as u64 && !(handed.is_refused && run.is_empty()) {
@@ -327,7 +335,7 @@ impl Outbox {
         if let Some(cut) = queue.cut {
             return Err(cut);
         }
-        queue.leaving = PendingSize::default();
+        let sent = std::mem::take(&mut queue.leaving);
         while queue.leaving.bytes < LIVE_TAKE_BYTES
             && let Some(next) = queue.pop()
         {
@@ -337,6 +345,10 @@ impl Outbox {
         }
         if queue.leaving.bytes == 0 {
             self.is_due.store(false, Ordering::Release);
+            // What has been sent makes room as well as what is taken out.
+            if sent.bytes > 0 {
+                self.has_moved(queue);
+            }
             return Ok(false);
         }
         if queue.runs.is_empty() {
@@ -345,9 +357,14 @@ impl Outbox {
                 queue.runs = VecDeque::new();
             }
         }
+        self.has_moved(queue);
+        Ok(true)
+    }
+
+    /// Tells those who wait for it to move.
+    fn has_moved(&self, queue: &mut Queue) {
         self.taken.fetch_add(1, Ordering::Relaxed);
         queue.pacing.drain(..).for_each(Waker::wake);
-        Ok(true)
     }
 
     /// Ends it; nothing more is heard.
@@ -429,9 +446,12 @@ impl Queue {
     /// Up to where a run fits.
     fn fitting(&mut self, run: &Run, options: &ListenerOptions, live: &Inner) -> u32 {
         let mut part = run.clone();
+        let soft_since = self.soft_since;
         let (mut fitting, mut too_many) = (run.from, run.to + 1);
         while fitting + 1 < too_many {
             part.to = fitting.midpoint(too_many);
+            // A small part, tried, is no end of the time above the soft limit.
+            self.soft_since = soft_since;
             if self.fits(&part, options, live) {
                 fitting = part.to;
             } else {

@@ -108,6 +108,17 @@ async fn one_that_may_catch_up_hears_everything_in_order_and_once() {
 }
 
 #[tokio::test]
+async fn one_that_has_no_room_for_a_record_at_all_is_cut_off_and_does_not_wait_for_ever() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    bench.echo("t", "x", EchoOverflow::CatchUp);
+    let slow = bench.listen("x", ListenerOptions { bytes_max: 500, ..ROOMY });
+    bench.append(topic, "k", &"x".repeat(1_000)).await;
+    let cut = std::future::poll_fn(|cx| slow.poll_cut(cx)).await;
+    assert!(matches!(cut, Cut::Overflow { .. }), "{cut}");
+}
+
+#[tokio::test]
 async fn one_whose_records_have_gone_is_cut_off() {
     let bench = Bench::new();
     let topic = bench.topic("t", 1, None).await;

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::live::bundle::{Packing, Run};
 use crate::live::{Cut, SoftLimit};
 
 fn cut_of(listener: &Listener) -> Option<Cut> {
@@ -79,6 +80,41 @@ fn the_soft_limit_may_be_passed_for_a_while() {
     bench.wait_ms(60_000);
     fill(&mut publisher, "a", 1, 1_000);
     assert!(matches!(cut_of(&slow), Some(Cut::Overflow { .. })));
+}
+
+#[test]
+fn a_part_of_what_is_refused_does_not_begin_the_soft_limit_anew() {
+    let bench = Bench::new(64 << 20);
+    let soft = Some(SoftLimit { bytes: 5_000, ms: 60_000 });
+    let slow = bench.listen(ListenerOptions { soft, ..ROOMY });
+    let subscription = slow.subscribe(pattern("a"), None, tag("s")).unwrap();
+    let push = |messages: u32| {
+        let mut packing = Packing::default();
+        (0..messages).for_each(|_| packing.add(message("a", &"x".repeat(1_000))));
+        let bundle = packing.seal(&bench.live.inner.memory);
+        let run = Run { subscription: Arc::clone(&subscription), bundle, from: 0, to: messages };
+        slow.outbox.push(run, &bench.live.inner, true)
+    };
+    assert!(!push(6).is_refused, "above the limit, from now on");
+    assert_eq!(heard(&slow).len(), 6);
+    bench.wait_ms(60_000);
+    let handed = push(6);
+    assert_eq!((handed.is_refused, handed.messages), (true, 4));
+}
+
+#[test]
+fn what_has_been_sent_wakes_those_who_wait_for_room() {
+    let bench = Bench::new(64 << 20);
+    let slow = bench.listen(ROOMY);
+    slow.subscribe(pattern("a"), None, tag("s")).unwrap();
+    fill(&mut bench.publisher(None), "a", 1, 1_000);
+    let mut waiting = Context::from_waker(Waker::noop());
+    let mut into = VecDeque::new();
+    assert!(slow.take(&mut into).unwrap());
+    let taken = slow.outbox.taken();
+    assert!(slow.outbox.poll_moved(taken, &mut waiting).is_pending());
+    assert!(!slow.take(&mut into).unwrap(), "it asks for more when that has been sent");
+    assert!(slow.outbox.poll_moved(taken, &mut waiting).is_ready());
 }
 
 #[test]
