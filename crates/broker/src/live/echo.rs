@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tracing::{error, warn};
 
 use super::bundle::{Packing, Run};
+use super::listener::Outbox;
 use super::publisher::{Handing, Known, Publisher};
 use super::{Inner, Message, Subscription, Template};
 use crate::Session;
@@ -88,10 +89,9 @@ impl Echoes {
     /// Echoes these from now on, in place of those before. `session` is the broker's own.
     pub(super) fn set(self: &Arc<Self>, echoes: Vec<Echo>, session: &Session, live: &Arc<Inner>) {
         let is_any = !echoes.is_empty();
-        let wishes = echoes.into_iter().map(|echo| Wish { ends: ends(session, &echo.topic), echo }).collect();
         {
             let mut wanted = self.wanted.lock();
-            wanted.wishes = wishes;
+            wanted.wishes = wishes(&wanted.wishes, echoes, |topic| ends(session, topic));
             wanted.changes += 1;
             if let Some(thread) = &wanted.wake {
                 thread.unpark();
@@ -122,6 +122,19 @@ impl Echoes {
             }
         }
     }
+}
+
+/// What is wanted from now on. What was wanted before is heard from where it was asked for: the thread may not have begun with it.
+fn wishes(
+    before: &[Wish],
+    echoes: Vec<Echo>,
+    ends: impl Fn(&str) -> Vec<(PartitionId, Offset)>,
+) -> Arc<[Wish]> {
+    let wish = |echo: Echo| match before.iter().find(|wish| wish.echo == echo) {
+        Some(known) => known.clone(),
+        None => Wish { ends: ends(&echo.topic), echo },
+    };
+    echoes.into_iter().map(wish).collect()
 }
 
 /// Where the partitions of a topic end now; none if there is no such topic.
@@ -367,7 +380,7 @@ impl Feeder {
         one.taken = outbox.taken();
         if self.session.bounds(feed.partition).is_none_or(|bounds| bounds.start > one.next) {
             warn!(topic = %feed.echo.topic, "records went before a slow listener had caught up: it is cut off");
-            outbox.end_slow();
+            self.end_slow(&outbox);
             return CaughtUp::Over;
         }
         let mut packing = Packing::default();
@@ -387,7 +400,7 @@ impl Feeder {
         });
         if let Err(error) = read {
             warn!(topic = %feed.echo.topic, %error, "records for a slow listener cannot be read: it is cut off");
-            outbox.end_slow();
+            self.end_slow(&outbox);
             return CaughtUp::Over;
         }
         let next = next.min(until);
@@ -401,7 +414,7 @@ impl Feeder {
             if let Some(fitted) = fitted {
                 if fitted == 0 && outbox.is_clear() {
                     warn!(topic = %feed.echo.topic, "a record is larger than a listener may have before it: it is cut off");
-                    outbox.end_slow();
+                    self.end_slow(&outbox);
                     return CaughtUp::Over;
                 }
                 one.next = offsets[fitted as usize];
@@ -412,6 +425,11 @@ impl Feeder {
         }
         one.next = next;
         CaughtUp::Moved
+    }
+
+    fn end_slow(&self, outbox: &Outbox) {
+        self.live.count_cut();
+        outbox.end_slow();
     }
 
     /// Reads records of a feed and hands each to `visit` as a message; `visit` answers how many bytes it has. Gives where it
@@ -510,10 +528,23 @@ fn is_line(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use duolog_record::{Header, Offset, Record, Timestamp};
+    use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 
-    use super::{was_heard, write_headers};
+    use super::{Echo, EchoOverflow, was_heard, wishes, write_headers};
     use crate::headers::SUBJECT;
+
+    #[test]
+    fn an_echo_that_stays_begins_where_it_was_asked_for() {
+        let echo = |topic: &str| {
+            let subject = "x".parse().expect("sound");
+            Echo { topic: topic.into(), subject, overflow: EchoOverflow::AsAlways }
+        };
+        let end = |offset: u64| move |_: &str| vec![(PartitionId(1), Offset(offset))];
+        let first = wishes(&[], vec![echo("a")], end(5));
+        let second = wishes(&first, vec![echo("a"), echo("b")], end(9));
+        let ends: Vec<_> = second.iter().map(|wish| wish.ends[0].1).collect();
+        assert_eq!(ends, [Offset(5), Offset(9)]);
+    }
 
     #[test]
     fn what_a_client_sends_on_with_its_headers_was_heard_where_it_was_sent() {

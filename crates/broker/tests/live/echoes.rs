@@ -116,6 +116,7 @@ async fn one_that_has_no_room_for_a_record_at_all_is_cut_off_and_does_not_wait_f
     bench.append(topic, "k", &"x".repeat(1_000)).await;
     let cut = std::future::poll_fn(|cx| slow.poll_cut(cx)).await;
     assert!(matches!(cut, Cut::Overflow { .. }), "{cut}");
+    assert_eq!(bench.session.live().stats().cut, 1);
 }
 
 #[tokio::test]
