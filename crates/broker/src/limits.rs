@@ -268,5 +268,9 @@ pub const CAPTURE_PUBLISH_BYTES: usize = 512 << 10;
 pub const CAPTURE_BYTES_IN_FLIGHT: usize = 4 << 20;
 /// Echoes of topics on subjects.
 pub const ECHOES: usize = 1_024;
+/// Bytes of records that an echo looks at in one partition, heard or not, before it looks at the next.
+pub const ECHO_LOOK_BYTES: usize = 1 << 20;
+/// What a record counts for beside its value.
+pub const ECHO_RECORD_BYTES: usize = 64;
 /// Bytes that an echo hears of one partition before it looks at the next.
 pub const ECHO_TURN_BYTES: usize = 64 << 10;

@@ -194,6 +194,14 @@ impl Bindings {
         let configured: Vec<_> = captures.chain(config.echoes.iter().map(Binding::from)).collect();
         check_number(configured.iter())?;
         configured.iter().try_for_each(Binding::check)?;
+        for (index, binding) in configured.iter().enumerate() {
+            if configured[..index].iter().any(|earlier| earlier.is_same(binding)) {
+                let (Binding::Capture { subject, topic } | Binding::Echo { topic, subject, .. }) = binding;
+                return Err(BindError::Invalid(format!(
+                    "the configuration binds subject {subject:?} and topic {topic:?} twice"
+                )));
+            }
+        }
         let session = broker.session(Principal { name: "admin".to_owned() });
         for binding in &configured {
             if matches!(binding, Binding::Capture { .. }) {

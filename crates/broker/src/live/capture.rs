@@ -106,10 +106,13 @@ impl Captures {
         // One that cannot be stored must not take those with it that it is handed over with.
         if let Err(error) = check(session, topic, &record) {
             self.hand_over(session);
+            // It waits behind those before it, and so takes memory as they do.
+            let bytes = record_bytes(&record) + size_of::<InFlight>();
+            self.in_flight_bytes += bytes;
             self.in_flight.push_back(InFlight {
                 topic: Arc::clone(topic),
                 replies: vec![reply],
-                bytes: 0,
+                bytes,
                 answer: Answer::Refused(error),
             });
             return;

@@ -27,7 +27,7 @@ use crate::Session;
 use crate::catalog::DEFAULT_NAMESPACE;
 use crate::errors::FetchError;
 use crate::headers::{BODY, HEADER_BASE64, SUBJECT};
-use crate::limits::{ECHO_TURN_BYTES, LIVE_SUBJECT_BYTES};
+use crate::limits::{ECHO_LOOK_BYTES, ECHO_RECORD_BYTES, ECHO_TURN_BYTES, LIVE_SUBJECT_BYTES};
 use crate::watch::Readable;
 
 /// How often topics and partitions that have come or gone are noticed.
@@ -445,6 +445,8 @@ impl Feeder {
         let publisher = &mut self.publisher;
         // Before it is read: what comes meanwhile is not to be passed over.
         let end = self.session.bounds(feed.partition).map_or(from, |bounds| bounds.end.max(from));
+        // Of all records, heard or not: others wait for this thread.
+        let mut looked_at = 0;
         let read = self.session.scan(feed.partition, from, |record| {
             let offset = record.offset;
             feed.echo.subject.fill(&mut subject, &feed.echo.topic, feed.index, record.key.as_deref());
@@ -459,7 +461,9 @@ impl Feeder {
                 return ControlFlow::Break(());
             }
             next = offset.plus(1);
-            if bytes >= ECHO_TURN_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            looked_at += record.value.as_ref().map_or(0, |value| value.len()) + ECHO_RECORD_BYTES;
+            let is_enough = bytes >= ECHO_TURN_BYTES || looked_at >= ECHO_LOOK_BYTES;
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         // Behind the last record there may be offsets without any.
         if read.is_ok() && next == from {

@@ -133,3 +133,22 @@ async fn one_that_was_held_goes_on_without_waiting_for_a_listener_that_does_not_
     }
     std::future::poll_fn(|cx| publisher.poll_pace(cx)).await;
 }
+
+#[tokio::test]
+async fn messages_that_are_refused_count_as_well_until_their_publisher_has_heard_of_it() {
+    let bench = Bench::new();
+    bench.capture(&[("a", "gone")]);
+    let mut publisher = bench.session.publisher(None);
+    let payload = "x".repeat(1_000);
+    let mut published = 0;
+    while publisher.flush() == Flow::On {
+        publisher.publish(message("a", &payload)).unwrap();
+        published += 1;
+        assert!(published < 10_000, "it is never held");
+    }
+    let mut heard = 0;
+    while publisher.is_capturing() {
+        heard += captured(&mut publisher).await.len();
+    }
+    assert_eq!(heard, published);
+}

@@ -93,7 +93,7 @@ fn listed(bindings: &Value) -> String {
     for it in items(bindings) {
         let slow = match (it["kind"].as_str(), it["catch_up"].as_bool()) {
             (Some("echo"), Some(true)) => "catch up",
-            (Some("echo"), _) => "are cut off",
+            (Some("echo"), _) => "as always",
             _ => "-",
         };
         let from = if it["configured"] == json!(true) { "configuration" } else { "operator" };
