@@ -40,6 +40,7 @@ use self::publisher::Handing;
 use self::space::{Found, Space};
 use crate::limits::CAPTURES;
 use crate::principal::authorize;
+use crate::seed::Seed;
 use crate::{Action, Authorizer, Clock, Principal, Session};
 
 /// The subjects of a broker and who listens to them. Cheap to clone.
@@ -135,7 +136,7 @@ impl Live {
         session: Option<Session>,
     ) -> Publisher {
         let turn = self.inner.counts.publishers.fetch_add(1, Ordering::Relaxed);
-        let turn = (self.inner.seed ^ turn).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
+        let turn = Seed::new(self.inner.seed, turn).next();
         let own = own.map(|own| Arc::clone(&own.outbox));
         Publisher::new(Arc::clone(&self.inner), principal, own, session, turn)
     }

@@ -3,6 +3,7 @@
 //!
 //! The broker does what the list says; here it is put together, whenever a binding or the catalog has changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,8 @@ use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::limits::{CAPTURES, ECHOES, PATTERN_TOKENS};
 use duolog_broker::live::{Capture, Echo, EchoOverflow, Pattern, SubscribeError, Template};
-use duolog_broker::{Broker, Keep, Labels, Principal, Session, Topic, TopicPolicy, TopicSpec};
+use duolog_broker::{Broker, Labels, Principal, Session, Topic, TopicId, TopicSpec};
 use duolog_net::Shutdown;
-use duolog_record::TimestampType;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -180,8 +180,16 @@ pub struct Bindings {
     broker: Broker,
     session: Session,
     configured: Vec<Binding>,
+    made: Mutex<Made>,
+}
+
+/// What is known of the bindings that operators made. They are made here alone, so that no other topic need be looked at.
+#[derive(Default)]
+struct Made {
+    /// Topics whose labels tell of some, or did.
+    topics: BTreeSet<TopicId>,
     /// The version of the catalog that the broker's list is of.
-    applied: Mutex<Option<u64>>,
+    applied: Option<u64>,
 }
 
 impl Bindings {
@@ -208,7 +216,10 @@ impl Bindings {
                 make_topic(&session, binding.topic(), &config.topics).await?;
             }
         }
-        let bindings = Self { broker: broker.clone(), session, configured, applied: Mutex::new(None) };
+        let catalog = session.catalog();
+        let bound = catalog.topics(DEFAULT_NAMESPACE).filter(|topic| !of_topic(topic).is_empty());
+        let made = Made { topics: bound.map(|topic| topic.id).collect(), applied: None };
+        let bindings = Self { broker: broker.clone(), session, configured, made: Mutex::new(made) };
         bindings.apply()?;
         Ok(Arc::new(bindings))
     }
@@ -229,8 +240,14 @@ impl Bindings {
 
     /// Each, and whether it stands in the configuration.
     pub fn list(&self) -> Vec<(Binding, bool)> {
+        self.list_of(&self.made.lock().topics)
+    }
+
+    fn list_of(&self, topics: &BTreeSet<TopicId>) -> Vec<(Binding, bool)> {
         let catalog = self.session.catalog();
-        let made = catalog.topics(DEFAULT_NAMESPACE).flat_map(|topic| of_topic(topic));
+        let mut bound: Vec<_> = topics.iter().filter_map(|&topic| catalog.topic_by_id(topic)).collect();
+        bound.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let made = bound.into_iter().flat_map(|topic| of_topic(topic));
         let made = made.filter(|one| !self.is_configured(one)).map(|one| (one, false));
         self.configured.iter().cloned().map(|one| (one, true)).chain(made).collect()
     }
@@ -291,6 +308,11 @@ impl Bindings {
             change(&mut all)?;
             // Unless somebody else was faster: then from what it is now.
             if self.session.set_topic(&found, found.policy.clone(), labels(&found, &all)).await? {
+                let mut made = self.made.lock();
+                made.topics.insert(found.id);
+                // This version may have been applied meanwhile, without it.
+                made.applied = None;
+                drop(made);
                 return self.apply();
             }
         }
@@ -298,13 +320,15 @@ impl Bindings {
 
     /// Has the broker do as the list says, if anything may have changed.
     fn apply(&self) -> Result<(), BindError> {
-        let mut applied = self.applied.lock();
-        let version = self.session.catalog().version;
-        if *applied == Some(version) {
+        let mut made = self.made.lock();
+        let catalog = self.session.catalog();
+        if made.applied == Some(catalog.version) {
             return Ok(());
         }
+        made.topics
+            .retain(|&topic| catalog.topic_by_id(topic).is_some_and(|topic| !of_topic(topic).is_empty()));
         let (mut captures, mut echoes) = (Vec::new(), Vec::new());
-        for (binding, _) in self.list() {
+        for (binding, _) in self.list_of(&made.topics) {
             // One of an older version that is no longer understood stays, and does nothing.
             match binding {
                 Binding::Capture { subject, topic } => {
@@ -339,7 +363,7 @@ impl Bindings {
         if live.echoes() != echoes {
             self.broker.set_echoes(echoes).map_err(over)?;
         }
-        *applied = Some(version);
+        made.applied = Some(catalog.version);
         Ok(())
     }
 }
@@ -349,17 +373,9 @@ async fn make_topic(session: &Session, name: &str, defaults: &TopicDefaults) -> 
     if session.catalog().topic(DEFAULT_NAMESPACE, name).is_some() {
         return Ok(());
     }
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: defaults.retention_ms,
-        retention_bytes: defaults.retention_bytes,
-        batch_bytes_max: defaults.batch_bytes_max,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: None,
-    };
     let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), name.to_owned());
-    let spec = TopicSpec { namespace, name, partitions: defaults.partitions, policy, labels: Labels::new() };
+    let (partitions, policy) = (defaults.partitions, defaults.policy());
+    let spec = TopicSpec { namespace, name, partitions, policy, labels: Labels::new() };
     session.create_topic(spec).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! it has come as far as the others. What was captured on the very subject that it would be echoed on is left out: it was
 //! heard when it was published.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use tracing::{error, warn};
 
 use super::bundle::{Packing, Run};
 use super::listener::Outbox;
-use super::publisher::{Handing, Known, Publisher};
+use super::publisher::{Handing, Publisher, Stretch};
 use super::{Inner, Message, Subscription, Template};
 use crate::Session;
 use crate::catalog::DEFAULT_NAMESPACE;
@@ -66,7 +67,7 @@ pub(crate) struct Echoes {
 #[derive(Clone)]
 struct Wish {
     echo: Echo,
-    ends: Vec<(PartitionId, Offset)>,
+    ends: HashMap<PartitionId, Offset>,
 }
 
 #[derive(Default)]
@@ -128,7 +129,7 @@ impl Echoes {
 fn wishes(
     before: &[Wish],
     echoes: Vec<Echo>,
-    ends: impl Fn(&str) -> Vec<(PartitionId, Offset)>,
+    ends: impl Fn(&str) -> HashMap<PartitionId, Offset>,
 ) -> Arc<[Wish]> {
     let wish = |echo: Echo| match before.iter().find(|wish| wish.echo == echo) {
         Some(known) => known.clone(),
@@ -138,9 +139,9 @@ fn wishes(
 }
 
 /// Where the partitions of a topic end now; none if there is no such topic.
-fn ends(session: &Session, topic: &str) -> Vec<(PartitionId, Offset)> {
+fn ends(session: &Session, topic: &str) -> HashMap<PartitionId, Offset> {
     let catalog = session.catalog();
-    let Some(topic) = catalog.topic(DEFAULT_NAMESPACE, topic) else { return Vec::new() };
+    let Some(topic) = catalog.topic(DEFAULT_NAMESPACE, topic) else { return HashMap::new() };
     topic.partitions.iter().filter_map(|it| Some((*it, session.bounds(*it)?.end))).collect()
 }
 
@@ -183,13 +184,6 @@ struct Feeder {
     seen: (u64, u64),
 }
 
-/// Records on their way to those who listen.
-struct Stretch {
-    known: Arc<Known>,
-    from: u32,
-    to: u32,
-}
-
 impl Feeder {
     fn new(echoes: Arc<Echoes>, session: Session, live: Arc<Inner>) -> Self {
         let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&session.principal), None, None, 0);
@@ -225,22 +219,27 @@ impl Feeder {
             return;
         }
         self.seen = (changes, catalog.version);
-        let mut old = std::mem::take(&mut self.feeds);
+        let mut old: HashMap<PartitionId, Vec<Feed>> = HashMap::new();
+        for feed in self.feeds.drain(..) {
+            old.entry(feed.partition).or_default().push(feed);
+        }
         for Wish { echo, ends } in wishes.iter() {
             let Some(topic) = catalog.topic(DEFAULT_NAMESPACE, &echo.topic) else { continue };
             for (index, &partition) in topic.partitions.iter().enumerate() {
-                let at = old.iter().position(|feed| feed.partition == partition && feed.echo == *echo);
-                if let Some(at) = at {
-                    self.feeds.push(old.swap_remove(at));
+                let same = old.get_mut(&partition).and_then(|feeds| {
+                    let at = feeds.iter().position(|feed| feed.echo == *echo)?;
+                    Some(feeds.swap_remove(at))
+                });
+                if let Some(feed) = same {
+                    self.feeds.push(feed);
                     continue;
                 }
-                let end = ends.iter().find(|(known, _)| *known == partition).map(|(_, end)| *end);
                 let start = || self.session.bounds(partition).unwrap_or_default().start;
                 self.feeds.push(Feed {
                     partition,
                     index: u32::try_from(index).unwrap_or(u32::MAX),
                     echo: echo.clone(),
-                    next: end.unwrap_or_else(start),
+                    next: ends.get(&partition).copied().unwrap_or_else(start),
                     readable: None,
                     behind: Vec::new(),
                 });
@@ -296,12 +295,7 @@ impl Feeder {
                 let at = packing.len();
                 packing.add(message);
                 offsets.push(offset);
-                match stretches.last_mut() {
-                    Some(last) if last.to == at && !known.overlaps() && Arc::ptr_eq(&last.known, &known) => {
-                        last.to += 1;
-                    }
-                    _ => stretches.push(Stretch { known, from: at, to: at + 1 }),
-                }
+                Stretch::add(&mut stretches, &known, at);
             }
             packing.bytes()
         });
@@ -531,6 +525,8 @@ fn is_line(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use bytes::Bytes;
     use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 
@@ -543,10 +539,10 @@ mod tests {
             let subject = "x".parse().expect("sound");
             Echo { topic: topic.into(), subject, overflow: EchoOverflow::AsAlways }
         };
-        let end = |offset: u64| move |_: &str| vec![(PartitionId(1), Offset(offset))];
+        let end = |offset: u64| move |_: &str| HashMap::from([(PartitionId(1), Offset(offset))]);
         let first = wishes(&[], vec![echo("a")], end(5));
         let second = wishes(&first, vec![echo("a"), echo("b")], end(9));
-        let ends: Vec<_> = second.iter().map(|wish| wish.ends[0].1).collect();
+        let ends: Vec<_> = second.iter().map(|wish| wish.ends[&PartitionId(1)]).collect();
         assert_eq!(ends, [Offset(5), Offset(9)]);
     }
 

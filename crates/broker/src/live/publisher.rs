@@ -64,21 +64,26 @@ impl Known {
         &self.groups
     }
 
-    /// True if each message is to be handed over before the next, to all.
-    pub(super) fn overlaps(&self) -> bool {
-        self.overlaps
-    }
-
     pub(super) fn listeners(&self) -> u64 {
         (self.plain.len() + self.groups.len()) as u64
     }
 }
 
-/// Messages of the packing for the same listeners.
-struct Stretch {
-    known: Arc<Known>,
-    from: u32,
-    to: u32,
+/// Messages of a packing for the same listeners.
+pub(super) struct Stretch {
+    pub(super) known: Arc<Known>,
+    pub(super) from: u32,
+    pub(super) to: u32,
+}
+
+impl Stretch {
+    /// Adds the message at `at` to the last of `all`, or to one of its own.
+    pub(super) fn add(all: &mut Vec<Self>, known: &Arc<Known>, at: u32) {
+        match all.last_mut() {
+            Some(last) if last.to == at && !known.overlaps && Arc::ptr_eq(&last.known, known) => last.to += 1,
+            _ => all.push(Self { known: Arc::clone(known), from: at, to: at + 1 }),
+        }
+    }
 }
 
 /// One connection's way into the live channels.
@@ -178,12 +183,7 @@ impl Publisher {
         let at = self.packing.len();
         self.packing.add(message);
         if known.groups.is_empty() {
-            match self.stretches.last_mut() {
-                Some(last) if last.to == at && !known.overlaps && Arc::ptr_eq(&last.known, known) => {
-                    last.to += 1;
-                }
-                _ => self.stretches.push(Stretch { known: Arc::clone(known), from: at, to: at + 1 }),
-            }
+            Stretch::add(&mut self.stretches, known, at);
         } else {
             let known = Arc::clone(known);
             self.choose(&known, at);

@@ -279,14 +279,14 @@ async fn create(
         Some("os") => Some(Durability::Os),
         Some(other) => return Err(ApiError::invalid(format!("durability {other:?} is neither sync nor os"))),
     };
+    let defaults = admin.defaults.policy();
     let policy = TopicPolicy {
         keep: keep(create.keep_settled),
-        retention_ms: create.retention_ms.unwrap_or(admin.defaults.retention_ms),
-        retention_bytes: create.retention_bytes.unwrap_or(admin.defaults.retention_bytes),
-        batch_bytes_max: admin.defaults.batch_bytes_max,
-        timestamps: TimestampType::Create,
+        retention_ms: create.retention_ms.unwrap_or(defaults.retention_ms),
+        retention_bytes: create.retention_bytes.unwrap_or(defaults.retention_bytes),
         durability,
         dedup: dedup(create.dedup_window_ms, create.dedup_scope.as_deref())?,
+        ..defaults
     };
     let spec = TopicSpec {
         namespace: DEFAULT_NAMESPACE.to_owned(),

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use clap::Args;
 use duolog_broker::limits::{GROUP_BYTES, PARTITIONS_PER_TOPIC};
+use duolog_broker::{Keep, TopicPolicy};
 use duolog_net::Budget;
+use duolog_record::TimestampType;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -60,6 +62,21 @@ pub struct TopicDefaults {
     pub retention_bytes: Option<u64>,
     /// Largest batch, bytes.
     pub batch_bytes_max: u32,
+}
+
+impl TopicDefaults {
+    /// The policy of such a topic.
+    pub fn policy(&self) -> TopicPolicy {
+        TopicPolicy {
+            keep: Keep::Retention,
+            retention_ms: self.retention_ms,
+            retention_bytes: self.retention_bytes,
+            batch_bytes_max: self.batch_bytes_max,
+            timestamps: TimestampType::Create,
+            durability: None,
+            dedup: None,
+        }
+    }
 }
 
 /// What only the Kafka frontend needs to know.
