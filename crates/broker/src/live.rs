@@ -9,6 +9,7 @@ mod bundle;
 mod capture;
 mod echo;
 mod listener;
+mod outbox;
 mod pattern;
 mod publisher;
 mod space;
@@ -24,10 +25,8 @@ use parking_lot::{Mutex, RwLock};
 pub use self::bundle::{Message, Run, Waiting};
 pub use self::capture::{Capture, Captured, CapturedAt};
 pub use self::echo::{Echo, EchoOverflow};
-pub use self::listener::{
-    Cut, Ender, Listener, ListenerOptions, Overflow, PendingSize, SoftLimit, SubscribeError, Subscription,
-    Tag,
-};
+pub use self::listener::{Ender, Listener, SubscribeError, Subscription, Tag};
+pub use self::outbox::{Cut, ListenerOptions, Overflow, PendingSize, SoftLimit};
 pub use self::pattern::{APART, BadPattern, Pattern, SEPARATOR, Token};
 pub use self::publisher::{Flow, PACE, PublishError, Publisher};
 pub use self::template::{BadTemplate, Template};
@@ -35,7 +34,7 @@ pub use self::template::{BadTemplate, Template};
 pub(crate) use self::echo::Echoes;
 
 use self::bundle::Memory;
-use self::listener::Outbox;
+use self::outbox::Outbox;
 use self::publisher::Handing;
 use self::space::{Found, Space};
 use crate::limits::CAPTURES;

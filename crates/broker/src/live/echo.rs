@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tracing::{error, warn};
 
 use super::bundle::{Packing, Run};
-use super::listener::Outbox;
+use super::outbox::Outbox;
 use super::publisher::{Handing, Publisher, Stretch};
 use super::{Inner, Message, Subscription, Template};
 use crate::Session;

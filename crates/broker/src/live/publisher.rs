@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bundle::{Bundle, Message, Packing, Run};
 use super::capture::{Captured, Captures};
-use super::listener::Outbox;
+use super::outbox::Outbox;
 use super::{Inner, Pattern, Subscription};
 use crate::limits::{LIVE_BUNDLE_BYTES, LIVE_KNOWN_BYTES, LIVE_KNOWN_SUBJECTS, LIVE_SUBJECT_BYTES};
 use crate::{Action, Principal, Session};
