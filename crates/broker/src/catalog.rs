@@ -71,6 +71,21 @@ pub struct TopicPolicy {
     pub dedup: Option<DedupPolicy>,
 }
 
+impl Default for TopicPolicy {
+    /// Everything is kept; batches of 1 MiB, the producers' timestamps, the broker's durability.
+    fn default() -> Self {
+        Self {
+            keep: Keep::Retention,
+            retention_ms: None,
+            retention_bytes: None,
+            batch_bytes_max: 1 << 20,
+            timestamps: TimestampType::Create,
+            durability: None,
+            dedup: None,
+        }
+    }
+}
+
 impl TopicPolicy {
     /// How it deduplicates, if it does.
     #[must_use]
@@ -243,6 +258,15 @@ pub struct TopicSpec {
     pub policy: TopicPolicy,
     /// Opaque settings.
     pub labels: Labels,
+}
+
+impl TopicSpec {
+    /// A topic in the default namespace.
+    #[must_use]
+    pub fn new(name: &str, partitions: u32, policy: TopicPolicy) -> Self {
+        let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), name.to_owned());
+        Self { namespace, name, partitions, policy, labels: Labels::new() }
+    }
 }
 
 /// A queue to declare.

@@ -373,9 +373,7 @@ async fn make_topic(session: &Session, name: &str, defaults: &TopicDefaults) -> 
     if session.catalog().topic(DEFAULT_NAMESPACE, name).is_some() {
         return Ok(());
     }
-    let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), name.to_owned());
-    let (partitions, policy) = (defaults.partitions, defaults.policy());
-    let spec = TopicSpec { namespace, name, partitions, policy, labels: Labels::new() };
+    let spec = TopicSpec::new(name, defaults.partitions, defaults.policy());
     session.create_topic(spec).await?;
     Ok(())
 }

@@ -5,21 +5,13 @@ mod common;
 
 use common::Server;
 use duolog_broker::live::{Capture, Pattern};
-use duolog_broker::{DedupPolicy, Keep, Labels, TopicPolicy, TopicSpec};
-use duolog_record::{Offset, TimestampType};
+use duolog_broker::{DedupPolicy, TopicPolicy, TopicSpec};
+use duolog_record::Offset;
 
 async fn captured(server: &Server, subject: &str) {
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 10_000,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: Some(DedupPolicy { window_ms: 60_000, per_key: false }),
-    };
-    let (namespace, name) = ("default".to_owned(), "orders".to_owned());
-    let spec = TopicSpec { namespace, name, partitions: 1, policy, labels: Labels::new() };
+    let dedup = Some(DedupPolicy { window_ms: 60_000, per_key: false });
+    let policy = TopicPolicy { batch_bytes_max: 10_000, dedup, ..TopicPolicy::default() };
+    let spec = TopicSpec::new("orders", 1, policy);
     server.session.create_topic(spec).await.unwrap();
     let capture = Capture { pattern: Pattern::literal(subject.as_bytes()), topic: "orders".into() };
     server.session.live().set_captures(vec![capture]).unwrap();

@@ -5,22 +5,13 @@ mod common;
 
 use common::{Server, request, words};
 use duolog_broker::live::{Capture, Pattern};
-use duolog_broker::{Keep, Labels, TopicPolicy, TopicSpec};
-use duolog_record::{Offset, TimestampType};
+use duolog_broker::{TopicPolicy, TopicSpec};
+use duolog_record::Offset;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn captured(server: &Server, channel: &str) {
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 10_000,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: None,
-    };
-    let (namespace, name) = ("default".to_owned(), "orders".to_owned());
-    let spec = TopicSpec { namespace, name, partitions: 1, policy, labels: Labels::new() };
+    let policy = TopicPolicy { batch_bytes_max: 10_000, ..TopicPolicy::default() };
+    let spec = TopicSpec::new("orders", 1, policy);
     server.session.create_topic(spec).await.unwrap();
     let capture = Capture { pattern: Pattern::literal(channel.as_bytes()), topic: "orders".into() };
     server.session.live().set_captures(vec![capture]).unwrap();

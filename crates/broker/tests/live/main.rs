@@ -12,10 +12,10 @@ use duolog_broker::live::{
     Capture, Captured, Listener, ListenerOptions, Message, Overflow, Pattern, Publisher, Tag, Token, Waiting,
 };
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, DedupPolicy, Keep, Labels, NewRecord, Now, Permissive, Principal, Session,
-    TopicId, TopicPolicy, TopicSpec,
+    Broker, BrokerOptions, Clock, DedupPolicy, NewRecord, Now, Permissive, Principal, Session, TopicId,
+    TopicPolicy, TopicSpec,
 };
-use duolog_record::{Header, Offset, PartitionId, Record, TimestampType};
+use duolog_record::{Header, Offset, PartitionId, Record};
 use duolog_storage::MemoryLog;
 
 struct Still;
@@ -51,22 +51,8 @@ impl Bench {
     }
 
     async fn topic(&self, name: &str, partitions: u32, dedup: Option<DedupPolicy>) -> TopicId {
-        let policy = TopicPolicy {
-            keep: Keep::Retention,
-            retention_ms: None,
-            retention_bytes: None,
-            batch_bytes_max: 100_000,
-            timestamps: TimestampType::Create,
-            durability: None,
-            dedup,
-        };
-        let spec = TopicSpec {
-            namespace: "default".to_owned(),
-            name: name.to_owned(),
-            partitions,
-            policy,
-            labels: Labels::new(),
-        };
+        let policy = TopicPolicy { batch_bytes_max: 100_000, dedup, ..TopicPolicy::default() };
+        let spec = TopicSpec::new(name, partitions, policy);
         self.session.create_topic(spec).await.unwrap()
     }
 

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::FetchError;
-use duolog_broker::{DedupPolicy, Keep, Labels, Session, Start, Topic, TopicPolicy, TopicSpec};
+use duolog_broker::{DedupPolicy, Keep, Session, Start, Topic, TopicPolicy, TopicSpec};
 use duolog_net::Budget;
 use duolog_net::limits::RESERVATION_SMALL_BYTES;
 use duolog_record::{Offset, PartitionId, TimestampType};
@@ -288,13 +288,8 @@ async fn create(
         dedup: dedup(create.dedup_window_ms, create.dedup_scope.as_deref())?,
         ..defaults
     };
-    let spec = TopicSpec {
-        namespace: DEFAULT_NAMESPACE.to_owned(),
-        name: create.name.clone(),
-        partitions: create.partitions.unwrap_or(admin.defaults.partitions),
-        policy,
-        labels: Labels::new(),
-    };
+    let partitions = create.partitions.unwrap_or(admin.defaults.partitions);
+    let spec = TopicSpec::new(&create.name, partitions, policy);
     admin.session.create_topic(spec).await?;
     Ok((StatusCode::CREATED, Json(described(&admin, &*admin.topic(&create.name)?))))
 }

@@ -17,10 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use duolog_broker::TopicPolicy;
 use duolog_broker::limits::{GROUP_BYTES, PARTITIONS_PER_TOPIC};
-use duolog_broker::{Keep, TopicPolicy};
 use duolog_net::Budget;
-use duolog_record::TimestampType;
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -68,13 +67,10 @@ impl TopicDefaults {
     /// The policy of such a topic.
     pub fn policy(&self) -> TopicPolicy {
         TopicPolicy {
-            keep: Keep::Retention,
             retention_ms: self.retention_ms,
             retention_bytes: self.retention_bytes,
             batch_bytes_max: self.batch_bytes_max,
-            timestamps: TimestampType::Create,
-            durability: None,
-            dedup: None,
+            ..TopicPolicy::default()
         }
     }
 }
