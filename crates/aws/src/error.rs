@@ -262,7 +262,7 @@ impl From<ChangeError> for SqsError {
             }
             ChangeError::NotFound(_) => Self::no_such_queue(),
             ChangeError::Denied => denied(&error),
-            ChangeError::Invalid { .. } => Self::invalid(error.to_string()),
+            ChangeError::Invalid { .. } | ChangeError::InUse(_) => Self::invalid(error.to_string()),
             ChangeError::OverLimit(_) => Self::new(ErrorCode::OverLimit, error.to_string()),
             ChangeError::DiskFull | ChangeError::Stopped(_) => unavailable(&error),
         }

@@ -5,6 +5,7 @@
 
 mod edit;
 mod map;
+mod routes;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
 use self::map::Map;
+use self::routes::Routes;
 use crate::limits::{LABEL_OVERHEAD, LABELS_OVERHEAD};
 
 /// The namespace of everything until there are others.
@@ -318,7 +320,8 @@ pub struct Catalog {
     partition_topics: Map<PartitionId, TopicId>,
     /// What new records of a partition are stamped with.
     pub(crate) epochs: Map<PartitionId, i32>,
-    /// What the labels of all topics and queues take, about: see `labels_bytes`.
+    pub(crate) routes: Routes,
+    /// What the labels of all topics, queues, exchanges and bindings take, about: see `labels_bytes`.
     pub(crate) labels_bytes: usize,
 }
 

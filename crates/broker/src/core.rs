@@ -28,6 +28,8 @@ mod redrive;
 mod retention;
 mod rewind;
 mod rounds;
+mod routed;
+mod routing;
 mod sealing;
 mod sequencer;
 #[cfg(test)]
@@ -144,6 +146,13 @@ impl Core {
         match command {
             Command::Append { partition, batch, keys, reply } => self.append(partition, batch, keys, reply),
             Command::Publish { topic, records, reply } => self.publish(now, topic, records, reply),
+            Command::Route { records, reply } => self.route(now, records, reply),
+            Command::CreateExchange { spec, reply } => self.create_exchange(now, *spec, reply),
+            Command::DeleteExchange { exchange, if_unused, reply } => {
+                self.delete_exchange(exchange, if_unused, reply);
+            }
+            Command::Bind { spec, reply } => self.bind(*spec, reply),
+            Command::Unbind { spec, reply } => self.unbind(&spec, reply),
             Command::MoveCursors { group, moves, reply } => self.move_cursors(now, group, moves, reply),
             Command::Cursors { group, reply } => self.look_at_cursors(&group, reply),
             Command::Groups { reply } => self.look_at_groups(reply),

@@ -206,6 +206,9 @@ pub enum ChangeError {
     /// A limit of the broker is reached.
     #[error("{0}")]
     OverLimit(&'static str),
+    /// It was to happen only to something that nobody uses.
+    #[error("{0}")]
+    InUse(&'static str),
     /// No disk space.
     #[error("no space left on the data directory's disk")]
     DiskFull,

@@ -21,11 +21,13 @@ mod moves;
 mod principal;
 mod reader;
 mod room;
+pub mod routing;
 mod seed;
 mod session;
 mod shard;
 mod shared;
 mod state;
+mod trie;
 mod verbs;
 mod watch;
 pub mod when;
@@ -42,6 +44,6 @@ pub use session::{Pending, Session};
 pub use shared::Written;
 pub use verbs::{
     Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,
-    LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice,
+    LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice, Routed,
 };
 pub use watch::Readable;

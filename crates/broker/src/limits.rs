@@ -128,6 +128,26 @@ pub const LABELS_BYTES: usize = 64 << 10;
 pub const LABELS_BYTES_ALL: usize = 256 << 20;
 /// Bytes that a label takes besides its key and value, about.
 pub const LABEL_OVERHEAD: usize = 64;
+/// Bytes that a binding takes besides its key, filter and labels, about: it stands in three maps.
+pub const BINDING_OVERHEAD: usize = 400;
+/// Exchanges of a shard: bounds the catalog.
+pub const EXCHANGES: usize = 100_000;
+/// Bindings of a shard: bounds the catalog.
+pub const BINDINGS: usize = 500_000;
+/// Bytes of a binding's key. Source: AMQP 0-9-1, a routing key is a short string.
+pub const BINDING_KEY_BYTES: usize = 255;
+/// Bytes of a binding's filter: it is written with the binding, and looked at with every record.
+pub const FILTER_BYTES: usize = 64 << 10;
+/// Weight of a destination of a consistent-hash exchange: so many points it has on the ring.
+pub const HASH_WEIGHT_MAX: u32 = 1_000;
+/// Routes that one who publishes remembers.
+pub const ROUTES_KNOWN: usize = 4_096;
+/// Bytes of them, about.
+pub const ROUTES_KNOWN_BYTES: usize = 1 << 20;
+/// Places that the records of one routed publish take together, at most: a commit may have 65,536.
+pub const ROUTED_PLACES: usize = 16_384;
+/// Targets of one stored body; of more, it is stored again. Source: `duolog_storage::limits`.
+pub const BODY_TARGETS: usize = 1_024;
 /// Bytes that labels take however few they are, about: a leaf of a `BTreeMap` has room for eleven.
 pub const LABELS_OVERHEAD: usize = 550;
 /// The longest time between two commits that is remembered, microseconds.

@@ -23,11 +23,12 @@ use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
 use crate::live::{Listener, ListenerOptions, Live, Publisher};
 use crate::principal::authorize;
+use crate::routing::{BindingId, BindingSpec, ExchangeId, ExchangeSpec};
 use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
     LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
-    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Start, Topic, TopicId,
+    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Routed, Start, Topic, TopicId,
     TopicPolicy, TopicSpec, Written,
 };
 use crate::{by_epoch, by_time};
@@ -123,6 +124,50 @@ impl Session {
         records: Vec<NewRecord>,
     ) -> Pending<Result<Vec<Published>, AppendError>> {
         self.ask(|reply| Command::Publish { topic, records, reply })
+    }
+
+    /// Publishes records to the topics that [`Catalog::route`] found for each: all of one call are one commit, and what goes to
+    /// many topics is stored once. One result for each record, in order; `NotFound` if none of its topics is there any more.
+    pub fn route(&self, records: Vec<Routed>) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
+        let mut topics: Vec<TopicId> = records.iter().flat_map(|it| it.topics.iter().copied()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        if !topics.into_iter().all(|topic| self.may_on_topic(Action::Produce, topic)) {
+            return refused(AppendError::Denied);
+        }
+        self.ask(|reply| Command::Route { records, reply })
+    }
+
+    /// Declares an exchange.
+    pub fn create_exchange(&self, spec: ExchangeSpec) -> Pending<Result<ExchangeId, ChangeError>> {
+        if !self.may(Action::Manage, &spec.name) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::CreateExchange { spec: Box::new(spec), reply })
+    }
+
+    /// Deletes an exchange and its bindings; `InUse` if it has bindings of its own and is to be deleted only without.
+    pub fn delete_exchange(&self, exchange: ExchangeId, if_unused: bool) -> Pending<Result<(), ChangeError>> {
+        if !self.may_on_exchange(Action::Manage, exchange) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::DeleteExchange { exchange, if_unused, reply })
+    }
+
+    /// Binds; one that is the same is the answer. Holds for what is routed with a catalog read after the answer.
+    pub fn bind(&self, spec: BindingSpec) -> Pending<Result<BindingId, ChangeError>> {
+        if !self.may_on_exchange(Action::Manage, spec.source) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::Bind { spec: Box::new(spec), reply })
+    }
+
+    /// Undoes a binding; false if there is none such.
+    pub fn unbind(&self, spec: BindingSpec) -> Pending<Result<bool, ChangeError>> {
+        if !self.may_on_exchange(Action::Manage, spec.source) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::Unbind { spec: Box::new(spec), reply })
     }
 
     /// Reads whole batches. Does not wait. May touch the disk: see [`Self::is_cached`].
@@ -531,6 +576,11 @@ impl Session {
     fn may_on_queue(&self, action: Action, queue: QueueId) -> bool {
         let catalog = self.inner.shared.catalog.load();
         catalog.queue_by_id(queue).is_none_or(|queue| self.may(action, &queue.name))
+    }
+
+    fn may_on_exchange(&self, action: Action, exchange: ExchangeId) -> bool {
+        let catalog = self.inner.shared.catalog.load();
+        catalog.exchange_by_id(exchange).is_none_or(|exchange| self.may(action, &exchange.name))
     }
 
     fn may_on_partition(&self, action: Action, partition: PartitionId) -> bool {

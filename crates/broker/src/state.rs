@@ -12,8 +12,9 @@ mod value;
 
 pub(crate) use owner::Owner;
 pub(crate) use value::{
-    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, MoveFilterValue, MoveStatusValue,
-    MoveValue, OrderValue, ProducerValue, QueueValue, TopicValue, Value,
+    BackoffValue, BindingValue, BrokerValue, CursorValue, DedupValue, DelayValue, EndValue,
+    ExchangeKindValue, ExchangeValue, FilterValue, MoveFilterValue, MoveStatusValue, MoveValue, OrderValue,
+    ProducerValue, QueueValue, TopicValue, Value,
 };
 
 use duolog_record::PartitionId;

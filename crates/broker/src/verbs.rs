@@ -1,11 +1,13 @@
 //! What the verbs take and give: plain values, shared by the core, the sessions and the frontends.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 use duolog_storage::StoredBatch;
 
-use crate::QueueId;
 use crate::limits::ATTEMPT_ID_BYTES;
+use crate::{QueueId, TopicId};
 
 /// What a reader sees of records whose transaction is undecided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,15 @@ impl NewRecord {
     pub(crate) fn is_delayed(&self) -> bool {
         self.delay_ms.is_some_and(|ms| ms > 0)
     }
+}
+
+/// A record and the topics that were found for it: see [`crate::routing`].
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// It. Its topics share one stored body.
+    pub record: NewRecord,
+    /// Where it goes; a topic that has gone meanwhile is left out.
+    pub topics: Arc<[TopicId]>,
 }
 
 /// A published record took its place, or had it already.

@@ -136,7 +136,7 @@ pub fn of_change(error: &ChangeError) -> ErrorCode {
         ChangeError::Exists(_) => ErrorCode::TopicAlreadyExists,
         ChangeError::NotFound(_) => ErrorCode::UnknownTopicOrPartition,
         ChangeError::Denied => ErrorCode::TopicAuthorizationFailed,
-        ChangeError::Invalid { .. } => ErrorCode::InvalidRequest,
+        ChangeError::Invalid { .. } | ChangeError::InUse(_) => ErrorCode::InvalidRequest,
         ChangeError::OverLimit(_) => ErrorCode::PolicyViolation,
         ChangeError::DiskFull => ErrorCode::KafkaStorageError,
         ChangeError::Stopped(_) => ErrorCode::BrokerNotAvailable,

@@ -10,6 +10,7 @@ use duolog_record::{Batch, PartitionId, partitioner};
 
 use super::Core;
 use super::command::Reply;
+use super::routed::Several;
 use super::sealing::record_bytes;
 use super::verdict::Verdict;
 use crate::errors::AppendError;
@@ -21,6 +22,7 @@ use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
 pub(super) enum Waiting {
     Batch { partition: PartitionId, batch: Batch, keys: BatchKeys, reply: Reply<Appended, AppendError> },
     Publish { topic: TopicId, records: Vec<Placed>, bytes: usize, reply: Reply<Vec<Published>, AppendError> },
+    Routed { records: Vec<Several>, bytes: usize, reply: Reply<Vec<Result<(), AppendError>>, AppendError> },
 }
 
 /// A record and its partition.
@@ -37,7 +39,7 @@ impl Waiting {
     fn stored_bytes(&self) -> usize {
         match self {
             Self::Batch { batch, .. } => batch.bytes().len(),
-            Self::Publish { bytes, .. } => *bytes,
+            Self::Publish { bytes, .. } | Self::Routed { bytes, .. } => *bytes,
         }
     }
 
@@ -46,7 +48,7 @@ impl Waiting {
         let keys = match self {
             Self::Batch { keys, .. } => idempotency::bytes_of(keys),
             // They are part of the records.
-            Self::Publish { .. } => 0,
+            Self::Publish { .. } | Self::Routed { .. } => 0,
         };
         self.stored_bytes() + keys
     }
@@ -55,6 +57,7 @@ impl Waiting {
         match self {
             Self::Batch { reply, .. } => drop(reply.send(Err(error))),
             Self::Publish { reply, .. } => drop(reply.send(Err(error))),
+            Self::Routed { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -91,7 +94,7 @@ impl Appends {
         self.line.push_front(waiting);
     }
 
-    fn push(&mut self, waiting: Waiting) {
+    pub(super) fn push(&mut self, waiting: Waiting) {
         if self.line.len() >= PENDING_APPENDS || self.bytes + waiting.bytes() > PENDING_BYTES {
             return waiting.refuse(AppendError::Overloaded);
         }
@@ -258,7 +261,7 @@ impl Core {
     }
 
     /// The log would refuse the whole group, so damage in one partition must not come that far.
-    fn check_sound(&self, partition: PartitionId) -> Result<(), AppendError> {
+    pub(super) fn check_sound(&self, partition: PartitionId) -> Result<(), AppendError> {
         match self.partitions.get(&partition) {
             Some(sequencer) if sequencer.quarantined => Err(AppendError::Quarantined(partition)),
             Some(_) | None => Ok(()),

@@ -8,7 +8,7 @@ use duolog_storage::Log;
 
 use super::Core;
 use super::recover::Fold;
-use crate::state::{FIRST_PARTITION, Owner, STATE_PARTITION};
+use crate::state::{EndValue, FIRST_PARTITION, Owner, STATE_PARTITION};
 
 /// `Err(message)` unless `holds`.
 fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
@@ -25,6 +25,7 @@ impl Fold {
             ensure(is_own, || format!("the hidden partition {} is a topic's as well", delay.partition))?;
         }
         self.check_queues()?;
+        self.check_routes()?;
         for (partition, _) in log.partitions() {
             let is_known = partition == STATE_PARTITION || of_topics.contains(&partition.0);
             ensure(is_known, || format!("the log holds partition {partition}, which no topic has"))?;
@@ -63,6 +64,38 @@ impl Fold {
             ensure((1..next).contains(&id), || format!("queue {name} has id {id}, never given out"))?;
             let has_topic = self.topics.contains_key(&queue.topic);
             ensure(has_topic, || format!("the topic of queue {name} does not exist"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Fold {
+    fn check_routes(&self) -> Result<(), String> {
+        let next = self.broker.as_ref().map_or(1, |broker| broker.next_queue);
+        let mut names = BTreeSet::new();
+        for (&id, exchange) in &self.exchanges {
+            let name = &exchange.name;
+            ensure(names.insert((&exchange.namespace, name)), || format!("there are two exchanges {name}"))?;
+            let is_own = (1..next).contains(&id) && !self.queues.contains_key(&id);
+            ensure(is_own, || format!("exchange {name} has id {id}, never given out"))?;
+        }
+        for (&id, binding) in &self.bindings {
+            let is_own = (1..next).contains(&id)
+                && !self.queues.contains_key(&id)
+                && !self.exchanges.contains_key(&id);
+            ensure(is_own, || format!("a binding has id {id}, never given out"))?;
+            for end in [binding.source, binding.destination] {
+                let is_there = match end {
+                    EndValue::Exchange(id) => self.exchanges.contains_key(&id),
+                    EndValue::Queue(id) => self.queues.contains_key(&id),
+                    EndValue::Topic(id) => self.topics.contains_key(&id),
+                };
+                ensure(is_there, || format!("binding {id} has an end at {end:?}, which does not exist"))?;
+            }
+            let is_exchange = matches!(binding.source, EndValue::Exchange(_));
+            ensure(is_exchange, || {
+                format!("binding {id} begins at no exchange; a newer duolog may know it")
+            })?;
         }
         Ok(())
     }

@@ -11,10 +11,11 @@ use super::line::LeaseReply;
 use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::idempotency::BatchKeys;
+use crate::routing::{BindingId, BindingSpec, ExchangeId, ExchangeSpec};
 use crate::{
     Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec,
-    MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic,
-    TopicId, TopicPolicy, TopicSpec,
+    MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec, Routed, Start,
+    Topic, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -41,6 +42,43 @@ pub enum Command {
         records: Vec<NewRecord>,
         /// Answered when durable.
         reply: Reply<Vec<Published>, AppendError>,
+    },
+    /// Records to the topics that were found for each.
+    Route {
+        /// What, and where to.
+        records: Vec<Routed>,
+        /// Answered when durable: one result for each record.
+        reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
+    },
+    /// Declares an exchange.
+    CreateExchange {
+        /// What.
+        spec: Box<ExchangeSpec>,
+        /// Answered when durable.
+        reply: Reply<ExchangeId, ChangeError>,
+    },
+    /// Deletes an exchange and its bindings.
+    DeleteExchange {
+        /// Which.
+        exchange: ExchangeId,
+        /// Only if nothing is bound to it.
+        if_unused: bool,
+        /// Answered when durable.
+        reply: Reply<(), ChangeError>,
+    },
+    /// Makes a binding.
+    Bind {
+        /// What.
+        spec: Box<BindingSpec>,
+        /// Answered when durable: the one that is the same, if there is one.
+        reply: Reply<BindingId, ChangeError>,
+    },
+    /// Undoes a binding.
+    Unbind {
+        /// Which.
+        spec: Box<BindingSpec>,
+        /// Answered when durable: whether it was there.
+        reply: Reply<bool, ChangeError>,
     },
     /// Moves cursors of a group, all or none.
     MoveCursors {
@@ -254,6 +292,11 @@ impl Command {
         match self {
             Self::Append { reply, .. } => tell(reply, stopped),
             Self::Publish { reply, .. } => tell(reply, stopped),
+            Self::Route { reply, .. } => tell(reply, stopped),
+            Self::CreateExchange { reply, .. } => tell(reply, stopped),
+            Self::DeleteExchange { reply, .. } => tell(reply, stopped),
+            Self::Bind { reply, .. } => tell(reply, stopped),
+            Self::Unbind { reply, .. } => tell(reply, stopped),
             Self::MoveCursors { reply, .. } => tell(reply, stopped),
             Self::Cursors { reply, .. } => tell(reply, stopped),
             Self::Groups { reply } => tell(reply, stopped),

@@ -10,6 +10,7 @@ use super::verdict::{Verdict, when_durable};
 use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Ledger;
 use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
+use crate::routing::Destination;
 use crate::state::Owner;
 use crate::{
     Backoff, Keep, Labels, Now, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
@@ -173,6 +174,7 @@ impl Core {
         let queue = self.catalog.remove_queue(id)?;
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
+        self.forget_bindings_to(Destination::Queue(id));
         self.abandon_dead(id, &Err(SettleError::NotFound));
         self.forget_moves(id);
         if let Some(mut state) = self.queues.remove(id) {

@@ -15,6 +15,7 @@ use super::Core;
 use super::appends::{Placed, Waiting};
 use super::group::Group;
 use super::producers::Sequenced;
+use super::routed::Several;
 use crate::errors::AppendError;
 use crate::idempotency::{BatchKeys, ScopedKey};
 use crate::limits::{DECODED_BATCH_BYTES, GROUP_BYTES};
@@ -66,6 +67,9 @@ impl Core {
             Waiting::Publish { topic, records, .. } => {
                 records.iter().any(|it| is_in_flight(*topic, it.key.as_ref()))
             }
+            Waiting::Routed { records, .. } => {
+                records.iter().flat_map(Several::keyed).any(|(topic, key)| is_in_flight(topic, key))
+            }
         }
     }
 
@@ -89,7 +93,7 @@ impl Core {
 
     /// # Errors
     /// `DedupFull` if there is no room for keys that are not known yet.
-    fn check_dedup_room<'a>(
+    pub(super) fn check_dedup_room<'a>(
         &mut self,
         now: Now,
         topic: TopicId,

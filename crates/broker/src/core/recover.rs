@@ -30,8 +30,8 @@ use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
 use crate::seed::Seed;
 use crate::shared::Shared;
 use crate::state::{
-    BrokerValue, DedupValue, DelayValue, FIRST_PARTITION, MoveValue, Owner, QueueValue, STATE_PARTITION,
-    StateRecord, TopicValue, Value,
+    BindingValue, BrokerValue, DedupValue, DelayValue, ExchangeValue, FIRST_PARTITION, MoveValue, Owner,
+    QueueValue, STATE_PARTITION, StateRecord, TopicValue, Value,
 };
 use crate::{Catalog, Now, QueueId, TopicId};
 
@@ -49,6 +49,8 @@ pub(super) struct Fold {
     dedup: BTreeMap<(u128, u64), DedupValue>,
     pub(super) delays: BTreeMap<u128, DelayValue>,
     moves: BTreeMap<u64, MoveValue>,
+    pub(super) exchanges: BTreeMap<u64, ExchangeValue>,
+    pub(super) bindings: BTreeMap<u64, BindingValue>,
 }
 
 impl Fold {
@@ -102,6 +104,10 @@ impl Fold {
             (Owner::Delay(topic), None) => drop(self.delays.remove(topic)),
             (Owner::Move(id), Some(Value::Move(value))) => drop(self.moves.insert(*id, value)),
             (Owner::Move(id), None) => drop(self.moves.remove(id)),
+            (Owner::Exchange(id), Some(Value::Exchange(value))) => drop(self.exchanges.insert(*id, value)),
+            (Owner::Exchange(id), None) => drop(self.exchanges.remove(id)),
+            (Owner::Binding(id), Some(Value::Binding(value))) => drop(self.bindings.insert(*id, value)),
+            (Owner::Binding(id), None) => drop(self.bindings.remove(id)),
             (owner, _) => return Err(format!("the state of {owner:?} is of another kind")),
         }
         Ok(())
@@ -261,6 +267,7 @@ impl Core {
         for (id, value) in fold.queues {
             self.catalog.put_queue(queue_of(QueueId(id), value));
         }
+        self.take_routes(fold.exchanges, fold.bindings);
         self.catalog.version = self.catalog.version.max(fold.broker.map_or(0, |it| it.catalog_version));
         self.rounds = Rounds::recovered(fold.tail_bytes);
         self.cursors = fold.cursors;

@@ -19,6 +19,7 @@ use super::Core;
 use super::group::Group;
 use crate::ledger::SnapshotAt;
 use crate::limits::{STATE_ROUND_BYTES, STATE_SNAPSHOT_BYTES_MIN, STATE_SNAPSHOT_SHARE};
+use crate::routing::{BindingId, ExchangeId};
 use crate::state::{Owner, STATE_PARTITION, StateRecord};
 use crate::{MoveId, QueueId, TopicId};
 
@@ -159,7 +160,11 @@ impl Core {
         let dedup = |after| self.dedup.next_after(after).map(|(topic, id)| Owner::Dedup(topic.0, id));
         let delay = |from| self.delays.next_after(from).map(|topic| Owner::Delay(topic.0));
         let task = |from| self.tasks.next_after(from).map(|id| Owner::Move(id.0));
-        let delays = || delay(Unbounded).or_else(|| task(Unbounded));
+        let exchange = |from| self.catalog.next_exchange(from).map(|id| Owner::Exchange(id.0));
+        let binding = |from| self.catalog.next_binding(from).map(|id| Owner::Binding(id.0));
+        let exchanges = || exchange(Unbounded).or_else(|| binding(Unbounded));
+        let tasks = || task(Unbounded).or_else(exchanges);
+        let delays = || delay(Unbounded).or_else(tasks);
         let dedups = || dedup(None).or_else(delays);
         let producers = || producer(None).or_else(dedups);
         let cursors = || cursor(None).or_else(producers);
@@ -181,8 +186,10 @@ impl Core {
                 producer(Some((PartitionId(*partition), *id))).or_else(dedups)
             }
             Some(Owner::Dedup(topic, id)) => dedup(Some((TopicId(*topic), *id))).or_else(delays),
-            Some(Owner::Delay(topic)) => delay(Excluded(TopicId(*topic))).or_else(|| task(Unbounded)),
-            Some(Owner::Move(id)) => task(Excluded(MoveId(*id))),
+            Some(Owner::Delay(topic)) => delay(Excluded(TopicId(*topic))).or_else(tasks),
+            Some(Owner::Move(id)) => task(Excluded(MoveId(*id))).or_else(exchanges),
+            Some(Owner::Exchange(id)) => exchange(Excluded(ExchangeId(*id))).or_else(|| binding(Unbounded)),
+            Some(Owner::Binding(id)) => binding(Excluded(BindingId(*id))),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use duolog_record::{Batch, Offset, PartitionId, Producer, TimestampType};
 use duolog_storage::{Commit, LogError, Trim};
 
-pub(super) use self::frame::Frame;
 pub(crate) use self::frame::record_bytes;
+pub(super) use self::frame::{Frame, Spread};
 use super::Core;
 use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};
@@ -118,6 +118,10 @@ impl Core {
                         Ok(appended) => group.append_answers.push(when_durable(reply, appended)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
+                }
+                Waiting::Routed { records, reply, .. } => {
+                    let results = self.seal_routed(now, frame, group, records);
+                    group.append_answers.push(when_durable(reply, results));
                 }
                 Waiting::Publish { topic, records, reply, .. } => {
                     match self.seal_publish(now, frame, group, topic, records) {

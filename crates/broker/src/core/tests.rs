@@ -15,6 +15,7 @@ mod random;
 mod redrive;
 mod retention;
 mod rewind;
+mod routing;
 mod waiting;
 mod waits;
 

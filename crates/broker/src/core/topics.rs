@@ -15,6 +15,7 @@ use crate::limits::{
     DEDUP_WINDOW_MS, LABELS_BYTES, LABELS_BYTES_ALL, NAME_BYTES, PARTITIONS, PARTITIONS_PER_TOPIC,
     PENDING_TRIMS, TOPICS,
 };
+use crate::routing::Destination;
 use crate::state::Owner;
 use crate::{DedupPolicy, Labels, Now, Order, QueueId, Topic, TopicId, TopicPolicy, TopicSpec};
 
@@ -207,6 +208,7 @@ impl Core {
         for queue in self.queues.on(id).to_vec() {
             self.remove_queue(queue);
         }
+        self.forget_bindings_to(Destination::Topic(id));
         let Some(topic) = self.catalog.remove_topic(id) else {
             return false;
         };

@@ -3,7 +3,8 @@
 use duolog_record::{PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
-use super::{Core, cursors};
+use super::{Core, cursors, routing};
+use crate::routing::{BindingId, ExchangeId};
 use crate::state::{
     BackoffValue, BrokerValue, OrderValue, Owner, QueueValue, StateRecord, TopicValue, Value,
 };
@@ -35,6 +36,14 @@ impl Core {
             Owner::Move(id) => self.tasks.get(MoveId(*id)).map(|it| Value::Move(it.to_value())),
             Owner::Delay(topic) => self.delays.get(TopicId(*topic)).map(|it| Value::Delay(it.to_value())),
             Owner::Dedup(topic, chunk) => self.dedup.value(TopicId(*topic), *chunk).map(Value::Dedup),
+            Owner::Exchange(id) => {
+                let exchange = self.catalog.exchange_by_id(ExchangeId(*id));
+                exchange.map(|it| Value::Exchange(routing::exchange_value(it)))
+            }
+            Owner::Binding(id) => {
+                let binding = self.catalog.binding_by_id(BindingId(*id));
+                binding.map(|it| Value::Binding(routing::binding_value(&it.spec)))
+            }
         };
         StateRecord { owner, value: value.map(|value| value.encode()) }
     }

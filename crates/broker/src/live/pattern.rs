@@ -5,23 +5,11 @@
 use std::str::FromStr;
 
 use crate::limits::{GLOB_BYTES, PATTERN_TOKENS};
+pub use crate::trie::{SEPARATOR, Token};
 
-/// Between two tokens of a subject.
-pub const SEPARATOR: u8 = b'.';
 /// Subjects that begin with these bytes are heard by their own names only, by no pattern: a protocol's channels that are to lie
 /// apart from those of all others. Not UTF-8, and a line end: hardly a protocol could write such a subject by accident.
 pub const APART: &[u8] = b"\n\xff";
-
-/// One place of a pattern of tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Token {
-    /// This token.
-    Literal(Box<[u8]>),
-    /// Any one token.
-    One,
-    /// Any tokens, or none.
-    Rest,
-}
 
 /// What a subscription names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

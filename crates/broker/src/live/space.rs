@@ -1,15 +1,15 @@
 //! Who listens to what: literals by hash, patterns of tokens in a trie, globs by the bytes they begin with.
 //!
 //! Invariant: a subscription is in exactly one place, which it knows, so that leaving costs no search; what is empty is
-//! given back. Finding is linear in the tokens of the subject and the nodes that they reach, however many wildcards there are.
+//! given back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Subscription;
-use super::pattern::{APART, Kind, SEPARATOR, Token, glob_matches, glob_prefix};
+use super::pattern::{APART, Kind, glob_matches, glob_prefix};
+use crate::trie::{Place, Trie, remove_and_shrink};
 
 /// A subject, or a part of one, or a name.
 type Text = Box<[u8]>;
@@ -20,20 +20,11 @@ type Members = Vec<Arc<Subscription>>;
 #[derive(Default)]
 pub(super) struct Space {
     literals: HashMap<Text, Here>,
-    tokens: Node,
+    tokens: Trie<Here>,
     /// By the length of the beginning, then by the beginning, then by the glob.
     globs: BTreeMap<usize, HashMap<Text, HashMap<Text, Here>>>,
     subscriptions: usize,
     globs_len: usize,
-}
-
-/// A place in the trie.
-#[derive(Default)]
-struct Node {
-    literals: HashMap<Text, Node>,
-    one: Option<Box<Node>>,
-    rest: Option<Box<Node>>,
-    here: Here,
 }
 
 /// Who listens in one place.
@@ -50,11 +41,13 @@ pub(super) struct Found {
     pub(super) groups: Vec<(Text, Members)>,
 }
 
-impl Here {
+impl Place for Here {
     fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.groups.is_empty()
     }
+}
 
+impl Here {
     fn len(&self) -> usize {
         self.plain.len() + self.groups.values().map(Vec::len).sum::<usize>()
     }
@@ -89,7 +82,7 @@ impl Here {
         if let Some(group) = subscription.group()
             && is_empty
         {
-            take_out(&mut self.groups, group);
+            remove_and_shrink(&mut self.groups, group);
         }
         true
     }
@@ -132,17 +125,7 @@ impl Space {
         self.subscriptions += 1;
         match subscription.pattern().kind() {
             Kind::Literal(subject) => self.literals.entry(subject.clone()).or_default().add(subscription),
-            Kind::Tokens(tokens) => {
-                let mut node = &mut self.tokens;
-                for token in tokens {
-                    node = match token {
-                        Token::Literal(text) => node.literals.entry(text.clone()).or_default(),
-                        Token::One => node.one.get_or_insert_default(),
-                        Token::Rest => node.rest.get_or_insert_default(),
-                    };
-                }
-                node.here.add(subscription);
-            }
+            Kind::Tokens(tokens) => self.tokens.place(tokens).add(subscription),
             Kind::Glob(glob) => {
                 let prefix = glob_prefix(glob);
                 let by_prefix = self.globs.entry(prefix.len()).or_default();
@@ -157,7 +140,7 @@ impl Space {
     pub(super) fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
         let removed = match subscription.pattern().kind() {
             Kind::Literal(subject) => remove_at(&mut self.literals, subject, subscription),
-            Kind::Tokens(tokens) => self.tokens.remove(tokens, subscription),
+            Kind::Tokens(tokens) => self.tokens.take_out(tokens, |here| here.remove(subscription)),
             Kind::Glob(glob) => self.remove_glob(glob, subscription),
         };
         self.subscriptions -= usize::from(removed);
@@ -171,7 +154,7 @@ impl Space {
         let removed = remove_at(by_glob, glob, subscription);
         self.globs_len -= usize::from(removed && !by_glob.contains_key(glob));
         if by_glob.is_empty() {
-            take_out(by_prefix, prefix);
+            remove_and_shrink(by_prefix, prefix);
         }
         if by_prefix.is_empty() {
             self.globs.remove(&prefix.len());
@@ -188,7 +171,7 @@ impl Space {
         if subject.starts_with(APART) {
             return found;
         }
-        self.tokens.find(subject, &mut found);
+        self.tokens.find(subject, |here| here.find(&mut found));
         for (length, by_prefix) in self.globs.range(..=subject.len()) {
             let Some(by_glob) = by_prefix.get(&subject[..*length]) else { continue };
             for (glob, here) in by_glob {
@@ -205,8 +188,7 @@ impl Space {
 impl Space {
     /// True if nothing is left, memory included.
     pub(super) fn is_bare(&self) -> bool {
-        self.tokens.is_empty()
-            && self.tokens.literals.capacity() <= 64
+        self.tokens.is_bare()
             && self.literals.is_empty()
             && self.literals.capacity() <= 64
             && self.globs.is_empty()
@@ -214,93 +196,13 @@ impl Space {
     }
 }
 
-impl Node {
-    fn is_empty(&self) -> bool {
-        self.literals.is_empty() && self.one.is_none() && self.rest.is_none() && self.here.is_empty()
-    }
-
-    /// Depth is bounded by `limits::PATTERN_TOKENS`.
-    fn remove(&mut self, tokens: &[Token], subscription: &Arc<Subscription>) -> bool {
-        let Some((token, behind)) = tokens.split_first() else { return self.here.remove(subscription) };
-        match token {
-            Token::Literal(text) => {
-                let Some(node) = self.literals.get_mut(text) else { return false };
-                let removed = node.remove(behind, subscription);
-                if node.is_empty() {
-                    take_out(&mut self.literals, text);
-                }
-                removed
-            }
-            Token::One => remove_below(&mut self.one, behind, subscription),
-            Token::Rest => remove_below(&mut self.rest, behind, subscription),
-        }
-    }
-
-    /// Goes through the subject once with all the nodes where the tokens so far may have led.
-    fn find(&self, subject: &[u8], found: &mut Found) {
-        if self.is_empty() {
-            return;
-        }
-        // A node under `rest` stays where it is with each token; the flag says which those are.
-        let mut here: Vec<(&Self, bool)> = vec![(self, false)];
-        close(&mut here);
-        let mut next = Vec::new();
-        for token in subject.split(|byte| *byte == SEPARATOR) {
-            for &(node, stays) in &here {
-                if stays {
-                    next.push((node, true));
-                }
-                next.extend(node.literals.get(token).map(|node| (node, false)));
-                next.extend(node.one.as_deref().map(|node| (node, false)));
-            }
-            close(&mut next);
-            std::mem::swap(&mut here, &mut next);
-            next.clear();
-            if here.is_empty() {
-                return;
-            }
-        }
-        for (node, _) in here {
-            node.here.find(found);
-        }
-    }
-}
-
-/// Adds the nodes that are reached by no token, and leaves each node once.
-fn close(nodes: &mut Vec<(&Node, bool)>) {
-    for index in 0..nodes.len() {
-        if let Some(rest) = nodes[index].0.rest.as_deref() {
-            nodes.push((rest, true));
-        }
-    }
-    nodes.sort_unstable_by_key(|(node, _)| ptr::from_ref(*node).addr());
-    nodes.dedup_by_key(|(node, _)| ptr::from_ref(*node).addr());
-}
-
-fn remove_below(child: &mut Option<Box<Node>>, tokens: &[Token], subscription: &Arc<Subscription>) -> bool {
-    let Some(node) = child else { return false };
-    let removed = node.remove(tokens, subscription);
-    if node.is_empty() {
-        *child = None;
-    }
-    removed
-}
-
 fn remove_at(places: &mut HashMap<Text, Here>, at: &[u8], subscription: &Arc<Subscription>) -> bool {
     let Some(here) = places.get_mut(at) else { return false };
     let removed = here.remove(subscription);
     if here.is_empty() {
-        take_out(places, at);
+        remove_and_shrink(places, at);
     }
     removed
-}
-
-/// Removes an entry and gives memory back that is mostly empty.
-fn take_out<V>(map: &mut HashMap<Text, V>, key: &[u8]) {
-    map.remove(key);
-    if map.capacity() > 64 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
-    }
 }
 
 fn shrink_list(list: &mut Members) {

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    BackoffValue, BrokerValue, CursorValue, DedupValue, DelayValue, MoveFilterValue, MoveStatusValue,
-    MoveValue, OrderValue, Owner, ProducerValue, QueueValue, TopicValue, Value,
+    BackoffValue, BindingValue, BrokerValue, CursorValue, DedupValue, DelayValue, EndValue,
+    ExchangeKindValue, ExchangeValue, FilterValue, MoveFilterValue, MoveStatusValue, MoveValue, OrderValue,
+    Owner, ProducerValue, QueueValue, TopicValue, Value,
 };
 use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
 
@@ -100,6 +101,27 @@ fn moving(filter: Option<MoveFilterValue>, status: MoveStatusValue) -> MoveValue
     }
 }
 
+fn exchange(kind: ExchangeKindValue, hash_header: Option<&str>) -> ExchangeValue {
+    ExchangeValue {
+        namespace: "default".to_owned(),
+        name: "orders".to_owned(),
+        kind,
+        hash_header: hash_header.map(|it| it.as_bytes().to_vec()),
+        alternate: Some("unrouted".to_owned()),
+        created_at: 1_764_000_000_000,
+        labels: labels(),
+    }
+}
+
+fn matches() -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    vec![(b"region".to_vec(), Some(b"eu".to_vec())), (b"audited".to_vec(), None)]
+}
+
+fn binding(destination: EndValue, filter: FilterValue) -> BindingValue {
+    let (source, key) = (EndValue::Exchange(4), b"order.*".to_vec());
+    BindingValue { source, destination, key, filter, labels: labels() }
+}
+
 /// One of each, in the order of the file; `None` forgets the owner.
 fn records() -> Vec<(Owner, Option<Value>)> {
     let broker = BrokerValue {
@@ -146,6 +168,19 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         (Owner::Move(1), Some(Value::Move(moving(None, MoveStatusValue::Running)))),
         (Owner::Move(2), Some(Value::Move(moving(Some(MoveFilterValue::Key(b"k".to_vec())), failed)))),
         (Owner::Move(3), None),
+        (Owner::Exchange(4), Some(Value::Exchange(exchange(ExchangeKindValue::Topic, None)))),
+        (
+            Owner::Exchange(5),
+            Some(Value::Exchange(exchange(ExchangeKindValue::ConsistentHash, Some("account")))),
+        ),
+        (Owner::Exchange(6), None),
+        (Owner::Binding(7), Some(Value::Binding(binding(EndValue::Queue(3), FilterValue::All)))),
+        (Owner::Binding(8), Some(Value::Binding(binding(EndValue::Topic(7), FilterValue::Every(matches()))))),
+        (
+            Owner::Binding(9),
+            Some(Value::Binding(binding(EndValue::Exchange(5), FilterValue::Some(matches())))),
+        ),
+        (Owner::Binding(10), None),
     ]
 }
 

@@ -24,6 +24,10 @@ pub(crate) enum Owner {
     Delay(u128),
     /// A move task, by id.
     Move(u64),
+    /// An exchange, by id.
+    Exchange(u64),
+    /// A binding, by id.
+    Binding(u64),
 }
 
 impl Owner {

@@ -24,6 +24,8 @@ pub(crate) enum Value {
     Dedup(DedupValue),
     Delay(DelayValue),
     Move(MoveValue),
+    Exchange(ExchangeValue),
+    Binding(BindingValue),
 }
 
 /// Counters of identities, and how the last run ended.
@@ -171,6 +173,55 @@ pub(crate) enum MoveStatusValue {
     Completed,
     /// With the reason.
     Failed(String),
+}
+
+/// An exchange's declaration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExchangeValue {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) kind: ExchangeKindValue,
+    /// The header that it hashes; `None` is the key.
+    pub(crate) hash_header: Option<Vec<u8>>,
+    pub(crate) alternate: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// How an exchange compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ExchangeKindValue {
+    Direct,
+    Fanout,
+    Topic,
+    Headers,
+    ConsistentHash,
+}
+
+/// A binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BindingValue {
+    pub(crate) source: EndValue,
+    pub(crate) destination: EndValue,
+    pub(crate) key: Vec<u8>,
+    pub(crate) filter: FilterValue,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// An end of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum EndValue {
+    Exchange(u64),
+    Queue(u64),
+    Topic(u128),
+}
+
+/// Which records a binding takes: name and value of headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FilterValue {
+    All,
+    Every(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    Some(Vec<(Vec<u8>, Option<Vec<u8>>)>),
 }
 
 /// Why a value could not be read.

@@ -83,6 +83,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::NotFound(_) => Self::not_found(message),
             ChangeError::Denied => Self::denied(message),
             ChangeError::Invalid { .. } => Self::invalid(message),
+            ChangeError::InUse(_) => Self { status: StatusCode::CONFLICT, code: "in_use", message },
             ChangeError::OverLimit(_) => {
                 Self { status: StatusCode::UNPROCESSABLE_ENTITY, code: "over_limit", message }
             }

@@ -12,11 +12,13 @@ use crate::limits::MERGED_BATCH_BYTES;
 use crate::state::{STATE_PARTITION, StateRecord};
 use crate::{NewRecord, Now, TopicPolicy};
 
-/// Records that are merged into one batch, open until something else comes to the partition.
+/// Records that are merged into one batch, open until something else comes to one of its partitions.
 struct Open {
     builder: BatchBuilder,
     codec: Codec,
-    target: Target,
+    targets: Vec<Target>,
+    /// Which of the targets have a queue that needs the keys.
+    wants_keys: Vec<bool>,
     bytes_max: usize,
     /// Hashes of the records' keys, if a queue needs them.
     keys: Vec<u64>,
@@ -30,7 +32,12 @@ pub(in crate::core) struct Frame {
     durability_default: Durability,
     durability: Durability,
     entries: Vec<Entry>,
+    /// By the first of its partitions.
     open: BTreeMap<PartitionId, Open>,
+    /// The other partitions of those with several, and the first.
+    shared: BTreeMap<PartitionId, PartitionId>,
+    /// Targets of the entries.
+    sealed_targets: usize,
     appended: AppendedSpans,
     bytes: usize,
     client_appends: bool,
@@ -44,6 +51,8 @@ impl Frame {
             durability: Durability::Os,
             entries: Vec::new(),
             open: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            sealed_targets: 0,
             appended: AppendedSpans::default(),
             bytes: 0,
             client_appends: false,
@@ -57,7 +66,7 @@ impl Frame {
 
     /// Places taken so far.
     pub(super) fn targets(&self) -> usize {
-        self.entries.len() + self.open.len()
+        self.sealed_targets + self.open.len() + self.shared.len()
     }
 
     /// A sealed batch to its place.
@@ -65,7 +74,7 @@ impl Frame {
         self.raise(policy);
         self.close_open(target.partition);
         self.bytes += batch.bytes().len();
-        self.push_appended(target, batch, false);
+        self.push_appended(&[target], batch, false);
     }
 
     /// One record to its place, merged with its neighbours. Gives the time that it carries.
@@ -89,28 +98,58 @@ impl Frame {
         wants_keys: bool,
     ) -> Timestamp {
         self.raise(policy);
-        let timestamp = match policy.timestamps {
+        let bytes = record_bytes(record);
+        let fits = |open: &Open| {
+            open.codec == codec && open.builder.bytes() + bytes <= open.bytes_max && open.targets.len() == 1
+        };
+        if !self.open.get(&target.partition).is_some_and(fits) {
+            self.close_open(target.partition);
+            let mut spread = Spread { codec, ..Spread::new(policy.timestamps) };
+            spread.add(policy, target, wants_keys);
+            self.open.insert(target.partition, Open::new(spread));
+        }
+        self.push_open(target.partition, policy.timestamps, record, bytes)
+    }
+
+    /// One record to all its places, merged with its neighbours that have the same.
+    pub(in crate::core) fn push_spread(&mut self, spread: Spread, record: &NewRecord) {
+        let Some(first) = spread.targets.first().map(|target| target.partition) else { return };
+        self.durability = self.durability.max(spread.durability.unwrap_or(self.durability_default));
+        let bytes = record_bytes(record);
+        let fits = |open: &Open| {
+            open.codec == spread.codec
+                && open.builder.bytes() + bytes <= open.bytes_max
+                && open.targets.len() == spread.targets.len()
+                && open.targets.iter().zip(&spread.targets).all(|(is, it)| is.partition == it.partition)
+        };
+        let timestamps = spread.timestamps;
+        if !self.open.get(&first).is_some_and(fits) {
+            spread.targets.iter().for_each(|target| self.close_open(target.partition));
+            self.shared.extend(spread.targets.iter().skip(1).map(|target| (target.partition, first)));
+            self.open.insert(first, Open::new(spread));
+        }
+        self.push_open(first, timestamps, record, bytes);
+    }
+
+    /// Into what is open there. Gives the time that the record carries.
+    fn push_open(
+        &mut self,
+        first: PartitionId,
+        timestamps: TimestampType,
+        record: &NewRecord,
+        bytes: usize,
+    ) -> Timestamp {
+        let timestamp = match timestamps {
             TimestampType::Create => record.timestamp.unwrap_or(self.now.wall),
             TimestampType::Append => self.now.wall,
         };
-        let bytes = record_bytes(record);
-        let is_other = |open: &Open| open.codec != codec || open.builder.bytes() + bytes > open.bytes_max;
-        if self.open.get(&target.partition).is_some_and(is_other) {
-            self.close_open(target.partition);
+        if let Some(open) = self.open.get_mut(&first) {
+            if open.wants_keys.contains(&true) {
+                open.keys.push(key_hash(record.key.as_deref()));
+            }
+            open.unkeyed &= record.key.is_none();
+            open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         }
-        let open = self.open.entry(target.partition).or_insert_with(|| Open {
-            builder: BatchBuilder::new().codec(codec).timestamp_type(policy.timestamps),
-            codec,
-            target,
-            bytes_max: MERGED_BATCH_BYTES.min(policy.batch_bytes_max as usize),
-            keys: Vec::new(),
-            unkeyed: true,
-        });
-        if wants_keys {
-            open.keys.push(key_hash(record.key.as_deref()));
-        }
-        open.unkeyed &= record.key.is_none();
-        open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         self.bytes += bytes;
         timestamp
     }
@@ -127,7 +166,7 @@ impl Frame {
         }
         let batch = builder.build();
         let target = state.take(STATE_PARTITION, batch.header().offsets());
-        self.push_entry(target, &batch, false);
+        self.push_entry(&[target], &batch, false);
     }
 
     /// What is in so far came from clients: it may be refused without harm, and is not to use up the reserve.
@@ -157,34 +196,96 @@ impl Frame {
     }
 
     fn close_open(&mut self, partition: PartitionId) {
-        if let Some(Open { builder, target, keys, unkeyed, .. }) = self.open.remove(&partition) {
-            if !keys.is_empty() {
-                self.appended.keys.insert(self.appended.spans.len(), keys);
+        let first = self.shared.get(&partition).copied().unwrap_or(partition);
+        if let Some(Open { builder, targets, wants_keys, keys, unkeyed, .. }) = self.open.remove(&first) {
+            for target in &targets[1..] {
+                self.shared.remove(&target.partition);
             }
-            self.push_appended(target, &builder.build(), unkeyed);
+            for (at, _) in (self.appended.spans.len()..).zip(&wants_keys).filter(|&(_, wants)| *wants) {
+                self.appended.keys.insert(at, keys.clone());
+            }
+            self.push_appended(&targets, &builder.build(), unkeyed);
         }
     }
 
-    fn push_appended(&mut self, target: Target, batch: &Batch, unkeyed: bool) {
+    fn push_appended(&mut self, targets: &[Target], batch: &Batch, unkeyed: bool) {
         let body_bytes = batch.bytes().len().saturating_sub(duolog_record::PREFIX_BYTES);
-        let span = Span {
-            base: target.base,
-            offsets: batch.header().offsets(),
-            append_time: self.now.wall,
-            max_timestamp: batch.header().max_timestamp,
-            bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
-            unkeyed,
-        };
-        self.appended.records += u64::from(batch.header().records);
+        for target in targets {
+            let span = Span {
+                base: target.base,
+                offsets: batch.header().offsets(),
+                append_time: self.now.wall,
+                max_timestamp: batch.header().max_timestamp,
+                bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
+                unkeyed,
+            };
+            self.appended.spans.push((target.partition, span));
+        }
+        self.appended.records += u64::from(batch.header().records) * targets.len() as u64;
         self.appended.bytes += body_bytes as u64;
-        self.appended.spans.push((target.partition, span));
-        self.push_entry(target, batch, unkeyed);
+        self.push_entry(targets, batch, unkeyed);
     }
 
-    fn push_entry(&mut self, target: Target, batch: &Batch, unkeyed: bool) {
+    fn push_entry(&mut self, targets: &[Target], batch: &Batch, unkeyed: bool) {
         let body = Body { unkeyed, ..Body::of(batch) };
-        let entry = Entry { body, targets: vec![target], key_hashes: Vec::new(), abort_first: None };
+        let entry = Entry { body, targets: targets.to_vec(), key_hashes: Vec::new(), abort_first: None };
+        self.sealed_targets += targets.len();
         self.entries.push(entry);
+    }
+}
+
+/// The places of one record that can share a stored body.
+pub(in crate::core) struct Spread {
+    timestamps: TimestampType,
+    codec: Codec,
+    /// The strongest that one of the topics asks for; `None` follows the broker.
+    durability: Option<Durability>,
+    bytes_max: usize,
+    targets: Vec<Target>,
+    wants_keys: Vec<bool>,
+}
+
+impl Spread {
+    pub(in crate::core) fn new(timestamps: TimestampType) -> Self {
+        let (durability, bytes_max) = (Some(Durability::Os), MERGED_BATCH_BYTES);
+        let (targets, wants_keys) = (Vec::new(), Vec::new());
+        Self { timestamps, codec: Codec::None, durability, bytes_max, targets, wants_keys }
+    }
+
+    /// One more, in a topic of this policy.
+    pub(in crate::core) fn add(&mut self, policy: &TopicPolicy, target: Target, wants_keys: bool) {
+        self.durability = match (self.durability, policy.durability) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (Some(Durability::Sync), None) | (None, Some(Durability::Sync)) => Some(Durability::Sync),
+            (Some(Durability::Os) | None, None) | (None, Some(Durability::Os)) => None,
+        };
+        self.bytes_max = self.bytes_max.min(policy.batch_bytes_max as usize);
+        self.targets.push(target);
+        self.wants_keys.push(wants_keys);
+    }
+
+    /// Bodies with at most so many targets.
+    pub(in crate::core) fn each_body(mut self, targets_max: usize, mut each: impl FnMut(Self)) {
+        while self.targets.len() > targets_max {
+            let at = self.targets.len() - targets_max;
+            let (targets, wants_keys) = (self.targets.split_off(at), self.wants_keys.split_off(at));
+            each(Self { targets, wants_keys, ..self });
+        }
+        each(self);
+    }
+}
+
+impl Open {
+    fn new(spread: Spread) -> Self {
+        Self {
+            builder: BatchBuilder::new().codec(spread.codec).timestamp_type(spread.timestamps),
+            codec: spread.codec,
+            targets: spread.targets,
+            wants_keys: spread.wants_keys,
+            bytes_max: spread.bytes_max,
+            keys: Vec::new(),
+            unkeyed: true,
+        }
     }
 }
 

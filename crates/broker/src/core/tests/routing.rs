@@ -1,0 +1,288 @@
+//! Exchanges and bindings that last, and records that go to several topics at once.
+
+use super::super::harness::{Harness, batch, dump, policy};
+use super::*;
+use duolog_storage::LogError;
+
+use crate::core::Reply;
+use crate::errors::AppendError;
+use crate::routing::{
+    BindingId, BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter, Match,
+};
+use crate::{DedupPolicy, Routed, TopicPolicy};
+
+fn record(key: &'static str, value: &'static str) -> NewRecord {
+    let (key, value) = (Some(Bytes::from_static(key.as_bytes())), Some(Bytes::from_static(value.as_bytes())));
+    NewRecord { key, value, ..NewRecord::default() }
+}
+
+fn binding(source: ExchangeId, key: &'static str, destination: Destination) -> BindingSpec {
+    let key = Bytes::from_static(key.as_bytes());
+    BindingSpec { source, destination, key, filter: Filter::All, labels: Labels::new() }
+}
+
+impl Harness {
+    fn exchange(&mut self, name: &str, kind: ExchangeKind) -> ExchangeId {
+        let spec = Box::new(ExchangeSpec::new(name, kind));
+        self.done(|reply| Command::CreateExchange { spec, reply }).unwrap()
+    }
+
+    fn bind(&mut self, spec: BindingSpec) -> Result<BindingId, ChangeError> {
+        let spec = Box::new(spec);
+        self.done(|reply| Command::Bind { spec, reply })
+    }
+
+    fn unbind(&mut self, spec: BindingSpec) -> bool {
+        let spec = Box::new(spec);
+        self.done(|reply| Command::Unbind { spec, reply }).unwrap()
+    }
+
+    fn routed(&self, exchange: ExchangeId, record: NewRecord) -> Routed {
+        let topics = self.core.catalog.route(exchange, &[record.key.as_deref().unwrap()], &record.headers);
+        Routed { record, topics: topics.into() }
+    }
+
+    fn route(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
+        self.done(|reply| Command::Route { records, reply })
+    }
+
+    fn ask_route(
+        &mut self,
+        records: Vec<Routed>,
+    ) -> oneshot::Receiver<Result<Vec<Result<(), AppendError>>, AppendError>> {
+        self.ask(|reply: Reply<_, _>| Command::Route { records, reply })
+    }
+
+    fn batches_of(&self, topic: TopicId) -> Vec<StoredBatch> {
+        let partition = self.partition(topic, 0);
+        let limit = ReadLimit { bytes_max: 1 << 20, until: Offset(u64::MAX) };
+        self.log.read(partition, Offset(0), limit).unwrap()
+    }
+
+    fn topic_values(&self, topic: TopicId) -> Vec<String> {
+        let mut values = Vec::new();
+        for stored in self.batches_of(topic) {
+            let batch = Batch::from_parts(stored.base, stored.leader_epoch, &stored.body).unwrap();
+            let records = batch.records(stored.base, 1 << 20).unwrap();
+            values.extend(records.map(|it| String::from_utf8(it.unwrap().value.unwrap().to_vec()).unwrap()));
+        }
+        values
+    }
+}
+
+#[test]
+fn routes_are_what_they_were_after_a_crash() {
+    let mut h = Harness::new(|_| {});
+    let (q, t) = (h.queue("q"), h.topic("t", 2, policy()));
+    let (a, b) = (h.exchange("a", ExchangeKind::Topic), h.exchange("b", ExchangeKind::Headers));
+    let to_queue = binding(a, "order.*", Destination::Queue(q));
+    let id = h.bind(to_queue.clone()).unwrap();
+    assert_eq!(h.bind(to_queue.clone()), Ok(id), "the same is the same");
+    h.bind(binding(a, "#", Destination::Exchange(b))).unwrap();
+    let value = Some(Bytes::from_static(b"eu"));
+    let filter = Filter::Every(vec![Match { name: "region".into(), value }]);
+    h.bind(BindingSpec { filter, ..binding(b, "", Destination::Topic(t)) }).unwrap();
+    assert_eq!(h.durable, dump(&h.core));
+    h.crash();
+    assert_eq!(h.durable, dump(&h.core));
+    assert_eq!(h.fold_from(Offset(0)), h.durable);
+    let found = h.core.catalog.route(a, &[b"order.1"], &[]);
+    assert_eq!(found, [h.topic_of(q)]);
+    assert!(h.unbind(to_queue.clone()));
+    assert!(!h.unbind(to_queue));
+    h.crash();
+    assert_eq!(h.core.catalog.route(a, &[b"order.1"], &[]), []);
+}
+
+#[test]
+fn what_is_bound_to_something_goes_with_it() {
+    let mut h = Harness::new(|_| {});
+    let (q, t) = (h.queue("q"), h.topic("t", 1, policy()));
+    let (a, b) = (h.exchange("a", ExchangeKind::Fanout), h.exchange("b", ExchangeKind::Fanout));
+    for destination in [Destination::Queue(q), Destination::Topic(t), Destination::Exchange(b)] {
+        h.bind(binding(a, "", destination)).unwrap();
+    }
+    h.bind(binding(b, "", Destination::Exchange(a))).unwrap();
+    let delete = |h: &mut Harness, exchange, if_unused| {
+        h.done(|reply| Command::DeleteExchange { exchange, if_unused, reply })
+    };
+    assert!(matches!(delete(&mut h, a, true), Err(ChangeError::InUse(_))));
+    h.done(|reply| Command::DeleteQueue { queue: q, reply }).unwrap();
+    h.done(|reply| Command::DeleteTopic { topic: t, reply }).unwrap();
+    assert_eq!(h.core.catalog.bindings_from(a).count(), 1);
+    delete(&mut h, b, false).unwrap();
+    assert_eq!(h.core.catalog.bindings_from(a).count(), 0);
+    h.crash();
+    assert_eq!(h.core.catalog.routes_len(), (1, 0));
+    assert_eq!(h.core.catalog.labels_bytes, 0);
+    delete(&mut h, a, true).unwrap();
+    assert!(matches!(delete(&mut h, a, true), Err(ChangeError::NotFound(_))));
+}
+
+#[test]
+fn a_binding_has_two_ends_in_one_namespace() {
+    let mut h = Harness::new(|_| {});
+    let (q, a) = (h.queue("q"), h.exchange("a", ExchangeKind::ConsistentHash));
+    let elsewhere = h.declare(QueueSpec { namespace: "other".to_owned(), ..queue_spec("q") }).unwrap();
+    let refused =
+        |h: &mut Harness, source, key, destination| h.bind(binding(source, key, destination)).unwrap_err();
+    let to_q = Destination::Queue(q);
+    assert!(matches!(refused(&mut h, ExchangeId(99), "1", to_q), ChangeError::NotFound(_)));
+    assert!(matches!(refused(&mut h, a, "1", Destination::Queue(QueueId(99))), ChangeError::NotFound(_)));
+    let across = refused(&mut h, a, "1", Destination::Queue(elsewhere));
+    assert!(matches!(across, ChangeError::Invalid { what: "destination", .. }));
+    for key in ["", "0", "heavy", "1001"] {
+        assert!(matches!(refused(&mut h, a, key, to_q), ChangeError::Invalid { what: "key", .. }), "{key}");
+    }
+    h.bind(binding(a, "1000", to_q)).unwrap();
+}
+
+#[test]
+fn one_body_has_a_place_in_each_topic() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let queues: Vec<_> = ["x", "y", "z"].into_iter().map(|name| h.queue(name)).collect();
+    for queue in &queues {
+        h.bind(binding(a, "", Destination::Queue(*queue))).unwrap();
+    }
+    let y = h.topic_of(queues[1]);
+    h.append(h.partition(y, 0), batch(1, None)).unwrap();
+    let records = vec![h.routed(a, record("k", "one")), h.routed(a, record("k", "two"))];
+    let mut answer = h.ask_route(records);
+    let sealed = h.core.seal(h.now).unwrap();
+    let bodies: Vec<_> = sealed.commit.entries.iter().map(|entry| entry.targets.len()).collect();
+    assert_eq!(bodies, [3], "both records in one batch, once");
+    h.log.commit(sealed.commit, Box::new(|result| result.unwrap()));
+    assert!(h.log.pump());
+    h.core.committed(h.now, sealed.group, Ok(()));
+    assert_eq!(answer.try_recv().unwrap(), Ok(vec![Ok(()), Ok(())]));
+    for (queue, base) in queues.into_iter().zip([0, 1, 0]) {
+        assert_eq!(h.batches_of(h.topic_of(queue)).last().unwrap().base, Offset(base));
+        assert_eq!(h.lease(queue, 10).iter().filter(|it| it.offset.0 >= base).count(), 2);
+    }
+}
+
+#[test]
+fn neighbours_with_other_places_keep_their_order() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Direct);
+    let (x, y) = (h.topic("x", 1, policy()), h.topic("y", 1, policy()));
+    for (key, topic) in [("x", x), ("both", x), ("both", y), ("y", y)] {
+        h.bind(binding(a, key, Destination::Topic(topic))).unwrap();
+    }
+    let all =
+        [("x", "1"), ("both", "2"), ("y", "3"), ("both", "4"), ("both", "5"), ("x", "6"), ("none", "7")];
+    let records = all.into_iter().map(|(key, value)| h.routed(a, record(key, value))).collect();
+    let results = h.route(records).unwrap();
+    assert_eq!(results.iter().filter(|it| it.is_ok()).count(), 6);
+    assert_eq!(results[6], Err(AppendError::NotFound));
+    assert_eq!(
+        (h.topic_values(x).concat(), h.topic_values(y).concat()),
+        ("12456".to_owned(), "2345".to_owned())
+    );
+}
+
+#[test]
+fn what_one_topic_cannot_take_none_does() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let small = h.topic("small", 1, TopicPolicy { batch_bytes_max: 100, ..policy() });
+    let large = h.topic("large", 1, policy());
+    for topic in [small, large] {
+        h.bind(binding(a, "", Destination::Topic(topic))).unwrap();
+    }
+    let long = "0123456789".repeat(10).leak();
+    let records = vec![h.routed(a, record("k", long)), h.routed(a, record("k", "v"))];
+    let results = h.route(records).unwrap();
+    assert!(
+        matches!(results[..], [Err(AppendError::TooLarge { bytes_max: 100, .. }), Ok(())]),
+        "{results:?}"
+    );
+    assert_eq!(
+        (h.topic_values(small).concat(), h.topic_values(large).concat()),
+        ("v".to_owned(), "v".to_owned())
+    );
+    // A topic that has gone since it was found is left out.
+    let records = vec![h.routed(a, record("k", "w"))];
+    h.done(|reply| Command::DeleteTopic { topic: small, reply }).unwrap();
+    assert_eq!(h.route(records).unwrap(), [Ok(())]);
+    assert_eq!(h.topic_values(large).concat(), "vw");
+}
+
+#[test]
+fn a_topic_that_deduplicates_does_so_by_itself() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let dedup = Some(DedupPolicy { window_ms: 60_000, per_key: false });
+    let (once, again) =
+        (h.topic("once", 1, TopicPolicy { dedup, ..policy() }), h.topic("again", 1, policy()));
+    for topic in [once, again] {
+        h.bind(binding(a, "", Destination::Topic(topic))).unwrap();
+    }
+    let idempotency_key = Some(Bytes::from_static(b"id"));
+    let record = NewRecord { idempotency_key, ..record("k", "v") };
+    for _ in 0..2 {
+        let records = vec![h.routed(a, record.clone())];
+        assert_eq!(h.route(records).unwrap(), [Ok(())]);
+    }
+    h.crash();
+    let records = vec![h.routed(a, record)];
+    assert_eq!(h.route(records).unwrap(), [Ok(())]);
+    assert_eq!(
+        (h.topic_values(once).concat(), h.topic_values(again).concat()),
+        ("v".to_owned(), "vvv".to_owned())
+    );
+}
+
+#[test]
+fn delayed_records_enter_each_topic_when_due() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let queues = ["x", "y"].map(|name| h.queue(name));
+    for queue in queues {
+        h.bind(binding(a, "", Destination::Queue(queue))).unwrap();
+    }
+    let records = vec![h.routed(a, NewRecord { delay_ms: Some(1_000), ..record("k", "v") })];
+    assert_eq!(h.route(records).unwrap(), [Ok(())]);
+    assert!(queues.into_iter().all(|queue| h.lease(queue, 10).is_empty()));
+    h.crash();
+    h.pass_ms(1_000);
+    h.settle();
+    assert!(queues.into_iter().all(|queue| h.lease(queue, 10).len() == 1));
+}
+
+#[test]
+fn a_full_disk_refuses_all_places_of_a_record() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let topics = ["x", "y"].map(|name| h.topic(name, 1, policy()));
+    for topic in topics {
+        h.bind(binding(a, "", Destination::Topic(topic))).unwrap();
+    }
+    h.log.fail_next(LogError::DiskFull { bytes: 1, directory: "d".to_owned() });
+    let refused = vec![h.routed(a, record("k", "refused"))];
+    assert_eq!(h.route(refused), Err(AppendError::DiskFull));
+    let taken = vec![h.routed(a, record("k", "taken"))];
+    assert_eq!(h.route(taken).unwrap(), [Ok(())]);
+    for topic in topics {
+        assert_eq!(h.topic_values(topic), ["taken"]);
+        assert_eq!(h.batches_of(topic)[0].base, Offset(0), "offsets are dense");
+    }
+}
+
+#[test]
+fn more_targets_than_a_body_may_have_are_several_bodies() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let topics: Vec<_> = (0..crate::limits::BODY_TARGETS + 1)
+        .map(|index| h.topic(&format!("t{index}"), 1, policy()))
+        .collect();
+    for topic in &topics {
+        let spec = Box::new(binding(a, "", Destination::Topic(*topic)));
+        drop(h.ask(|reply| Command::Bind { spec, reply }));
+    }
+    h.settle();
+    let records = vec![h.routed(a, record("k", "v")), h.routed(a, record("k", "w"))];
+    assert_eq!(h.route(records).unwrap(), [Ok(()), Ok(())]);
+    assert!(topics.into_iter().all(|topic| h.topic_values(topic) == ["v", "w"]));
+}

@@ -1,0 +1,140 @@
+//! From an address to topics.
+//!
+//! Invariant: a topic is found once however many ways lead to it, and an exchange is gone through once, so cycles end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use duolog_record::Header;
+
+use super::compiled::{Compiled, hash};
+use super::{Destination, Exchange, ExchangeId, ExchangeKind, HashOn};
+use crate::limits::{ROUTES_KNOWN, ROUTES_KNOWN_BYTES};
+use crate::{Catalog, TopicId};
+
+impl Catalog {
+    /// The topics that take a record published to an exchange with any of these keys, in no particular order.
+    #[must_use]
+    pub fn route(&self, exchange: ExchangeId, keys: &[&[u8]], headers: &[Header]) -> Vec<TopicId> {
+        let (mut topics, mut seen, mut next) = (Vec::new(), vec![exchange], 0);
+        while let Some(exchange) = seen.get(next).and_then(|id| self.exchange_by_id(*id)) {
+            next += 1;
+            let mut any = false;
+            self.each_destination(exchange, keys, headers, |destination| {
+                any = true;
+                match destination {
+                    Destination::Queue(id) => topics.extend(self.queue_by_id(id).map(|queue| queue.topic)),
+                    Destination::Topic(id) => topics.push(id),
+                    Destination::Exchange(id) if !seen.contains(&id) => seen.push(id),
+                    Destination::Exchange(_) => {}
+                }
+            });
+            if !any
+                && let Some(alternate) = &exchange.alternate
+                && let Some(alternate) = self.exchange(&exchange.namespace, alternate)
+                && !seen.contains(&alternate.id)
+            {
+                seen.push(alternate.id);
+            }
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    fn each_destination(
+        &self,
+        exchange: &Exchange,
+        keys: &[&[u8]],
+        headers: &[Header],
+        mut each: impl FnMut(Destination),
+    ) {
+        match exchange.kind {
+            ExchangeKind::Fanout => self.bindings_from(exchange.id).for_each(|it| each(it.spec.destination)),
+            ExchangeKind::Direct => {
+                for key in keys {
+                    self.bindings_by_key(exchange.id, key).for_each(|it| each(it.spec.destination));
+                }
+            }
+            ExchangeKind::Topic | ExchangeKind::Headers | ExchangeKind::ConsistentHash => {
+                match self.compiled(exchange.id) {
+                    Compiled::Patterns(trie) => {
+                        for key in keys {
+                            self.bindings_by_key(exchange.id, key).for_each(|it| each(it.spec.destination));
+                            trie.find(key, |place| place.0.iter().copied().for_each(&mut each));
+                        }
+                    }
+                    Compiled::Filters(filters) => {
+                        let takes = filters.iter().filter(|(filter, _)| filter.takes(headers));
+                        takes.for_each(|&(_, destination)| each(destination));
+                    }
+                    Compiled::Ring(ring) => {
+                        for key in keys {
+                            on_ring(ring, by(&exchange.hash_on, key, headers))
+                                .into_iter()
+                                .for_each(&mut each);
+                        }
+                    }
+                    Compiled::Nothing => {}
+                }
+            }
+        }
+    }
+}
+
+/// The bytes that decide a record's share.
+fn by<'a>(hash_on: &HashOn, key: &'a [u8], headers: &'a [Header]) -> &'a [u8] {
+    match hash_on {
+        HashOn::Key => key,
+        HashOn::Header(name) => {
+            let header = headers.iter().find(|header| header.key == name);
+            header.and_then(|header| header.value.as_deref()).unwrap_or_default()
+        }
+    }
+}
+
+fn on_ring(ring: &[(u64, Destination)], by: &[u8]) -> Option<Destination> {
+    let at = hash(by.iter());
+    let index = ring.partition_point(|(end, _)| *end < at);
+    ring.get(index).or(ring.first()).map(|&(_, destination)| destination)
+}
+
+/// An exchange and a key.
+type Address = (ExchangeId, Box<[u8]>);
+
+/// What has been found by exchange and key, remembered by one who publishes, until the catalog changes. What depends on
+/// headers is found anew each time.
+#[derive(Default)]
+pub struct Router {
+    version: u64,
+    known: HashMap<Address, Arc<[TopicId]>>,
+    bytes: usize,
+}
+
+impl Router {
+    /// As [`Catalog::route`] of one key.
+    pub fn route(
+        &mut self,
+        catalog: &Catalog,
+        exchange: &Exchange,
+        key: &[u8],
+        headers: &[Header],
+    ) -> Arc<[TopicId]> {
+        if self.version != catalog.version
+            || self.bytes > ROUTES_KNOWN_BYTES
+            || self.known.len() >= ROUTES_KNOWN
+        {
+            (self.known, self.bytes, self.version) = (HashMap::new(), 0, catalog.version);
+        }
+        if !catalog.routes_by_key(exchange.id) {
+            return catalog.route(exchange.id, &[key], headers).into();
+        }
+        // The key is small, and copying it costs less than a second look-up.
+        let route = self.known.entry((exchange.id, key.into())).or_insert_with(|| {
+            let found: Arc<[TopicId]> = catalog.route(exchange.id, &[key], headers).into();
+            self.bytes += key.len() + size_of_val(&*found) + 64;
+            found
+        });
+        Arc::clone(route)
+    }
+}
