@@ -12,6 +12,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("broker", &["record", "storage"]),
     ("net", &[]),
     ("kafka", &["record", "storage", "broker", "net"]),
+    ("amqp", &["record", "storage", "broker", "net"]),
     ("aws", &["record", "storage", "broker", "net"]),
     ("nats", &["record", "storage", "broker", "net"]),
     ("redis", &["record", "storage", "broker", "net"]),
@@ -143,7 +144,7 @@ fn storage_reads_batch_headers_only() {
 
 #[test]
 fn no_clock_and_no_chance_below_the_binary() {
-    let crates = ["record", "storage", "broker", "net", "kafka", "aws", "nats", "redis", "testkit"];
+    let crates = ["record", "storage", "broker", "net", "kafka", "amqp", "aws", "nats", "redis", "testkit"];
     let found = matches(
         &crates,
         &["Instant::now", "SystemTime::now", "getrandom::", "rand::", "thread_rng", "Uuid::new_v4"],
@@ -171,7 +172,7 @@ fn codecs_do_no_io() {
 
 #[test]
 fn durable_bytes_enter_by_one_door() {
-    let crates = ["kafka", "aws", "nats", "redis", "net", "duolog"];
+    let crates = ["kafka", "amqp", "aws", "nats", "redis", "net", "duolog"];
     let found = matches(&crates, &["Commit {", "log().commit", "log.commit"]);
     complain("only the broker commits to the log", found);
 }

@@ -1,5 +1,8 @@
 //! Every decoder of bytes that come from outside: from a client or from a disk.
 
+#[path = "amqp.rs"]
+mod amqp;
+
 use bytes::Bytes;
 use duolog_aws::codec::query::{self, Form};
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request, task_handle};
@@ -25,6 +28,10 @@ pub const ALL: &[Target] = &[
     Target { name: "zstd", seeds: || packed(Codec::Zstd), run: |bytes| unpack(Codec::Zstd, bytes) },
     Target { name: "kafka-requests", seeds: kafka_requests, run: kafka_request },
     Target { name: "redis-requests", seeds: redis_requests, run: redis_request },
+    amqp::FRAMES,
+    amqp::METHODS,
+    amqp::TABLES,
+    amqp::PROPERTIES,
     Target { name: "log-files", seeds: log_files, run: log_file },
     Target { name: "sqs-json", seeds: sqs_requests, run: sqs_request },
     Target { name: "sqs-query", seeds: sqs_forms, run: sqs_form },
