@@ -48,12 +48,22 @@ class Duolog:
             self.server.stop()
 
 
+class DuologWs(Duolog):
+    """The same through a WebSocket."""
+
+    name = "duolog-ws"
+
+    @property
+    def url(self):
+        return self.server.nats_ws
+
+
 class Peer:
     name = "nats-server"
 
     def __init__(self, directory):
         self.directory = directory
-        self.ports = [free_port(), free_port()]
+        self.ports = [free_port(), free_port(), free_port()]
         self.process = None
 
     @staticmethod
@@ -61,11 +71,12 @@ class Peer:
         return shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
 
     def start(self, max_payload=1 << 20, max_pending=64 << 20):
-        port, monitor = self.ports
+        port, monitor, ws_port = self.ports
         self.config = self.directory / "nats-server.conf"
         self.config.write_text(
             f'listen: "127.0.0.1:{port}"\nhttp: "127.0.0.1:{monitor}"\nmax_payload: {max_payload}\n'
             f'max_pending: {max_pending}\nwrite_deadline: "10s"\nlame_duck_duration: "30s"\nlame_duck_grace_period: "1s"\n'
+            f'websocket {{ listen: "127.0.0.1:{ws_port}", no_tls: true, same_origin: true }}\n'
         )
         return self._start()
 
@@ -101,6 +112,14 @@ class Peer:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+class PeerWs(Peer):
+    name = "nats-server-ws"
+
+    @property
+    def url(self):
+        return f"ws://127.0.0.1:{self.ports[2]}"
 
 
 def free_port():

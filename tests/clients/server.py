@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROTOCOLS = ("kafka", "aws", "nats", "redis", "admin")
+PROTOCOLS = ("kafka", "aws", "nats", "nats-ws", "redis", "admin")
 
 
 def binary() -> str:
@@ -86,6 +86,10 @@ class Server:
     @property
     def nats(self) -> str:
         return "nats://" + self.addresses["nats"]
+
+    @property
+    def nats_ws(self) -> str:
+        return "ws://" + self.addresses["nats-ws"]
 
     @property
     def admin(self) -> str:

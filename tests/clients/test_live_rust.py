@@ -22,6 +22,10 @@ def test_async_nats(server, name):
     run("nats", server.addresses["nats"], name)
 
 
+def test_async_nats_within_a_websocket(server, name):
+    run("nats", server.nats_ws, name)
+
+
 def test_async_nats_against_nats_server(tmp_path, name):
     if not nats_peers.Peer.binary():
         pytest.skip("nats-server is not installed")

@@ -65,7 +65,7 @@ impl Frontend for NatsFrontend {
             carry_bytes_max: options.payload_bytes_max + CARRY_BYTES,
             write_timeout: Some(options.write_deadline),
         };
-        let (client, has_room) = self.registry.enter(connection.peer(), connection.local());
+        let (client, has_room) = self.registry.enter(&connection);
         let session = NatsSession::new(Arc::clone(&self.registry), client, has_room);
         talk(connection, &context, talk_options, session).await;
     }

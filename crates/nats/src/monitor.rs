@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use duolog_broker::live::Subscription;
 use duolog_broker::when;
+use duolog_net::Carrier;
 use duolog_record::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -249,7 +250,7 @@ fn conn(client: &Arc<Client>, subs: Option<&str>, now: Timestamp) -> Conn {
     Conn {
         cid: client.id,
         kind: "Client",
-        kind_of_client: "nats",
+        kind_of_client: kind_of_client(client.carrier),
         ip: client.peer.ip().to_string(),
         port: client.peer.port(),
         start: when::shown(client.start.0),
@@ -268,6 +269,13 @@ fn conn(client: &Arc<Client>, subs: Option<&str>, now: Timestamp) -> Conn {
         version: about.version,
         subscriptions_list: list,
         subscriptions_list_detail: detail,
+    }
+}
+
+fn kind_of_client(carrier: Carrier) -> &'static str {
+    match carrier {
+        Carrier::Tcp => "nats",
+        Carrier::WebSocket => "websocket",
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use duolog_broker::Session;
 use duolog_broker::live::{Listener, PendingSize, Subscription, Tag};
+use duolog_net::{Carrier, Connection};
 use duolog_record::Timestamp;
 use parking_lot::Mutex;
 
@@ -45,6 +46,7 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    pub(crate) carrier: Carrier,
     pub(crate) start: Timestamp,
     pub(crate) about: Mutex<About>,
     /// By the client's names for them.
@@ -167,12 +169,13 @@ impl Registry {
     }
 
     /// A new connection, and whether there is room for it.
-    pub(crate) fn enter(&self, peer: SocketAddr, local: SocketAddr) -> (Arc<Client>, bool) {
+    pub(crate) fn enter(&self, connection: &Connection) -> (Arc<Client>, bool) {
         let now = self.broker.now();
         let client = Arc::new(Client {
             id: self.counts.connections.fetch_add(1, Ordering::Relaxed) + 1,
-            peer,
-            local,
+            peer: connection.peer(),
+            local: connection.local(),
+            carrier: connection.carrier(),
             start: now,
             about: Mutex::default(),
             subscriptions: Mutex::default(),

@@ -8,24 +8,44 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::websocket::WebSocket;
+
 /// A connection, whatever carries it. Reads and writes as any tokio stream does, vectored writes included.
 #[derive(Debug)]
 pub struct Connection {
-    carrier: Carrier,
+    stream: Stream,
     peer: SocketAddr,
     local: SocketAddr,
 }
 
-/// What carries the bytes. TLS will be another arm.
+/// What carries the bytes, as operators are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP and nothing above it.
+    Tcp,
+    /// The frames of a WebSocket.
+    WebSocket,
+}
+
+/// The carrier itself. TLS will be another arm. Boxed what few have, so that the many are not larger for it.
 #[derive(Debug)]
-enum Carrier {
+enum Stream {
     Plain(TcpStream),
+    WebSocket(Box<WebSocket>),
 }
 
 impl Connection {
     pub(crate) fn plain(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         let local = stream.local_addr()?;
-        Ok(Self { carrier: Carrier::Plain(stream), peer, local })
+        Ok(Self { stream: Stream::Plain(stream), peer, local })
+    }
+
+    /// The same connection with another carrier above the one that it has, which must be TCP as it is.
+    pub(crate) fn over(self, wrap: impl FnOnce(TcpStream) -> WebSocket) -> io::Result<Self> {
+        let Stream::Plain(stream) = self.stream else {
+            return Err(io::Error::other("a WebSocket within a WebSocket"));
+        };
+        Ok(Self { stream: Stream::WebSocket(Box::new(wrap(stream))), ..self })
     }
 
     /// The client's address.
@@ -39,6 +59,15 @@ impl Connection {
     pub fn local(&self) -> SocketAddr {
         self.local
     }
+
+    /// What carries the bytes.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        match &self.stream {
+            Stream::Plain(_) => Carrier::Tcp,
+            Stream::WebSocket(_) => Carrier::WebSocket,
+        }
+    }
 }
 
 impl AsyncRead for Connection {
@@ -47,16 +76,18 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::WebSocket(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::WebSocket(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -65,26 +96,30 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::WebSocket(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.carrier {
-            Carrier::Plain(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::WebSocket(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::WebSocket(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::WebSocket(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,8 +1,11 @@
 // nats.js against a server: node nats.cjs URL NAME.
 const assert = require("node:assert");
-const { connect, headers, NoRespondersError } = require("@nats-io/transport-node");
+const { connect: connectTcp, headers, NoRespondersError } = require("@nats-io/transport-node");
+const { wsconnect } = require("@nats-io/nats-core");
 
 const [url, name] = process.argv.slice(2);
+// As in a browser.
+const connect = url.startsWith("ws://") ? wsconnect : connectTcp;
 
 async function take(subscription, count) {
   const messages = [];
@@ -47,6 +50,13 @@ async function main() {
     return reasons.some((reason) => reason instanceof NoRespondersError);
   });
   assert.ok((await two.rtt()) >= 0);
+
+  const large = take(two.subscribe(`${name}.large`), 20);
+  await two.flush();
+  const body = (number) => new Uint8Array(500_000).map((_, at) => (at + number) % 251);
+  for (let number = 0; number < 20; number++) one.publish(`${name}.large`, body(number));
+  const bodies = (await large).map((message) => message.data);
+  bodies.forEach((data, number) => assert.ok(Buffer.compare(data, body(number)) === 0));
 
   await one.drain();
   await serving;

@@ -44,7 +44,7 @@ impl Spawned {
         let binary = std::env::current_exe().context("cannot find the binary")?;
         let mut command = Command::new(binary);
         command.args(["serve", "--log-level", "warn", "--data-dir"]).arg(&self.data_dir);
-        for protocol in crate::config::Protocol::ALL {
+        for protocol in crate::config::Protocol::STANDARD {
             command.args(["--listen", &format!("{protocol}=127.0.0.1:0")]);
         }
         let begun = Instant::now();

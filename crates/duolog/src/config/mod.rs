@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use duolog_broker::TopicPolicy;
 use duolog_broker::limits::{GROUP_BYTES, PARTITIONS_PER_TOPIC};
-use duolog_net::Budget;
+use duolog_net::{Budget, OriginRule};
 use duolog_storage::Durability;
 
 pub use self::settings::Settings;
@@ -102,7 +102,7 @@ pub struct RedisSettings {
 }
 
 /// What only the NATS frontend needs to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NatsSettings {
     /// Bytes of a message.
     pub max_payload: usize,
@@ -112,6 +112,8 @@ pub struct NatsSettings {
     pub write_deadline: Duration,
     /// How often a client is asked whether it is there.
     pub ping_interval: Duration,
+    /// Web pages that may open a WebSocket.
+    pub ws_origins: Vec<OriginRule>,
 }
 
 /// A complete, checked configuration.
@@ -217,6 +219,7 @@ impl Config {
                 pending_bytes_max: take!(nats_pending_bytes_max).bytes()?,
                 write_deadline: take!(nats_write_deadline).0,
                 ping_interval: take!(nats_ping_interval).0,
+                ws_origins: take!(nats_ws_origins).into_iter().map(|it| it.0).collect(),
             },
             retention_check: take!(retention_check).0,
             log_level: take!(log_level),

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use duolog_net::OriginRule;
 use serde::Deserialize;
 
-use super::values::{Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Protocol, Size, Span};
+use super::values::{
+    Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Origin, Protocol, Size, Span,
+};
 
 macro_rules! settings {
     ($( $(#[$meta:meta])* $field:ident: $type:ty = $default:expr, )*) => {
@@ -47,7 +50,7 @@ settings! {
 
     /// Listener to open, again for more; with it exactly those named. Port 0 takes a free one
     #[arg(long, env = "DUOLOG_LISTEN", value_name = "PROTOCOL=ADDR", value_delimiter = ',')]
-    listen: Vec<Listen> = Some(Protocol::ALL.iter().map(|&protocol| Listen::standard(protocol)).collect()),
+    listen: Vec<Listen> = Some(Protocol::STANDARD.iter().map(|&protocol| Listen::standard(protocol)).collect()),
 
     /// Allow listeners that other machines can reach
     #[arg(long, env = "DUOLOG_ALLOW_REMOTE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -165,6 +168,11 @@ settings! {
     /// How often a NATS client that is silent is asked whether it is there; the third time in vain it is cut off
     #[arg(long, env = "DUOLOG_NATS_PING_INTERVAL", value_name = "TIME")]
     nats_ping_interval: Span = Some(Span(Duration::from_secs(120))),
+
+    /// Web pages that may open a WebSocket at the `nats-ws` listener: `same` for those of the host and port that they connect to, `any`, or an
+    /// origin as in `https://app.example.com`; again for more
+    #[arg(long, env = "DUOLOG_NATS_WS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    nats_ws_origins: Vec<Origin> = Some(vec![Origin(OriginRule::Same)]),
 
     /// How often retention is applied
     #[arg(long, env = "DUOLOG_RETENTION_CHECK", value_name = "TIME")]

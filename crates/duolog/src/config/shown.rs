@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use duolog_broker::when::LENGTHS;
 
-use super::values::{Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, SIZES, Size, Span};
+use super::values::{
+    Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Origin, SIZES, Size, Span,
+};
 
 /// How a value is written.
 pub trait Shown {
@@ -32,6 +34,7 @@ shown! {
     CaptureOf: it => format!("{}={}", it.subject, it.topic);
     EchoOf: it => format!("{}={}{}", it.topic, it.subject, if it.catch_up { " catch-up" } else { "" });
     HostPort: it => format!("{}:{}", it.host, it.port);
+    Origin: it => it.0.to_string();
     Size: it => with_unit(it.0, &SIZES[..5]);
     Span: it => with_unit(it.ms(), LENGTHS);
     Acked: it => match it { Acked::Sync => "sync", Acked::Os => "os" }.to_owned();

@@ -74,6 +74,9 @@ fn settings_that_contradict_each_other_are_refused() {
     assert!(refusal(&["--nats-max-payload", "65MiB"]).contains("nats_max_payload"));
     assert!(refusal(&["--nats-pending-bytes-max", "1KiB"]).contains("nats_pending_bytes_max"));
     assert!(refusal(&["--nats-ping-interval", "0s"]).contains("nats_ping_interval"));
+    assert!(
+        load(&["--listen", "nats-ws=127.0.0.1:0", "--nats-ws-origins", "same,http://localhost:3000"]).is_ok()
+    );
     assert!(refusal(&["--connections-max", "0"]).contains("connections_max"));
     assert!(refusal(&["--config", "/does/not/exist"]).contains("/does/not/exist"));
 }

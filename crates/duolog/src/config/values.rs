@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+use duolog_net::OriginRule;
 use duolog_storage::Durability;
 use serde::{Deserialize, Deserializer, de};
 
@@ -23,13 +24,17 @@ pub enum Protocol {
     Redis,
     /// The NATS protocol.
     Nats,
+    /// The NATS protocol within WebSockets.
+    NatsWs,
     /// Health, metrics and the API under the command line.
     Admin,
 }
 
 impl Protocol {
-    /// Those that exist, in the order in which they are opened.
-    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::Redis, Self::Admin];
+    /// Those that exist.
+    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::NatsWs, Self::Redis, Self::Admin];
+    /// Those that are opened if nothing is said, in this order.
+    pub const STANDARD: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::Redis, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
@@ -38,6 +43,7 @@ impl Protocol {
             Self::Aws => "aws",
             Self::Redis => "redis",
             Self::Nats => "nats",
+            Self::NatsWs => "nats-ws",
             Self::Admin => "admin",
         }
     }
@@ -49,6 +55,8 @@ impl Protocol {
             Self::Aws => 4566,
             Self::Redis => 6379,
             Self::Nats => 4222,
+            // There is none; it is the one of most examples.
+            Self::NatsWs => 8080,
             Self::Admin => 9600,
         }
     }
@@ -167,6 +175,18 @@ impl FromStr for EchoOf {
             return Err(format!("{subject:?}: a subject has no blanks; behind it may stand ` catch-up`"));
         }
         Ok(Self { topic: topic.to_owned(), subject: subject.to_owned(), catch_up })
+    }
+}
+
+/// Web pages that may open a WebSocket: `same`, `any`, or an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(pub OriginRule);
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
     }
 }
 
@@ -332,6 +352,7 @@ from_text!(
     CaptureOf,
     EchoOf,
     Listen,
+    Origin,
     OrNone<HostPort>,
     Size,
     Span,

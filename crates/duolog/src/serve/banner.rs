@@ -24,6 +24,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
             Protocol::Aws => (format!("http://{address}"), "SQS clients: AWS_ENDPOINT_URL"),
             Protocol::Redis => (format!("redis://{address}"), "Redis clients: publish, subscribe"),
             Protocol::Nats => (format!("nats://{address}"), "NATS clients: servers"),
+            Protocol::NatsWs => (format!("ws://{address}"), "NATS clients behind a WebSocket: servers"),
             Protocol::Admin => (format!("http://{address}"), "health, /metrics, the command line"),
         };
         text += &format!("  {:<7} {url:<30} {whom}\n", protocol.name());

@@ -8,7 +8,7 @@ use duolog_aws::AwsFrontend;
 use duolog_broker::Broker;
 use duolog_kafka::KafkaFrontend;
 use duolog_nats::NatsFrontend;
-use duolog_net::{Context, Frontend, Listener};
+use duolog_net::{Context, Frontend, Listener, OverWebSocket};
 use duolog_redis::RedisFrontend;
 use tokio_util::task::TaskTracker;
 
@@ -62,11 +62,11 @@ impl Bound {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
                 Protocol::Aws => start(&tasks, listener, Arc::clone(&parts.aws), parts),
                 Protocol::Redis => start(&tasks, listener, Arc::clone(&parts.redis), parts),
-                Protocol::Nats => {
-                    // Those above the limit are told so instead of being left to wait.
-                    let mut context = parts.context.clone();
-                    context.limits.connections_max += REFUSED_AT_A_TIME;
-                    tasks.spawn(listener.run(Arc::clone(&parts.nats), context));
+                Protocol::Nats => start_nats(&tasks, listener, Arc::clone(&parts.nats), parts),
+                Protocol::NatsWs => {
+                    let origins = parts.config.nats.ws_origins.clone();
+                    let frontend = OverWebSocket::new(Arc::clone(&parts.nats), protocol.name(), origins);
+                    start_nats(&tasks, listener, Arc::new(frontend), parts);
                 }
                 Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
             }
@@ -77,4 +77,11 @@ impl Bound {
 
 fn start<F: Frontend>(tasks: &TaskTracker, listener: Listener, frontend: Arc<F>, parts: &Parts<'_>) {
     tasks.spawn(listener.run(frontend, parts.context.clone()));
+}
+
+/// Those above the limit are told so instead of being left to wait.
+fn start_nats<F: Frontend>(tasks: &TaskTracker, listener: Listener, frontend: Arc<F>, parts: &Parts<'_>) {
+    let mut context = parts.context.clone();
+    context.limits.connections_max += REFUSED_AT_A_TIME;
+    tasks.spawn(listener.run(frontend, context));
 }

@@ -11,6 +11,7 @@ use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
 use duolog_nats::codec::{Command, Connect, Parser, Step};
 use duolog_nats::subject;
+use duolog_net::websocket::Decoder as Frames;
 use duolog_record::compress::{compress, decompress};
 use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, PartitionId, Timestamp};
 use duolog_redis::codec::Parser as RedisParser;
@@ -38,6 +39,7 @@ pub const ALL: &[Target] = &[
     Target { name: "sqs-names", seeds: sqs_names, run: sqs_name },
     Target { name: "nats-commands", seeds: nats_commands, run: nats_command },
     Target { name: "nats-subjects", seeds: nats_subjects, run: nats_subject },
+    Target { name: "websocket-frames", seeds: websocket_frames, run: websocket_frame },
     Target { name: "live-patterns", seeds: live_patterns, run: live_pattern },
 ];
 
@@ -223,6 +225,32 @@ fn nats_subject(bytes: &[u8]) {
 }
 
 /// A pattern and a subject, with a line end between.
+fn websocket_frames() -> Vec<Vec<u8>> {
+    let mask = [0; 4];
+    let of = |head: &[u8], payload: &[u8]| [head, &mask, payload].concat();
+    vec![
+        [of(b"\x82\x86", b"PING\r\n"), of(b"\x89\x82", b"hi"), of(b"\x88\x82", b"\x03\xe8")].concat(),
+        [of(b"\x02\x81", b"a"), of(b"\x00\x80", b""), of(b"\x80\xfe\x00\xc8", &[7; 200])].concat(),
+        of(b"\x81\xff\0\0\0\0\0\x01\0\0", &[7; 100]),
+    ]
+}
+
+/// The same comes of it however it is cut.
+fn websocket_frame(bytes: &[u8]) {
+    let decode = |size: usize| {
+        let (mut frames, mut data) = (Frames::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            let mut piece = piece.to_vec();
+            let length = frames.decode(&mut piece);
+            data.extend_from_slice(&piece[..length]);
+        }
+        (data, frames.take_pong(), frames.ended())
+    };
+    let whole = decode(bytes.len().max(1));
+    assert_eq!(whole, decode(1));
+    assert_eq!(whole, decode(7));
+}
+
 fn live_patterns() -> Vec<Vec<u8>> {
     [
         "a.*.c\na.b.c",
