@@ -280,9 +280,11 @@ pub const LIVE_HELD_FREE_BYTES: usize = 256 << 10;
 pub const LIVE_LEAVES_PER_TURN: usize = 1_024;
 /// Captures of subjects by topics: each subject is held against all of them, once.
 pub const CAPTURES: usize = 1_024;
-/// Records that a capture hands over at a time.
+/// Records that a publisher's captures hand over at a time, all topics together.
 pub const CAPTURE_PUBLISH_RECORDS: usize = 4_096;
-/// Bytes above which it does.
+/// Topics that a publisher gathers records for at a time: each record's topic is looked for among them.
+pub const CAPTURE_TOPICS_GATHERING: usize = 16;
+/// Bytes above which they do.
 pub const CAPTURE_PUBLISH_BYTES: usize = 512 << 10;
 /// Captured bytes of one publisher that may be on their way to the disk.
 pub const CAPTURE_BYTES_IN_FLIGHT: usize = 4 << 20;

@@ -1,6 +1,6 @@
 //! Captures: what is published on some subjects is also appended to a topic, and answered once that is durable.
 //!
-//! Invariants: a publisher's messages are appended in the order of publishing; what is echoed from a topic is never
+//! Invariants: a publisher's messages are appended to a topic in the order of publishing; what is echoed from a topic is never
 //! captured; bytes on their way are bounded, and a publisher over that takes no more until they are durable.
 
 use std::collections::VecDeque;
@@ -18,7 +18,8 @@ use crate::core::record_bytes;
 use crate::errors::AppendError;
 use crate::headers::SUBJECT;
 use crate::limits::{
-    CAPTURE_BYTES_IN_FLIGHT, CAPTURE_PUBLISH_BYTES, CAPTURE_PUBLISH_RECORDS, DEDUP_KEY_BYTES,
+    CAPTURE_BYTES_IN_FLIGHT, CAPTURE_PUBLISH_BYTES, CAPTURE_PUBLISH_RECORDS, CAPTURE_TOPICS_GATHERING,
+    DEDUP_KEY_BYTES,
 };
 use crate::{NewRecord, Pending, Published, Session};
 
@@ -53,28 +54,40 @@ pub struct CapturedAt {
     pub duplicate: bool,
 }
 
-/// Records for one topic on their way.
-struct InFlight {
+/// Records for one topic: being gathered, then on their way, then answered.
+struct Batch {
     topic: Arc<str>,
-    replies: Vec<Bytes>,
+    /// While it is being gathered.
+    records: Vec<NewRecord>,
+    /// How many have not been told of.
+    left: usize,
     bytes: usize,
-    answer: Answer,
+    state: State,
 }
 
-enum Answer {
+enum State {
+    Gathering,
     Pending(Pending<Result<Vec<Published>, AppendError>>),
+    Stored(std::vec::IntoIter<Published>),
     Refused(AppendError),
 }
 
 /// One publisher's captured messages.
+///
+/// Each topic gathers a batch of its own, so that a subject of two topics costs two appends and not two a message; what became
+/// of them is told in the order of publishing all the same.
 #[derive(Default)]
 pub(super) struct Captures {
-    /// Not handed over yet, for one topic.
-    topic: Option<Arc<str>>,
-    records: Vec<NewRecord>,
-    replies: Vec<Bytes>,
-    bytes: usize,
-    in_flight: VecDeque<InFlight>,
+    /// In the order in which they were begun, up to those of which all has been told.
+    batches: VecDeque<Batch>,
+    /// The number of the first of them.
+    first: u64,
+    /// Those that are being gathered, each for another topic.
+    gathering: Vec<u64>,
+    gathered_records: usize,
+    gathered_bytes: usize,
+    /// Where the publisher awaits an answer to each message, in the order of publishing, and its batch.
+    order: VecDeque<(Bytes, u64)>,
     in_flight_bytes: usize,
     /// Name of the header whose value is the idempotency key.
     idempotency_header: Option<&'static [u8]>,
@@ -87,7 +100,7 @@ impl Captures {
 
     /// True if none is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.in_flight.is_empty()
+        self.order.is_empty()
     }
 
     /// True if no more may be under way for now.
@@ -97,30 +110,53 @@ impl Captures {
 
     /// Takes a message for a topic.
     pub(super) fn add(&mut self, session: &Session, topic: &Arc<str>, message: Message<'_>) {
-        let is_other = self.topic.as_ref().is_some_and(|waiting| waiting != topic);
-        if is_other || self.records.len() >= CAPTURE_PUBLISH_RECORDS || self.bytes >= CAPTURE_PUBLISH_BYTES {
+        if self.gathered_records >= CAPTURE_PUBLISH_RECORDS || self.gathered_bytes >= CAPTURE_PUBLISH_BYTES {
             self.hand_over(session);
         }
         let record = self.record(message);
-        let reply = Bytes::copy_from_slice(message.reply);
+        let bytes = record_bytes(&record);
         // One that cannot be stored must not take those with it that it is handed over with.
-        if let Err(error) = check(session, topic, &record) {
-            self.hand_over(session);
-            // It waits behind those before it, and so takes memory as they do.
-            let bytes = record_bytes(&record) + size_of::<InFlight>();
-            self.in_flight_bytes += bytes;
-            self.in_flight.push_back(InFlight {
-                topic: Arc::clone(topic),
-                replies: vec![reply],
-                bytes,
-                answer: Answer::Refused(error),
-            });
-            return;
-        }
-        self.topic.get_or_insert_with(|| Arc::clone(topic));
-        self.bytes += record_bytes(&record);
-        self.records.push(record);
-        self.replies.push(reply);
+        let number = match check(session, topic, &record) {
+            Ok(()) => self.gather(session, topic, record, bytes),
+            Err(error) => {
+                // It waits behind those before it, and so takes memory as they do.
+                let bytes = bytes + size_of::<Batch>();
+                self.in_flight_bytes += bytes;
+                self.begin(Batch { left: 1, bytes, state: State::Refused(error), ..Batch::new(topic) })
+            }
+        };
+        self.order.push_back((Bytes::copy_from_slice(message.reply), number));
+    }
+
+    /// Puts a record into its topic's batch; gives that one's number.
+    fn gather(&mut self, session: &Session, topic: &Arc<str>, record: NewRecord, bytes: usize) -> u64 {
+        // Mostly there is one, and it is the very same name.
+        let known = self.gathering.iter().copied().find(|number| {
+            self.batch(*number).is_some_and(|it| Arc::ptr_eq(&it.topic, topic) || it.topic == *topic)
+        });
+        let number = match known {
+            Some(number) => number,
+            None => {
+                if self.gathering.len() >= CAPTURE_TOPICS_GATHERING {
+                    self.hand_over(session);
+                }
+                let number = self.begin(Batch::new(topic));
+                self.gathering.push(number);
+                number
+            }
+        };
+        self.gathered_records += 1;
+        self.gathered_bytes += bytes;
+        let batch = self.batch_mut(number);
+        batch.left += 1;
+        batch.bytes += bytes;
+        batch.records.push(record);
+        number
+    }
+
+    fn begin(&mut self, batch: Batch) -> u64 {
+        self.batches.push_back(batch);
+        self.first + self.batches.len() as u64 - 1
     }
 
     fn record(&self, message: Message<'_>) -> NewRecord {
@@ -142,41 +178,79 @@ impl Captures {
         NewRecord { key: Some(key), value: Some(value), headers, idempotency_key, ..NewRecord::default() }
     }
 
-    /// Gives what waits to the shard.
+    /// Gives what has been gathered to the shard.
     pub(super) fn hand_over(&mut self, session: &Session) {
-        let Some(topic) = self.topic.take() else { return };
-        let records = std::mem::take(&mut self.records);
-        let replies = std::mem::take(&mut self.replies);
-        let bytes = std::mem::take(&mut self.bytes);
-        let found = session.catalog().topic(DEFAULT_NAMESPACE, &topic).map(|topic| topic.id);
-        let answer = match found {
-            // The binding is the operator's: whoever may publish on the subject may be captured.
-            Some(id) => Answer::Pending(session.publish_unasked(id, records)),
-            None => Answer::Refused(AppendError::NotFound),
-        };
-        self.in_flight_bytes += bytes;
-        self.in_flight.push_back(InFlight { topic, replies, bytes, answer });
+        for number in std::mem::take(&mut self.gathering) {
+            let batch = self.batch_mut(number);
+            let bytes = batch.bytes;
+            let found = session.catalog().topic(DEFAULT_NAMESPACE, &batch.topic).map(|topic| topic.id);
+            let records = std::mem::take(&mut batch.records);
+            batch.state = match found {
+                // The binding is the operator's: whoever may publish on the subject may be captured.
+                Some(id) => State::Pending(session.publish_unasked(id, records)),
+                None => State::Refused(AppendError::NotFound),
+            };
+            self.in_flight_bytes += bytes;
+        }
+        (self.gathered_records, self.gathered_bytes) = (0, 0);
     }
 
-    /// What became of the oldest, in order; pending while they are on their way, and while there are none.
+    /// What became of the oldest, in order, as far as it is known; pending while that of the very oldest is not, and while there are none.
     pub(super) fn poll(&mut self, waiting: &mut Context<'_>) -> Poll<Vec<Captured>> {
-        let Some(oldest) = self.in_flight.front_mut() else { return Poll::Pending };
-        let answer = match &mut oldest.answer {
-            Answer::Pending(pending) => std::task::ready!(Pin::new(pending).poll(waiting)),
-            Answer::Refused(error) => Err(error.clone()),
-        };
-        let InFlight { topic, replies, bytes, .. } = self.in_flight.pop_front().expect("it is the front");
-        self.in_flight_bytes -= bytes;
-        let mut places = answer.map(Vec::into_iter);
-        let captured = |reply| Captured {
-            reply,
-            topic: Arc::clone(&topic),
-            place: match &mut places {
-                Ok(places) => places.next().map(place).ok_or(AppendError::NotFound),
-                Err(error) => Err(error.clone()),
-            },
-        };
-        Poll::Ready(replies.into_iter().map(captured).collect())
+        let mut known = Vec::new();
+        while let Some((_, number)) = self.order.front() {
+            let number = *number;
+            let Poll::Ready(place) = self.batch_mut(number).poll_place(waiting) else { break };
+            let Some((reply, _)) = self.order.pop_front() else { break };
+            let topic = Arc::clone(&self.batch_mut(number).topic);
+            known.push(Captured { reply, topic, place });
+            self.told(number);
+        }
+        if known.is_empty() { Poll::Pending } else { Poll::Ready(known) }
+    }
+
+    /// One of a batch's messages has been told of.
+    fn told(&mut self, number: u64) {
+        let batch = self.batch_mut(number);
+        batch.left -= 1;
+        if batch.left == 0 {
+            let bytes = batch.bytes;
+            self.in_flight_bytes -= bytes;
+        }
+        while self.batches.front().is_some_and(|it| it.left == 0) {
+            self.batches.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn batch(&self, number: u64) -> Option<&Batch> {
+        self.batches.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn batch_mut(&mut self, number: u64) -> &mut Batch {
+        let index = (number - self.first) as usize;
+        self.batches.get_mut(index).expect("a batch stays until all of it has been told")
+    }
+}
+
+impl Batch {
+    fn new(topic: &Arc<str>) -> Self {
+        Self { topic: Arc::clone(topic), records: Vec::new(), left: 0, bytes: 0, state: State::Gathering }
+    }
+
+    /// What became of the next of its messages.
+    fn poll_place(&mut self, waiting: &mut Context<'_>) -> Poll<Result<CapturedAt, AppendError>> {
+        if let State::Pending(pending) = &mut self.state {
+            self.state = match std::task::ready!(Pin::new(pending).poll(waiting)) {
+                Ok(places) => State::Stored(places.into_iter()),
+                Err(error) => State::Refused(error),
+            };
+        }
+        match &mut self.state {
+            State::Gathering | State::Pending(_) => Poll::Pending,
+            State::Stored(places) => Poll::Ready(places.next().map(place).ok_or(AppendError::NotFound)),
+            State::Refused(error) => Poll::Ready(Err(error.clone())),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use duolog_broker::errors::AppendError;
 use duolog_broker::live::{CapturedAt, Flow};
+use duolog_broker::{Isolation, ReadAsk};
 
 use super::*;
 
@@ -36,6 +37,82 @@ async fn what_is_captured_is_appended_in_order_and_then_answered() {
     assert_eq!(values, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
     assert!(records.iter().all(|record| record.key.as_deref() == Some(b"orders.new")));
     assert_eq!(hear(&listener, 1_000).await.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_subject_of_two_topics_is_appended_to_each_in_batches_and_answered_in_order() {
+    let bench = Bench::new();
+    let topics = [bench.topic("one", 1, None).await, bench.topic("two", 1, None).await];
+    bench.capture(&[("a", "one"), ("a", "two")]);
+    let mut publisher = bench.session.publisher(None);
+    for number in 0..1_000 {
+        let reply = format!("inbox.{number}");
+        let payload = number.to_string();
+        let message = Message { reply: reply.as_bytes(), ..message("a", &payload) };
+        assert_eq!(publisher.publish(message).unwrap(), 2);
+    }
+    assert_eq!(publisher.flush(), Flow::On);
+    let mut all = Vec::new();
+    while publisher.is_capturing() {
+        all.append(&mut captured(&mut publisher).await);
+    }
+    let told: Vec<_> =
+        all.iter().map(|one| (one.reply.clone(), &*one.topic, one.place.clone().unwrap().offset)).collect();
+    let expected: Vec<_> = (0..1_000)
+        .flat_map(|number| {
+            let reply = Bytes::from(format!("inbox.{number}"));
+            [(reply.clone(), "one", Offset(number)), (reply, "two", Offset(number))]
+        })
+        .collect();
+    assert!(told == expected, "in the order of publishing");
+    for topic in topics {
+        let partition = bench.partitions(topic)[0];
+        let values: Vec<_> =
+            bench.records(partition).iter().map(|record| record.value.clone().unwrap()).collect();
+        assert_eq!(values, (0..1_000).map(|number| number.to_string()).collect::<Vec<_>>());
+        let ask = ReadAsk {
+            partition,
+            from: Offset(0),
+            bytes_max: 10 << 20,
+            isolation: Isolation::ReadUncommitted,
+        };
+        let batches = bench.session.read(ask).unwrap().batches.len();
+        assert!(batches < 10, "{batches} batches of 1,000 records");
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_for_very_many_topics_is_answered_in_order_by_all() {
+    let bench = Bench::new();
+    let mut pairs = Vec::new();
+    for number in 0..40 {
+        let name = format!("t{number}");
+        bench.topic(&name, 1, None).await;
+        pairs.push((format!("s{number}"), name));
+    }
+    let pairs: Vec<_> = pairs.iter().map(|(subject, topic)| (subject.as_str(), topic.as_str())).collect();
+    bench.capture(&[&pairs[..], &[("s39", "gone")]].concat());
+    let mut publisher = bench.session.publisher(None);
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        for (subject, topic) in &pairs {
+            publisher.publish(message(subject, "x")).unwrap();
+            expected.push(((*topic).to_owned(), Some(Offset(round))));
+        }
+        expected.push(("gone".to_owned(), None));
+    }
+    let _ = publisher.flush();
+    let mut told = Vec::new();
+    while publisher.is_capturing() {
+        told.extend(
+            captured(&mut publisher)
+                .await
+                .into_iter()
+                .map(|one| (one.topic.to_string(), one.place.ok().map(|place| place.offset))),
+        );
+    }
+    assert_eq!(told, expected);
+    assert_eq!(publisher.flush(), Flow::On);
 }
 
 #[tokio::test]
