@@ -40,7 +40,7 @@ pub use catalog::{
 pub use clock::{Clock, Monotonic, Now};
 pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
-pub use session::{Pending, Session};
+pub use session::{Gap, Pending, Session};
 pub use shared::Written;
 pub use verbs::{
     Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,

@@ -294,5 +294,14 @@ pub const ECHOES: usize = 1_024;
 pub const ECHO_LOOK_BYTES: usize = 1 << 20;
 /// What a record counts for beside its value.
 pub const ECHO_RECORD_BYTES: usize = 64;
+/// Batches that echoes keep open at a time, while they take them in turns.
+pub const KEPT_OPEN_BATCHES: usize = 64;
+/// Bytes of them, decompressed: the largest that can be opened, or many ordinary ones. Beside [`OPENING_BYTES`], because who waits
+/// for room there must hold none.
+pub const ECHO_OPEN_BYTES: usize = DECODED_BATCH_BYTES;
+/// How long an echo waits before it reads again what could not be read, milliseconds; twice as long each time it fails again.
+pub const ECHO_RETRY_MS: u64 = 100;
+/// At most so long.
+pub const ECHO_RETRY_MS_MAX: u64 = 10_000;
 /// Bytes that an echo hears of one partition before it looks at the next.
 pub const ECHO_TURN_BYTES: usize = 64 << 10;

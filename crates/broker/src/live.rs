@@ -73,6 +73,8 @@ struct Counts {
     cut: AtomicU64,
     captured: AtomicU64,
     not_captured: AtomicU64,
+    echo_lost: AtomicU64,
+    echo_turns: AtomicU64,
 }
 
 /// A look at the live channels.
@@ -96,6 +98,10 @@ pub struct LiveStats {
     pub captured: u64,
     /// Messages that should have been, and could not.
     pub not_captured: u64,
+    /// Offsets whose records were not echoed, because what is stored of them is damaged.
+    pub echo_lost: u64,
+    /// Times that an echoed partition was looked at.
+    pub echo_turns: u64,
 }
 
 impl Live {
@@ -190,6 +196,8 @@ impl Live {
             cut: read(&counts.cut),
             captured: read(&counts.captured),
             not_captured: read(&counts.not_captured),
+            echo_lost: read(&counts.echo_lost),
+            echo_turns: read(&counts.echo_turns),
         }
     }
 

@@ -6,6 +6,9 @@
 mod lease;
 mod look;
 
+pub use look::Gap;
+pub(crate) use look::KeptOpen;
+
 use std::future::Future;
 use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
@@ -181,21 +184,33 @@ impl Session {
         look::read(&self.inner, ask)
     }
 
-    /// Decodes the records from `from` on, one after the other, until `visit` breaks or there are no more. One batch is
-    /// open at a time; a record keeps that alive. Blocks: on the disk, and until there is room for the batch.
+    /// Decodes the records from `from` on, one after the other, until `visit` breaks or there are no more. What cannot be read for
+    /// damage is visited as a [`Gap`], and the scan goes on behind it. One batch is open at a time; a record keeps that alive. Blocks: on
+    /// the disk, and until there is room for the batch.
     ///
     /// # Errors
-    /// See [`FetchError`]; `Storage` too for a batch that is nonsense, unless some record has been visited.
+    /// See [`FetchError`]; `Storage` only where the read itself has failed, and may succeed another time.
     pub fn scan(
         &self,
         partition: PartitionId,
         from: Offset,
-        visit: impl FnMut(Record) -> ControlFlow<()>,
+        visit: impl FnMut(Result<Record, Gap>) -> ControlFlow<()>,
+    ) -> Result<(), FetchError> {
+        self.scan_on(partition, from, &mut KeptOpen::default(), visit)
+    }
+
+    /// The same for one who comes again where it broke off: a batch that it has not come through stays open in `kept`.
+    pub(crate) fn scan_on(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        kept: &mut KeptOpen,
+        visit: impl FnMut(Result<Record, Gap>) -> ControlFlow<()>,
     ) -> Result<(), FetchError> {
         if !self.may_on_partition(Action::Consume, partition) {
             return Err(FetchError::Denied);
         }
-        look::scan(&self.inner, partition, from, visit)
+        look::scan(&self.inner, partition, from, kept, visit)
     }
 
     /// True if a read from here would be served from memory and may be made on a thread that must not block.

@@ -21,7 +21,8 @@ fn values(server: &Server) -> Vec<String> {
     let catalog = server.session.catalog();
     let partition = catalog.topic("default", "orders").unwrap().partitions[0];
     let mut values = Vec::new();
-    let visit = |record: duolog_record::Record| {
+    let visit = |seen: Result<duolog_record::Record, duolog_broker::Gap>| {
+        let record = seen.unwrap();
         values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
         std::ops::ControlFlow::Continue(())
     };

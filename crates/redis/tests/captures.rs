@@ -21,7 +21,8 @@ fn stored(server: &Server) -> Vec<String> {
     let catalog = server.session.catalog();
     let partition = catalog.topic("default", "orders").unwrap().partitions[0];
     let mut all = Vec::new();
-    let visit = |record: duolog_record::Record| {
+    let visit = |seen: Result<duolog_record::Record, duolog_broker::Gap>| {
+        let record = seen.unwrap();
         let text = |bytes: Option<_>| String::from_utf8(Vec::from(bytes.unwrap_or_default())).unwrap();
         all.push(format!("{} {}", text(record.key), text(record.value)));
         std::ops::ControlFlow::Continue(())

@@ -284,6 +284,10 @@ pub trait Log: Send + Sync {
     /// As `read`.
     fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError>;
 
+    /// Where the next batch begins behind `at` that the index does not know to be damaged; `None` if none does. For saving what can be
+    /// read: `read` itself never skips damage.
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset>;
+
     /// True if `read` from here would be served from memory, so that it may be called on a thread that must not block.
     fn is_cached(&self, partition: PartitionId, from: Offset) -> bool;
 

@@ -6,11 +6,13 @@
 //! it has come as far as the others. What was captured on the very subject that it would be echoed on is left out: it was
 //! heard when it was published.
 
-use std::collections::HashMap;
+mod ready;
+
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -20,16 +22,20 @@ use duolog_record::{Offset, PartitionId, Record};
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
+use self::ready::{Ready, Retry, Ring};
 use super::bundle::{Packing, Run};
 use super::outbox::Outbox;
 use super::publisher::{Handing, Publisher, Stretch};
 use super::{Inner, Message, Subscription, Template};
-use crate::Session;
 use crate::catalog::DEFAULT_NAMESPACE;
 use crate::errors::FetchError;
 use crate::headers::{BODY, HEADER_BASE64, SUBJECT};
-use crate::limits::{ECHO_LOOK_BYTES, ECHO_RECORD_BYTES, ECHO_TURN_BYTES, LIVE_SUBJECT_BYTES};
+use crate::limits::{
+    ECHO_LOOK_BYTES, ECHO_OPEN_BYTES, ECHO_RECORD_BYTES, ECHO_TURN_BYTES, LIVE_SUBJECT_BYTES,
+};
+use crate::session::KeptOpen;
 use crate::watch::Readable;
+use crate::{Gap, Monotonic, Session};
 
 /// How often topics and partitions that have come or gone are noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -102,8 +108,9 @@ impl Echoes {
         if !is_any || thread.is_some() || self.is_ending.load(Ordering::Acquire) {
             return;
         }
-        let mut feeder = Feeder::new(Arc::clone(self), session.clone(), Arc::clone(live));
-        match std::thread::Builder::new().name("echo".to_owned()).spawn(move || feeder.run()) {
+        let (echoes, session, live) = (Arc::clone(self), session.clone(), Arc::clone(live));
+        let feed = move || Feeder::new(echoes, session, live).run();
+        match std::thread::Builder::new().name("echo".to_owned()).spawn(feed) {
             Ok(started) => {
                 self.wanted.lock().wake = Some(started.thread().clone());
                 *thread = Some(started);
@@ -145,15 +152,6 @@ fn ends(session: &Session, topic: &str) -> HashMap<PartitionId, Offset> {
     topic.partitions.iter().filter_map(|it| Some((*it, session.bounds(*it)?.end))).collect()
 }
 
-/// Wakes the thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 /// One partition under one echo.
 struct Feed {
     partition: PartitionId,
@@ -163,6 +161,9 @@ struct Feed {
     next: Offset,
     readable: Option<Readable>,
     behind: Vec<Behind>,
+    /// The last read has failed.
+    retry: Option<Retry>,
+    ring: Arc<Ring>,
 }
 
 /// A subscription that is served from the log.
@@ -171,6 +172,8 @@ struct Behind {
     next: Offset,
     /// What its outbox had taken when it was full.
     taken: u64,
+    /// The last read for it has failed.
+    retry: Option<Retry>,
 }
 
 /// What the thread works with.
@@ -179,7 +182,14 @@ struct Feeder {
     session: Session,
     live: Arc<Inner>,
     publisher: Publisher,
-    feeds: Vec<Feed>,
+    /// By their numbers, which are not used again.
+    feeds: HashMap<u64, Feed>,
+    feeds_ever: u64,
+    /// Those that something has happened to.
+    ready: Arc<Ready>,
+    /// Those that are looked at from time to time, because not all that they wait for rings.
+    attended: BTreeSet<u64>,
+    kept: KeptOpen,
     /// Of what is wanted and of the catalog, when `feeds` was made.
     seen: (u64, u64),
 }
@@ -187,24 +197,80 @@ struct Feeder {
 impl Feeder {
     fn new(echoes: Arc<Echoes>, session: Session, live: Arc<Inner>) -> Self {
         let publisher = Publisher::new(Arc::clone(&live), Arc::clone(&session.principal), None, None, 0);
-        Self { echoes, session, live, publisher, feeds: Vec::new(), seen: (0, 0) }
+        Self {
+            echoes,
+            session,
+            live,
+            publisher,
+            feeds: HashMap::new(),
+            feeds_ever: 0,
+            ready: Arc::new(Ready::new(std::thread::current())),
+            attended: BTreeSet::new(),
+            kept: KeptOpen::new(ECHO_OPEN_BYTES),
+            seen: (0, 0),
+        }
     }
 
+    /// Serves, in turns, those partitions that something has happened to: the others cost nothing.
     fn run(&mut self) {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut waiting = Context::from_waker(&waker);
+        let mut ready = Vec::new();
+        let mut attended_at = self.now();
         while !self.echoes.is_ending.load(Ordering::Acquire) {
             self.look();
-            let mut feeds = std::mem::take(&mut self.feeds);
-            let mut has_moved = false;
-            for feed in &mut feeds {
-                has_moved |= self.turn(feed, &mut waiting);
+            self.ready.take(&mut ready);
+            if ready.is_empty() {
+                // Whoever broke off within a batch is ready: nobody has use for those that are open.
+                self.kept.clear();
+                std::thread::park_timeout(self.rest());
+                self.ready.take(&mut ready);
             }
-            self.feeds = feeds;
-            if !has_moved {
-                std::thread::park_timeout(LOOK_EVERY);
+            if ready.is_empty() || self.now().0.saturating_sub(attended_at.0) >= micros(LOOK_EVERY) {
+                attended_at = self.now();
+                self.attended
+                    .iter()
+                    .filter_map(|number| self.feeds.get(number))
+                    .for_each(|it| it.ring.ring());
+            }
+            for number in ready.drain(..) {
+                // One that is no longer wanted is not there.
+                if let Some(mut feed) = self.feeds.remove(&number) {
+                    self.serve(&mut feed);
+                    self.feeds.insert(number, feed);
+                }
             }
         }
+    }
+
+    fn serve(&mut self, feed: &mut Feed) {
+        self.live.counts.echo_turns.fetch_add(1, Ordering::Relaxed);
+        // Whatever happens from now on rings again.
+        feed.ring.answer();
+        let waker = Waker::from(Arc::clone(&feed.ring));
+        if self.turn(feed, &mut Context::from_waker(&waker)) {
+            feed.ring.ring();
+        }
+        let is_attended = feed.retry.is_some() || !feed.behind.is_empty();
+        let number = feed.ring.number();
+        if is_attended {
+            self.attended.insert(number)
+        } else {
+            self.attended.remove(&number)
+        };
+    }
+
+    /// How long nothing happens by itself.
+    fn rest(&self) -> Duration {
+        let now = self.now();
+        let of = |feed: &Feed| {
+            let behind = feed.behind.iter().filter_map(|one| one.retry.as_ref());
+            feed.retry.iter().chain(behind).map(|retry| retry.left(now)).min()
+        };
+        let feeds = self.attended.iter().filter_map(|number| self.feeds.get(number));
+        feeds.filter_map(of).min().map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY))
+    }
+
+    fn now(&self) -> Monotonic {
+        self.session.clock().now().monotonic
     }
 
     /// Makes the feeds anew if what is wanted has changed, or what exists. A partition that came after its echo was asked for is
@@ -220,7 +286,7 @@ impl Feeder {
         }
         self.seen = (changes, catalog.version);
         let mut old: HashMap<PartitionId, Vec<Feed>> = HashMap::new();
-        for feed in self.feeds.drain(..) {
+        for (_, feed) in self.feeds.drain() {
             old.entry(feed.partition).or_default().push(feed);
         }
         for Wish { echo, ends } in wishes.iter() {
@@ -231,20 +297,27 @@ impl Feeder {
                     Some(feeds.swap_remove(at))
                 });
                 if let Some(feed) = same {
-                    self.feeds.push(feed);
+                    self.feeds.insert(feed.ring.number(), feed);
                     continue;
                 }
                 let start = || self.session.bounds(partition).unwrap_or_default().start;
-                self.feeds.push(Feed {
+                self.feeds_ever += 1;
+                let ring = Ring::new(self.feeds_ever, Arc::clone(&self.ready));
+                ring.ring();
+                let feed = Feed {
                     partition,
                     index: u32::try_from(index).unwrap_or(u32::MAX),
                     echo: echo.clone(),
                     next: ends.get(&partition).copied().unwrap_or_else(start),
                     readable: None,
                     behind: Vec::new(),
-                });
+                    retry: None,
+                    ring,
+                };
+                self.feeds.insert(self.feeds_ever, feed);
             }
         }
+        self.attended.retain(|number| self.feeds.contains_key(number));
     }
 
     /// Serves a partition for a while. True if there may be more to do at once.
@@ -273,6 +346,10 @@ impl Feeder {
             return false;
         }
         feed.readable = None;
+        if feed.retry.as_ref().is_some_and(|retry| !retry.is_due(self.now())) {
+            return false;
+        }
+        let failed_before = feed.retry.take();
         // A partition that is gone goes with the next look.
         let Some(bounds) = self.session.bounds(feed.partition) else { return false };
         feed.next = feed.next.max(bounds.start);
@@ -289,7 +366,7 @@ impl Feeder {
         let mut packing = Packing::default();
         let mut offsets = Vec::new();
         let mut stretches: Vec<Stretch> = Vec::new();
-        let (next, read) = self.read(feed, feed.next, |publisher, offset, message| {
+        let read = self.read(feed, feed.next, |publisher, offset, message| {
             let known = publisher.known(message.subject);
             if known.listeners() > 0 {
                 let at = packing.len();
@@ -299,15 +376,21 @@ impl Feeder {
             }
             packing.bytes()
         });
-        feed.next = match read {
-            Ok(()) => next,
-            Err(error) => {
-                warn!(topic = %feed.echo.topic, partition = feed.index, %error, "records cannot be read and are not echoed");
-                next.max(bounds.end)
-            }
-        };
+        feed.next = read.next;
         self.hand_over(feed, &mut packing, &offsets, stretches, waiting);
-        true
+        if let Some(Gap { offsets, error }) = read.gap {
+            warn!(topic = %feed.echo.topic, partition = feed.index, until = offsets.end.0, %error,
+                "damaged records are not echoed");
+            let lost = offsets.end.0.saturating_sub(offsets.start.0);
+            self.live.counts.echo_lost.fetch_add(lost, Ordering::Relaxed);
+            feed.next = feed.next.max(offsets.end);
+        }
+        let Some(error) = read.error else { return true };
+        let retry = Retry::after(failed_before, self.now());
+        warn!(topic = %feed.echo.topic, partition = feed.index, %error, wait_ms = retry.wait_ms(),
+            "records cannot be read and are read again later");
+        feed.retry = Some(retry);
+        false
     }
 
     fn hand_over(
@@ -335,7 +418,8 @@ impl Feeder {
                 if let Some(fitted) = handing.hand(&self.live, run, may_catch_up) {
                     let taken = subscription.outbox().taken();
                     let next = offsets[from as usize + fitted as usize];
-                    feed.behind.push(Behind { subscription: Arc::clone(subscription), next, taken });
+                    let subscription = Arc::clone(subscription);
+                    feed.behind.push(Behind { subscription, next, taken, retry: None });
                 }
             }
             for members in known.groups() {
@@ -367,6 +451,9 @@ impl Feeder {
         if one.next >= feed.next {
             return CaughtUp::Over;
         }
+        if one.retry.as_ref().is_some_and(|retry| !retry.is_due(self.now())) {
+            return CaughtUp::Waits;
+        }
         let outbox = Arc::clone(one.subscription.outbox());
         if !outbox.has_room() && outbox.poll_moved(one.taken, waiting).is_pending() {
             return CaughtUp::Waits;
@@ -380,7 +467,7 @@ impl Feeder {
         let mut packing = Packing::default();
         let mut offsets = Vec::new();
         let until = feed.next;
-        let (next, read) = self.read(feed, one.next, |_, offset, message| {
+        let read = self.read(feed, one.next, |_, offset, message| {
             if offset >= until {
                 return usize::MAX;
             }
@@ -392,12 +479,22 @@ impl Feeder {
             }
             packing.bytes()
         });
-        if let Err(error) = read {
-            warn!(topic = %feed.echo.topic, %error, "records for a slow listener cannot be read: it is cut off");
+        // What comes before it is handed over first.
+        if let Some(gap) = read.gap.filter(|gap| packing.is_empty() && gap.offsets.start < until) {
+            let error = gap.error;
+            warn!(topic = %feed.echo.topic, %error, "records for a slow listener are damaged: it is cut off");
             self.end_slow(&outbox);
             return CaughtUp::Over;
         }
-        let next = next.min(until);
+        if let Some(error) = read.error.filter(|_| packing.is_empty()) {
+            let retry = Retry::after(one.retry.take(), self.now());
+            warn!(topic = %feed.echo.topic, %error, wait_ms = retry.wait_ms(),
+                "records for a slow listener cannot be read and are read again later");
+            one.retry = Some(retry);
+            return CaughtUp::Waits;
+        }
+        one.retry = None;
+        let next = read.next.min(until);
         if !packing.is_empty() {
             let to = packing.len();
             let bundle = packing.seal(&self.live.memory);
@@ -426,22 +523,31 @@ impl Feeder {
         outbox.end_slow();
     }
 
-    /// Reads records of a feed and hands each to `visit` as a message; `visit` answers how many bytes it has. Gives where it
-    /// stopped.
+    /// Reads records of a feed and hands each to `visit` as a message; `visit` answers how many bytes it has.
     fn read(
         &mut self,
         feed: &Feed,
         from: Offset,
         mut visit: impl FnMut(&mut Publisher, Offset, Message<'_>) -> usize,
-    ) -> (Offset, Result<(), FetchError>) {
-        let mut next = from;
+    ) -> ReadTurn {
+        let mut turn = ReadTurn { next: from, gap: None, error: None };
         let (mut subject, mut headers) = (Vec::new(), Vec::new());
         let publisher = &mut self.publisher;
         // Before it is read: what comes meanwhile is not to be passed over.
         let end = self.session.bounds(feed.partition).map_or(from, |bounds| bounds.end.max(from));
         // Of all records, heard or not: others wait for this thread.
         let mut looked_at = 0;
-        let read = self.session.scan(feed.partition, from, |record| {
+        let mut has_broken_off = false;
+        let read = self.session.scan_on(feed.partition, from, &mut self.kept, |seen| {
+            has_broken_off = true;
+            let record = match seen {
+                Ok(record) => record,
+                Err(gap) => {
+                    turn.next = from.max(gap.offsets.start);
+                    turn.gap = Some(gap);
+                    return ControlFlow::Break(());
+                }
+            };
             let offset = record.offset;
             feed.echo.subject.fill(&mut subject, &feed.echo.topic, feed.index, record.key.as_deref());
             let mut bytes = 0;
@@ -452,19 +558,39 @@ impl Feeder {
                 bytes = visit(publisher, offset, message);
             }
             if bytes == usize::MAX {
+                turn.next = offset;
                 return ControlFlow::Break(());
             }
-            next = offset.plus(1);
+            turn.next = offset.plus(1);
             looked_at += record.value.as_ref().map_or(0, |value| value.len()) + ECHO_RECORD_BYTES;
-            let is_enough = bytes >= ECHO_TURN_BYTES || looked_at >= ECHO_LOOK_BYTES;
-            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if bytes >= ECHO_TURN_BYTES || looked_at >= ECHO_LOOK_BYTES {
+                return ControlFlow::Break(());
+            }
+            has_broken_off = false;
+            ControlFlow::Continue(())
         });
-        // Behind the last record there may be offsets without any.
-        if read.is_ok() && next == from {
-            next = end;
+        match read {
+            // Behind the last record there may be offsets without any.
+            Ok(()) if !has_broken_off => turn.next = turn.next.max(end),
+            Ok(()) => {}
+            Err(error) => turn.error = Some(error),
         }
-        (next, read)
+        turn
     }
+}
+
+/// What a read has come to.
+struct ReadTurn {
+    /// Where it stopped: all below has been visited, or there is nothing.
+    next: Offset,
+    /// What comes there is damaged.
+    gap: Option<Gap>,
+    /// What comes there cannot be read now.
+    error: Option<FetchError>,
+}
+
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What came of serving one that is behind.

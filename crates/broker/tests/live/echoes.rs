@@ -1,6 +1,9 @@
 //! What is appended to an echoed topic is heard, in order and once.
 
+use std::ops::ControlFlow;
+
 use duolog_broker::live::{Cut, Echo, EchoOverflow};
+use duolog_record::{BatchBuilder, Codec, Timestamp};
 
 use super::*;
 
@@ -160,4 +163,135 @@ async fn a_group_shares_an_echo() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 100);
+}
+
+/// Waits until something in the echo's thread has come about.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_made_again_later_and_nothing_is_passed_over() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    bench.echo("t", "x", EchoOverflow::AsAlways);
+    let listener = bench.listen("x", ROOMY);
+    bench.append(topic, "k", "0").await;
+    assert_eq!(hear(&listener, 1).await, ["x 0"]);
+    bench.log.failures.store(2, Ordering::SeqCst);
+    for number in 1..=3 {
+        bench.append(topic, "k", &number.to_string()).await;
+    }
+    let failures = || bench.log.failures.load(Ordering::SeqCst);
+    let stats = || bench.session.live().stats();
+    until(|| failures() == 1).await;
+    // Once it is looked at again, it is known when it was that it failed.
+    let turns = stats().echo_turns;
+    until(|| stats().echo_turns > turns).await;
+    bench.clock.pass_ms(99);
+    // Too early, it is not tried; what is appended meanwhile waits as well.
+    let turns = stats().echo_turns;
+    bench.append(topic, "k", "4").await;
+    until(|| stats().echo_turns > turns + 1).await;
+    assert_eq!(failures(), 1);
+    until(|| {
+        bench.clock.pass_ms(1);
+        stats().delivered == 5
+    })
+    .await;
+    assert_eq!(hear(&listener, 4).await, ["x 1", "x 2", "x 3", "x 4"]);
+    assert_eq!(stats().echo_lost, 0);
+}
+
+#[tokio::test]
+async fn damage_is_passed_over_and_counted_and_what_is_around_it_is_heard() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    for number in 0..3 {
+        bench.append(topic, "k", &number.to_string()).await;
+    }
+    bench.log.damage(4..6);
+    bench.echo("t", "x", EchoOverflow::AsAlways);
+    let listener = bench.listen("x", ROOMY);
+    for number in 3..8 {
+        bench.append(topic, "k", &number.to_string()).await;
+    }
+    assert_eq!(hear(&listener, 3).await, ["x 3", "x 6", "x 7"]);
+    assert_eq!(bench.session.live().stats().echo_lost, 2);
+}
+
+#[tokio::test]
+async fn a_scan_tells_what_it_cannot_read_wherever_that_is() {
+    let bench = Bench::new();
+    let topic = bench.topic("t", 1, None).await;
+    for number in 0..6 {
+        bench.append(topic, "k", &number.to_string()).await;
+    }
+    let partition = bench.partitions(topic)[0];
+    let seen = || {
+        let mut seen = Vec::new();
+        let scanned = bench.session.scan(partition, Offset(0), |next| {
+            seen.push(match next {
+                Ok(record) => (record.offset.0, record.offset.0 + 1, true),
+                Err(gap) => (gap.offsets.start.0, gap.offsets.end.0, false),
+            });
+            ControlFlow::Continue(())
+        });
+        scanned.map(|()| seen)
+    };
+    bench.log.damage(0..2);
+    let behind: Vec<_> = (2..6).map(|offset| (offset, offset + 1, true)).collect();
+    assert_eq!(seen().unwrap(), [&[(0, 2, false)], &behind[..]].concat());
+    bench.log.damage(2..5);
+    assert_eq!(seen().unwrap(), [(0, 1, true), (1, 2, true), (2, 5, false), (5, 6, true)]);
+    bench.log.damage(5..9);
+    assert_eq!(seen().unwrap().last(), Some(&(5, 6, false)));
+    bench.log.damage(0..0);
+    bench.log.failures.store(1, Ordering::SeqCst);
+    assert!(seen().is_err());
+    assert_eq!(seen().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn a_large_batch_is_opened_once_for_all_of_its_turns() {
+    let bench = Bench::new();
+    let policy = TopicPolicy { batch_bytes_max: 8 << 20, ..TopicPolicy::default() };
+    let topic = bench.session.create_topic(TopicSpec::new("t", 1, policy)).await.unwrap();
+    bench.echo("t", "x", EchoOverflow::AsAlways);
+    let listener = bench.listen("x", ROOMY);
+    let mut builder = BatchBuilder::new().codec(Codec::Zstd);
+    let value = vec![b'v'; 8 << 10];
+    for _ in 0..1_000 {
+        builder.push(Timestamp(1), None, Some(&value), &[]);
+    }
+    let before = bench.log.reads.load(Ordering::SeqCst);
+    let turns = bench.session.live().stats().echo_turns;
+    bench.session.append(bench.partitions(topic)[0], builder.build()).await.unwrap();
+    assert_eq!(hear(&listener, 1_000).await.len(), 1_000);
+    let reads = bench.log.reads.load(Ordering::SeqCst) - before;
+    let turns = bench.session.live().stats().echo_turns - turns;
+    assert!(turns > 100, "{turns} turns");
+    // Once as large as a guess, once as large as it is, and some of the broker's own.
+    assert!(reads < 10, "{reads} reads");
+}
+
+#[tokio::test]
+async fn partitions_in_which_nothing_happens_are_not_looked_at() {
+    let bench = Bench::new();
+    let many = bench.topic("t", 2_000, None).await;
+    bench.echo("t", "x", EchoOverflow::AsAlways);
+    let listener = bench.listen("x", ROOMY);
+    bench.append(many, "k", "first").await;
+    assert_eq!(hear(&listener, 1).await, ["x first"]);
+    let turns = || bench.session.live().stats().echo_turns;
+    until(|| turns() >= 2_000).await;
+    let before = turns();
+    for number in 0..100 {
+        bench.append(many, "k", &number.to_string()).await;
+    }
+    assert_eq!(hear(&listener, 100).await.len(), 100);
+    let looked = turns() - before;
+    assert!(looked < 1_000, "{looked} looks for 100 records in one of 2,000 partitions");
 }

@@ -3,32 +3,44 @@
 
 mod captures;
 mod echoes;
+mod faulty;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use duolog_broker::live::{
     Capture, Captured, Listener, ListenerOptions, Message, Overflow, Pattern, Publisher, Tag, Token, Waiting,
 };
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, DedupPolicy, NewRecord, Now, Permissive, Principal, Session, TopicId,
-    TopicPolicy, TopicSpec,
+    Broker, BrokerOptions, Clock, DedupPolicy, Monotonic, NewRecord, Now, Permissive, Principal, Session,
+    TopicId, TopicPolicy, TopicSpec,
 };
 use duolog_record::{Header, Offset, PartitionId, Record};
-use duolog_storage::MemoryLog;
+use faulty::FaultyLog;
 
-struct Still;
+/// Moved by hand.
+#[derive(Default)]
+struct HandClock(AtomicU64);
 
-impl Clock for Still {
+impl HandClock {
+    fn pass_ms(&self, ms: u64) {
+        self.0.fetch_add(ms * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
     fn now(&self) -> Now {
-        Now::default()
+        Now { monotonic: Monotonic(self.0.load(Ordering::SeqCst)), ..Now::default() }
     }
 }
 
 struct Bench {
     broker: Broker,
     session: Session,
+    log: Arc<FaultyLog>,
+    clock: Arc<HandClock>,
 }
 
 const ROOMY: ListenerOptions = ListenerOptions {
@@ -43,11 +55,10 @@ const ROOMY: ListenerOptions = ListenerOptions {
 impl Bench {
     fn new() -> Self {
         let options = BrokerOptions { seed: 1, ..BrokerOptions::default() };
-        let broker =
-            Broker::start(Arc::new(MemoryLog::new()), Arc::new(Still), Arc::new(Permissive), options)
-                .unwrap();
+        let (log, clock) = (Arc::new(FaultyLog::default()), Arc::new(HandClock::default()));
+        let broker = Broker::start(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();
         let session = broker.session(Principal::anonymous());
-        Self { broker, session }
+        Self { broker, session, log, clock }
     }
 
     async fn topic(&self, name: &str, partitions: u32, dedup: Option<DedupPolicy>) -> TopicId {
@@ -64,8 +75,8 @@ impl Bench {
     fn records(&self, partition: PartitionId) -> Vec<Record> {
         let mut all = Vec::new();
         self.session
-            .scan(partition, Offset(0), |record| {
-                all.push(record);
+            .scan(partition, Offset(0), |seen| {
+                all.push(seen.unwrap());
                 std::ops::ControlFlow::Continue(())
             })
             .unwrap();

@@ -284,6 +284,7 @@ fn live(admin: &Admin, out: &mut Exposition) {
         ("duolog_live_listeners_cut_total", "Listeners cut off because too much waited.", stats.cut),
         ("duolog_live_captured_total", "Messages stored in the topic that captures them.", stats.captured),
         ("duolog_live_not_captured_total", "Messages that could not be stored there.", stats.not_captured),
+        ("duolog_live_echo_lost_total", "Offsets not echoed because they are damaged.", stats.echo_lost),
     ] {
         out.single(name, Kind::Counter, help, value);
     }

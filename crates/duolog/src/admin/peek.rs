@@ -59,7 +59,20 @@ pub fn records(
     let bounds = session.bounds(partition).ok_or(FetchError::NotFound(partition))?;
     let mut answer = Answer { body: vec![b'['], is_cut: false };
     let mut left = count.min(COUNT_MAX);
-    session.scan(partition, from.unwrap_or(bounds.start), |record| {
+    let mut damage = None;
+    session.scan(partition, from.unwrap_or(bounds.start), |seen| {
+        let record = match seen {
+            Ok(record) => record,
+            // What is missing between records is told; where there are none before it, it is what has been asked for.
+            Err(_) if answer.body.len() > 1 => {
+                answer.is_cut = true;
+                return ControlFlow::Continue(());
+            }
+            Err(gap) => {
+                damage = Some(gap.error);
+                return ControlFlow::Break(());
+            }
+        };
         if left == 0 {
             return ControlFlow::Break(());
         }
@@ -76,6 +89,9 @@ pub fn records(
         serde_json::to_writer(&mut answer.body, &peeked).expect("text into memory");
         ControlFlow::Continue(())
     })?;
+    if let Some(error) = damage {
+        return Err(FetchError::Storage(error).into());
+    }
     answer.body.push(b']');
     Ok(answer)
 }

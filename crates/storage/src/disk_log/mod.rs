@@ -136,13 +136,6 @@ impl DiskLog {
         Ok(step != Step::Nothing)
     }
 
-    /// Where the next batch begins behind `at` that the index does not know to be damaged; `None` if none does. For saving what
-    /// can be read: the log itself never skips damage.
-    #[must_use]
-    pub fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
-        read::readable_behind(&self.inner.shared.view, partition, at)
-    }
-
     /// Number of commits that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -199,6 +192,10 @@ impl Log for DiskLog {
 
     fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError> {
         read::spans(&self.inner.shared.view, partition, from, count)
+    }
+
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
+        read::readable_behind(&self.inner.shared.view, partition, at)
     }
 
     fn is_cached(&self, partition: PartitionId, from: Offset) -> bool {

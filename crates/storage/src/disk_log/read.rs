@@ -3,6 +3,7 @@
 //! Invariant: no lock is held while the disk is read; a file that a read has found stays until the read is over, whatever
 //! is reclaimed meanwhile.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use duolog_record::{Offset, PREFIX_BYTES, PartitionId};
 use parking_lot::RwLock;
 
-use super::files::LogFile;
+use super::files::{IndexError, LogFile};
 use super::scan::body_matches;
 use super::view::View;
 use crate::format::footer::Row;
@@ -68,7 +69,10 @@ pub(crate) fn walk(
         let until = recent_from.unwrap_or(Offset(u64::MAX)).min(row.end);
         if !skip(row) {
             for page in extent.file.walk(row, at) {
-                let page = page.map_err(|error| damaged(partition, at, &error))?;
+                let page = page.map_err(|error| match error {
+                    IndexError::Io(error) => failed(partition, at, &error),
+                    error @ IndexError::Format { .. } => damaged(partition, at, &error),
+                })?;
                 for entry in page.iter().take_while(|it| it.base < until) {
                     at = entry.end();
                     if !visit(Seen { entry, file: &extent.file.file, body: None }) {
@@ -83,6 +87,14 @@ pub(crate) fn walk(
 
 fn damaged(partition: PartitionId, at: Offset, reason: &impl ToString) -> ReadError {
     ReadError::Damaged { partition, at, reason: reason.to_string() }
+}
+
+/// A read that the system did not make: it may another time, unless the file has become shorter than it was.
+fn failed(partition: PartitionId, at: Offset, error: &io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(partition, at, error),
+        _ => ReadError::Io { partition, reason: error.to_string() },
+    }
 }
 
 fn lost(partition: PartitionId, entry: &IndexEntry) -> ReadError {
@@ -205,7 +217,7 @@ fn read_run(partition: PartitionId, run: &mut [Located]) -> Result<(), ReadError
     let from = u64::from(first.entry.body_position);
     let end = u64::from(last.entry.body_position) + u64::from(last.entry.body_bytes);
     let bytes = first.file.read(from, (end - from) as usize);
-    let bytes = bytes.map_err(|error| ReadError::Io { partition, reason: error.to_string() })?;
+    let bytes = bytes.map_err(|error| failed(partition, first.entry.base, &error))?;
     let wanted: u64 = run.iter().map(|it| u64::from(it.entry.body_bytes)).sum();
     // Whoever asked has memory for the bodies; what was read along would be kept as long as one of them.
     let is_sparse = wanted + wanted / READ_ALONG_SHARE < end - from;
@@ -278,7 +290,7 @@ pub(crate) fn first(
     Ok(found)
 }
 
-/// See `DiskLog::readable_behind`.
+/// See `Log::readable_behind`.
 pub(crate) fn readable_behind(view: &RwLock<View>, partition: PartitionId, at: Offset) -> Option<Offset> {
     let mut found = None;
     let visit = |seen: Seen<'_>| {

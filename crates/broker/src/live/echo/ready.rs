@@ -1,0 +1,134 @@
+//! Which feeds of an echo have something to do, and when those whose reads have failed are to try again.
+//!
+//! Invariant: no ring is lost. A feed is answered before it is served, so what happens meanwhile puts it into the line again; it
+//! stands there once, however often it is rung.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+use std::thread::Thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::Monotonic;
+use crate::limits::{ECHO_RETRY_MS, ECHO_RETRY_MS_MAX};
+
+/// The feeds that were rung, in that order.
+pub(super) struct Ready {
+    line: Mutex<Vec<u64>>,
+    /// Serves them.
+    thread: Thread,
+}
+
+impl Ready {
+    pub(super) fn new(thread: Thread) -> Self {
+        Self { line: Mutex::default(), thread }
+    }
+
+    /// Puts those that stand in line into `into`, which is empty.
+    pub(super) fn take(&self, into: &mut Vec<u64>) {
+        std::mem::swap(into, &mut *self.line.lock());
+    }
+}
+
+/// One feed's place in the line.
+pub(super) struct Ring {
+    number: u64,
+    is_rung: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl Ring {
+    pub(super) fn new(number: u64, ready: Arc<Ready>) -> Arc<Self> {
+        Arc::new(Self { number, is_rung: AtomicBool::new(false), ready })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The feed has something to do.
+    pub(super) fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel) {
+            self.ready.line.lock().push(self.number);
+            self.ready.thread.unpark();
+        }
+    }
+
+    /// The feed is about to be served.
+    pub(super) fn answer(&self) {
+        self.is_rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// When a read that has failed is made again: each time it fails anew twice as late, up to a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    due: Monotonic,
+    wait_ms: u64,
+}
+
+impl Retry {
+    /// After a failure at `now`, and `before` if the one before it failed, too.
+    pub(super) fn after(before: Option<Self>, now: Monotonic) -> Self {
+        let wait_ms = before.map_or(ECHO_RETRY_MS, |it| (it.wait_ms * 2).min(ECHO_RETRY_MS_MAX));
+        Self { due: Monotonic(now.0 + wait_ms * 1000), wait_ms }
+    }
+
+    pub(super) fn wait_ms(self) -> u64 {
+        self.wait_ms
+    }
+
+    pub(super) fn is_due(self, now: Monotonic) -> bool {
+        now >= self.due
+    }
+
+    /// Until it is due.
+    pub(super) fn left(self, now: Monotonic) -> Duration {
+        Duration::from_micros(self.due.0.saturating_sub(now.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_stands_in_line_once_and_again_after_it_was_answered() {
+        let ready = Arc::new(Ready::new(std::thread::current()));
+        let (one, two) = (Ring::new(1, Arc::clone(&ready)), Ring::new(2, Arc::clone(&ready)));
+        let mut line = Vec::new();
+        [&two, &one, &two].iter().for_each(|it| it.ring());
+        ready.take(&mut line);
+        assert_eq!(line, [2, 1]);
+        line.clear();
+        two.answer();
+        [&two, &one].iter().for_each(|it| it.ring());
+        ready.take(&mut line);
+        assert_eq!(line, [2]);
+    }
+
+    #[test]
+    fn waiting_doubles_up_to_its_bound() {
+        let mut retry = Retry::after(None, Monotonic(5));
+        assert_eq!(retry.left(Monotonic(5)), Duration::from_millis(ECHO_RETRY_MS));
+        assert!(!retry.is_due(Monotonic(5)) && retry.is_due(Monotonic(5 + ECHO_RETRY_MS * 1000)));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            retry = Retry::after(Some(retry), Monotonic(0));
+            waits.push(retry.wait_ms());
+        }
+        assert_eq!(waits, [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+    }
+}
