@@ -93,3 +93,69 @@ fn startup_with_queues() {
     assert!(report["start after kill -9 with 120 queues"]["ready_ms"].as_f64().unwrap() > 0.0);
     assert!(report["look at 120 queues"]["list_ms"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn kafka_latency_while_old_records_are_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let load = ["--mode", "latency", "--rate", "200", "--seconds", "1", "--settled-seconds", "1"];
+    let replay = ["--replaying", "3", "--replay-bytes", "2MiB"];
+    let arguments = [&["bench", "kafka", "--spawn", "--json", "--dir", path][..], &load, &replay].concat();
+    let report = figures(&arguments);
+    let latency = "kafka produce to consume, 200/s, 100 B";
+    assert_eq!(report[latency]["records"], 200);
+    assert_eq!(report[format!("{latency}, while old records are replayed")]["records"], 200);
+    // Each of them went over its third at least once, and began again.
+    let replayed = &report["kafka replay, 3 consumers"];
+    assert!(replayed["passes"].as_u64().unwrap() >= 3, "{replayed}");
+    assert!(replayed["read_mib"].as_u64().unwrap() >= 2, "{replayed}");
+}
+
+#[test]
+fn kafka_produce_while_the_cleaner_rewrites() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let load = ["--mode", "produce", "--records", "100", "--settled-seconds", "1"];
+    let rewriting = ["--rewriting", "128MiB", "--serve-arg=--file-bytes=1MiB"];
+    let arguments = [&["bench", "kafka", "--spawn", "--json", "--dir", path][..], &load, &rewriting].concat();
+    let report = figures(&arguments);
+    assert_eq!(report["kafka produce, 100 B, alone"]["records"], 100);
+    assert_eq!(report["kafka produce, 100 B, while the cleaner rewrites"]["records"], 100);
+    let cost = &report["kafka produce, cost of rewriting"];
+    assert!(cost["rewritten_mib"].is_u64() && cost["lost_percent"].is_number(), "{cost}");
+}
+
+#[test]
+fn replaying_and_rewriting_are_refused_in_other_modes() {
+    for (flag, mode, goes_with) in [
+        (["--rewriting", "1MiB"], "latency", "--rewriting goes with --mode produce"),
+        (["--replaying", "2"], "produce", "--replaying goes with --mode latency"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let load = ["bench", "kafka", "--spawn", "--dir", path, "--mode", mode];
+        let output = run(&[&load[..], &flag].concat());
+        assert!(!output.status.success() && stderr(&output).contains(goes_with), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn sqs_leaves_a_stuck_message_in_so_many_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let load = ["--messages", "2000", "--message-bytes", "1KiB", "--settled-seconds", "1"];
+    let stuck = ["--stuck-every", "256KiB", "--serve-arg=--file-bytes=1MiB"];
+    let arguments = [&["bench", "sqs", "--spawn", "--json", "--dir", path][..], &load, &stuck].concat();
+    let report = figures(&arguments);
+    // The middle one of each 256 messages; the last stretch of 208 has one too.
+    assert_eq!(report["sqs disk, settled"]["stuck_messages"], 8);
+    assert_eq!(report["sqs disk, settled"]["passed_mib"], 1);
+    assert!(report["sqs disk, settled"]["disk_mib"].as_u64().unwrap() > 0);
+    assert_eq!(report["sqs receive+delete, 1024 B"]["records"], 2000);
+    let refused = run(&["bench", "sqs", "--spawn", "--dir", path, "--stuck-every", "100"]);
+    assert!(
+        stderr(&refused).contains("--stuck-every must be --message-bytes at least"),
+        "{}",
+        stderr(&refused)
+    );
+}

@@ -39,6 +39,10 @@ pub struct BenchTarget {
     /// Admin listener, for the number of fsyncs
     #[arg(long, env = "DUOLOG_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:9600")]
     pub admin: String,
+    /// Seconds without a change after which its disk counts as settled, where that is waited for: by default retention, reclaiming
+    /// and the cleaner all look more often
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub settled_seconds: u64,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,

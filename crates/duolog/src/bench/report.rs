@@ -58,6 +58,13 @@ impl Row {
         }
     }
 
+    /// Time of the server's processor for each message, nanoseconds; nothing where the system does not tell, or for no messages.
+    pub fn processor(&mut self, took: Option<Duration>, messages: u64) {
+        if let (Some(took), 1..) = (took, messages) {
+            self.figure("processor_ns_each", u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / messages);
+        }
+    }
+
     /// How many times another figure.
     pub fn ratio(&mut self, name: &'static str, times: f64) {
         self.figures.push((name, json!(times), format!("{times:.2}")));

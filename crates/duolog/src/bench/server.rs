@@ -15,9 +15,7 @@ use super::BenchTarget;
 const END_PATIENCE: Duration = Duration::from_secs(15);
 /// Unit in which the system counts the blocks of a file. Source: stat(2).
 const BLOCK_BYTES: u64 = 512;
-/// Disk that has not changed for so long is settled: retention, reclaiming and the cleaner all look more often.
-const SETTLED: Duration = Duration::from_secs(12);
-/// How long that may take.
+/// How long it may take until the disk no longer changes.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A broker that this process started; ended and its data deleted when dropped.
@@ -158,6 +156,8 @@ pub struct Server {
     spawned: Option<Spawned>,
     address: String,
     admin: String,
+    /// Disk that has not changed for so long is settled.
+    settled_after: Duration,
 }
 
 /// What the log has done so far.
@@ -171,13 +171,14 @@ pub struct LogCounters {
 impl Server {
     /// As the arguments say.
     pub fn of(target: &BenchTarget, protocol: &str, default: &str) -> anyhow::Result<Self> {
+        let settled_after = Duration::from_secs(target.settled_seconds);
         if !target.spawn {
             let address = target.addr.clone().unwrap_or_else(|| default.to_owned());
-            return Ok(Self { spawned: None, address, admin: target.admin.clone() });
+            return Ok(Self { spawned: None, address, admin: target.admin.clone(), settled_after });
         }
         let spawned = Spawned::start(target.dir.as_deref(), &target.serve_args)?;
         let (address, admin) = (spawned.address(protocol)?.to_owned(), spawned.address("admin")?.to_owned());
-        Ok(Self { spawned: Some(spawned), address, admin })
+        Ok(Self { spawned: Some(spawned), address, admin, settled_after })
     }
 
     /// It goes, with its data, when the run is over.
@@ -235,7 +236,7 @@ impl Server {
     pub fn settled(&self) -> anyhow::Result<(u64, Duration)> {
         let begun = Instant::now();
         let (mut bytes, mut since) = (self.disk_bytes()?, Instant::now());
-        while since.elapsed() < SETTLED {
+        while since.elapsed() < self.settled_after {
             ensure!(begun.elapsed() < SETTLE_PATIENCE, "the disk that it takes still changes");
             std::thread::sleep(Duration::from_millis(200));
             let now = self.disk_bytes()?;
@@ -244,6 +245,11 @@ impl Server {
             }
         }
         Ok((bytes, since - begun))
+    }
+
+    /// Time of the processor that it has taken, if it is our own and the system tells.
+    pub fn processor_time(&self) -> Option<Duration> {
+        self.spawned.as_ref()?.processor_time()
     }
 
     /// Resident memory, if it is our own.

@@ -12,7 +12,6 @@ mod throughput;
 mod wire;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -145,9 +144,7 @@ fn throughput(load: &Load, servers: &[Under<'_>], runs: u32, report: &mut Report
             load.message_bytes
         ));
         row.throughput(run.messages, run.messages * load.message_bytes as u64, run.took);
-        if let Some(nanoseconds) = processor_ns(run.processor, run.messages) {
-            row.figure("processor_ns_each", nanoseconds);
-        }
+        row.processor(run.processor, run.messages);
         report.push(row);
         medians.push(run);
     }
@@ -177,14 +174,8 @@ fn latency(load: &Load, servers: &[Under<'_>], runs: u32, report: &mut Report) -
         let mut row = Row::new(name);
         row.figure("messages", run.messages);
         row.latency(&run.latencies);
-        if let Some(nanoseconds) = processor_ns(run.processor, run.messages) {
-            row.figure("processor_ns_each", nanoseconds);
-        }
+        row.processor(run.processor, run.messages);
         report.push(row);
     }
     Ok(())
-}
-
-fn processor_ns(took: Option<Duration>, messages: u64) -> Option<u64> {
-    Some(u64::try_from(took?.as_nanos()).unwrap_or(u64::MAX) / messages.max(1))
 }

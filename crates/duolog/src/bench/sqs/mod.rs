@@ -212,6 +212,7 @@ fn measure(
     let messages = range.end - range.start;
     let bar = progress::bar(what, messages);
     let before = server.counters();
+    let processor = server.processor_time();
     let begun = Instant::now();
     let done = in_parallel(load.connections, |worker| {
         let mut latencies = histogram();
@@ -229,6 +230,8 @@ fn measure(
     let mut row = Row::new(format!("sqs {what}, {}", load.described()));
     row.throughput(messages, messages * load.message_bytes as u64, ended.duration_since(begun));
     row.latency(&all);
+    let processor = server.processor_time().zip(processor).map(|(after, before)| after - before);
+    row.processor(processor, messages);
     note_counters(&mut row, before, server.counters());
     if let Some(bytes) = server.resident_bytes() {
         row.figure("broker_rss_mib", bytes >> 20);

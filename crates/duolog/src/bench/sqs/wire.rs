@@ -1,4 +1,5 @@
-//! A minimal SQS client: AWS JSON 1.0 over one kept HTTP/1.1 connection on a blocking socket.
+//! A minimal SQS client: AWS JSON 1.0 over one kept HTTP/1.1 connection on a blocking socket, or a new one each
+//! time where the server closes it.
 //!
 //! Source: SQS API reference, "Making Query API requests using the AWS JSON protocol".
 
@@ -95,14 +96,20 @@ pub fn received(body: &[u8]) -> anyhow::Result<Vec<Message>> {
     Ok(serde_json::from_slice::<Received>(body).context("an answer that makes no sense")?.messages)
 }
 
+fn connected(address: &str) -> anyhow::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address).with_context(|| {
+        format!(
+            "no broker answers at {address}: start one with `duolog serve`, or say --spawn, or --addr ADDR"
+        )
+    })?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(BufReader::with_capacity(64 << 10, stream))
+}
+
 impl Wire {
     pub fn connect(address: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).with_context(|| {
-            format!("no broker answers at {address}: start one with `duolog serve`, or say --spawn, or --addr ADDR")
-        })?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::with_capacity(64 << 10, stream), host: address.to_owned() })
+        Ok(Self { stream: connected(address)?, host: address.to_owned() })
     }
 
     /// Declares a queue, a FIFO queue if its name says so.
@@ -183,22 +190,30 @@ impl Wire {
         let first = self.line()?;
         let status =
             first.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no HTTP response")?;
-        let mut length = None;
+        let (mut length, mut is_last) = (None, false);
         loop {
             let line = self.line()?;
             if line.is_empty() {
                 break;
             }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse::<usize>().ok();
+            match line.split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse::<usize>().ok();
+                }
+                Some((name, value)) if name.eq_ignore_ascii_case("connection") => {
+                    // Servers for tests answer once a connection.
+                    is_last = value.trim().eq_ignore_ascii_case("close");
+                }
+                Some(_) | None => {}
             }
         }
         let length = length.context("a response without a length")?;
         ensure!(length <= ANSWER_BYTES, "a response of {length} bytes");
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
+        if is_last {
+            self.stream = connected(&self.host)?;
+        }
         Ok((status, body))
     }
 
