@@ -3,6 +3,7 @@
 //! Place: floor 2. Knows no protocol, no socket, no clock. One at a time drives a shard: decides, applies in
 //! memory, commits, and answers when the commit is durable. Frontends use [`Session`] and nothing else.
 
+mod ahead;
 mod broker;
 mod by_epoch;
 mod by_time;

@@ -245,6 +245,19 @@ pub const LEASE_ANSWER_BYTES: usize = 16 << 20;
 pub const LEASE_READ_BYTES: usize = 256 << 10;
 /// Offsets between two leased records of a partition, beyond which each is read for itself.
 pub const LEASE_READ_GAP: u64 = 256;
+/// Records that are read along for those who receive next, the first time that somebody goes on where others were.
+pub const AHEAD_RECORDS_MIN: u64 = 64;
+/// The same after some times, unless they have more than `LEASE_READ_BYTES`.
+pub const AHEAD_RECORDS_MAX: u64 = 8_192;
+/// Offsets between where a partition was read last and a read that goes on from there: several receive at a time.
+pub const AHEAD_NEAR: u64 = 1_024;
+/// Stretches kept of what was read along, all partitions together.
+pub const AHEAD_STRETCHES: usize = 16;
+/// Bytes of one; a larger batch is not kept.
+pub const AHEAD_STRETCH_BYTES: usize = 512 << 10;
+/// Bytes of all of them: small beside the rest of the process.
+pub const AHEAD_BYTES: usize = 4 << 20;
+const _: () = assert!(LEASE_READ_BYTES < AHEAD_STRETCH_BYTES && AHEAD_STRETCH_BYTES < AHEAD_BYTES);
 /// Bytes of batches that are being opened for receivers, looks by time and peeks at a time, what is decompressed included;
 /// what was opened for a receive is in it until the receiver has room for the records. Beyond, they wait their turn.
 pub const OPENING_BYTES: usize = 128 << 20;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::ahead::Ahead;
 use crate::decoded::DecodedCache;
 use crate::limits::WRITE_GAP_MOST_US;
 use crate::room::Room;
@@ -20,6 +21,7 @@ pub struct Shared {
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) watch: Watch,
     pub(crate) decoded: DecodedCache,
+    pub(crate) ahead: Ahead,
     pub(crate) room: Room,
     /// When the last commit became durable, microseconds of the monotonic clock; zero if none did.
     written_at: AtomicU64,

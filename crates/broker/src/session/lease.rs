@@ -118,7 +118,7 @@ async fn fetch_off_thread(
     mut fetch: Fetch,
     granted: Granted,
 ) -> Result<(Fetch, Granted, Option<usize>), LeaseError> {
-    if granted.grants().iter().all(|grant| inner.log.is_cached(grant.partition, grant.offset)) {
+    if fetch.is_at_hand(inner, &granted) {
         let needs = fetch.run(inner, &granted);
         return Ok((fetch, granted, needs));
     }

@@ -1,6 +1,7 @@
 //! Queues through the public verbs, with the shard's and the reader's threads running. The clock is moved by hand.
 #![allow(clippy::unwrap_used)]
 
+mod backlog;
 mod overview;
 mod room;
 mod turns;

@@ -1,13 +1,14 @@
-//! The records behind grants: batches read several at a time, opened one at a time, each within the room there is.
+//! The records behind grants: batches read several at a time, opened one at a time, each within the room there is. A backlog
+//! is read further than what was granted, for those who receive next (`ahead`).
 //!
 //! Invariant: `taken` covers what was read, what is open and what was kept of it, each before it is allocated.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use duolog_record::{Offset, PartitionId};
-use duolog_storage::{ReadError, ReadLimit, StoredBatch};
+use duolog_storage::{ReadError, ReadLimit};
 
+use crate::ahead::Stretch;
 use crate::broker::Inner;
 use crate::core::Granted;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
@@ -51,6 +52,11 @@ impl Fetch {
         let leased = Vec::with_capacity(grants_max);
         let fetched = Fetched { leased, ..Fetched::default() };
         Self { grants_max, bytes_max, fetched, source: Source::default() }
+    }
+
+    /// True if everything can be had without the disk.
+    pub(super) fn is_at_hand(&mut self, inner: &Inner, granted: &Granted) -> bool {
+        granted.grants().iter().all(|grant| self.source.is_at_hand(inner, grant.partition, grant.offset))
     }
 
     /// Goes as far as it can. Gives how much room it needs to begin with, if it has nothing yet and finds none.
@@ -115,9 +121,11 @@ struct Source {
     taken: Taken,
     /// Room that the records of earlier batches keep.
     kept: usize,
-    /// Read and not opened yet.
-    read: VecDeque<(PartitionId, StoredBatch)>,
-    /// Bytes that were allocated for what was read last.
+    /// What was read last.
+    read: Option<Arc<Stretch>>,
+    /// What others have read along, to be gone on with: it is not forgotten between the question and the fetch.
+    next: Option<Arc<Stretch>>,
+    /// Bytes that were allocated for what was read last, or that it keeps from being freed.
     chunk: usize,
     current: Option<Open>,
     /// How large the next batch may become, if it was larger than expected.
@@ -152,13 +160,7 @@ impl Source {
             self.current = Some(Open { cursor: Cursor::new(batch), first: leased.len(), backing });
             return Ok(Ok(true));
         }
-        let holds = |(p, it): &(PartitionId, StoredBatch)| {
-            *p == partition && it.base <= offset && offset < it.base.plus(u64::from(it.offsets))
-        };
-        while self.read.front().is_some_and(|read| !holds(read)) {
-            self.read.pop_front();
-        }
-        if self.read.is_empty() {
+        if !self.read.as_ref().is_some_and(|it| it.covers(partition, offset)) {
             match self.read(inner, partition, offset, grants)? {
                 Ok(()) => {}
                 // Trimmed or deleted after it was leased.
@@ -167,10 +169,9 @@ impl Source {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let Some((_, stored)) = self.read.front().filter(|read| holds(read)) else {
+        let Some(stored) = self.read.as_ref().and_then(|it| it.find(offset)).cloned() else {
             return Ok(Ok(false));
         };
-        let stored = stored.clone();
         let mut size = self.expected.unwrap_or_else(|| Size::of(&stored));
         let batch = loop {
             self.expected = Some(size);
@@ -180,7 +181,6 @@ impl Source {
             }
         };
         self.expected = None;
-        self.read.pop_front();
         inner.shared.decoded.put(&batch);
         // Records that are not decompressed are slices of all that was read together.
         let backing = batch.bytes().max(if size.is_plain() { self.chunk } else { 0 });
@@ -188,7 +188,20 @@ impl Source {
         Ok(Ok(true))
     }
 
-    /// Reads the batches of these grants, as far as they are in one partition and lie close together.
+    fn is_at_hand(&mut self, inner: &Inner, partition: PartitionId, offset: Offset) -> bool {
+        if self.next.as_ref().is_some_and(|it| it.covers(partition, offset))
+            || inner.log.is_cached(partition, offset)
+        {
+            return true;
+        }
+        if let Some(next) = inner.shared.ahead.get(partition, offset) {
+            self.next = Some(next);
+            return true;
+        }
+        inner.shared.decoded.get(partition, offset).is_some()
+    }
+
+    /// Has the batches of these grants from here on, as far as they are in one partition and lie close together.
     fn read(
         &mut self,
         inner: &Inner,
@@ -196,18 +209,42 @@ impl Source {
         offset: Offset,
         grants: &[Grant],
     ) -> Result<Result<(), ReadError>, Needs> {
-        self.chunk = 0;
-        if !inner.log.is_cached(partition, offset) {
+        (self.chunk, self.read) = (0, None);
+        let next = self.next.take().filter(|it| it.covers(partition, offset));
+        let is_cached = next.is_none() && inner.log.is_cached(partition, offset);
+        if !is_cached && let Some(read) = next.or_else(|| inner.shared.ahead.get(partition, offset)) {
+            self.make_room(inner, read.bytes())?;
+            (self.chunk, self.read) = (read.bytes(), Some(read));
+            return Ok(Ok(()));
+        }
+        let mut ahead = 0;
+        if !is_cached {
             let bytes = match inner.log.spans(partition, offset, 1) {
                 Ok(spans) => spans.first().map_or(0, |span| span.bytes as usize).max(LEASE_READ_BYTES),
                 Err(error) => return Ok(Err(error)),
             };
             self.make_room(inner, bytes)?;
             self.chunk = bytes;
+            ahead = inner.shared.ahead.records_behind(partition, offset);
         }
-        let limit = ReadLimit { bytes_max: LEASE_READ_BYTES, until: near_end(grants) };
-        Ok(inner.log.read(partition, offset, limit).map(|batches| {
-            self.read.extend(batches.into_iter().map(|batch| (partition, batch)));
+        let read = |ahead: u64| {
+            let limit = ReadLimit { bytes_max: LEASE_READ_BYTES, until: near_end(grants).plus(ahead) };
+            let batches = inner.log.read(partition, offset, limit)?;
+            Ok(Arc::new(Stretch::new(partition, offset, ahead, batches)))
+        };
+        // What cannot be read further on does not keep anybody from what was granted.
+        let read = match read(ahead) {
+            Err(_) if ahead > 0 => read(0),
+            read => read,
+        };
+        Ok(read.map(|read| {
+            if !is_cached {
+                // What is in memory anyway is not kept twice.
+                let known =
+                    Arc::clone(&read).without_end(|partition, base| inner.log.is_cached(partition, base));
+                inner.shared.ahead.put(known);
+            }
+            self.read = Some(read);
         }))
     }
 
@@ -233,7 +270,7 @@ impl Source {
     /// Frees all that is read or open.
     fn close(&mut self) {
         self.current = None;
-        self.read.clear();
+        self.read = None;
         self.chunk = 0;
         self.taken.shrink_to(self.kept);
     }
