@@ -16,6 +16,7 @@ use duolog_storage::Durability;
 
 use self::map::Map;
 use self::routes::Routes;
+pub(crate) use self::routes::binding_bytes;
 use crate::limits::{LABEL_OVERHEAD, LABELS_OVERHEAD};
 
 /// The namespace of everything until there are others.

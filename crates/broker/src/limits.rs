@@ -124,7 +124,7 @@ pub const DEDUP_BATCH_BYTES: usize = 4 << 20;
 /// Bytes of all labels of one topic or queue: they are written with every change of it.
 pub const LABELS_BYTES: usize = 64 << 10;
 /// Bytes of memory of the labels of all topics and queues together, about: each of the most that there may be could have
-/// a KiB, and all with the labels that they may have would be 25 GiB.
+/// a KiB, and all with the labels that they may have would be 25 GiB. Keys and filters of bindings count too.
 pub const LABELS_BYTES_ALL: usize = 256 << 20;
 /// Bytes that a label takes besides its key and value, about.
 pub const LABEL_OVERHEAD: usize = 64;

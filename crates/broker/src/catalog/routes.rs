@@ -41,7 +41,7 @@ impl Node {
 }
 
 /// Bytes of memory that a binding takes, about.
-fn binding_bytes(spec: &BindingSpec) -> usize {
+pub(crate) fn binding_bytes(spec: &BindingSpec) -> usize {
     BINDING_OVERHEAD + spec.key.len() + spec.filter.bytes() + labels_bytes(&spec.labels)
 }
 

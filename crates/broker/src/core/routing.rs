@@ -9,8 +9,11 @@ use super::Core;
 use super::command::Reply;
 use super::topics::check_name;
 use super::verdict::when_durable;
+use crate::catalog::binding_bytes;
 use crate::errors::ChangeError;
-use crate::limits::{BINDING_KEY_BYTES, BINDINGS, EXCHANGES, FILTER_BYTES, HASH_WEIGHT_MAX};
+use crate::limits::{
+    BINDING_KEY_BYTES, BINDINGS, EXCHANGES, FILTER_BYTES, HASH_WEIGHT_MAX, LABELS_BYTES_ALL,
+};
 use crate::routing::{
     Binding, BindingId, BindingSpec, Destination, Exchange, ExchangeId, ExchangeKind, ExchangeSpec, Filter,
     HashOn, Match, weight,
@@ -151,6 +154,12 @@ impl Core {
             return Err(invalid("filter", "it is longer than 64 KiB"));
         }
         self.check_labels(&spec.labels, &Labels::new())?;
+        // Keys and filters count with the labels: see `limits::LABELS_BYTES_ALL`.
+        if self.catalog.labels_bytes + binding_bytes(spec) > LABELS_BYTES_ALL {
+            let all =
+                "bindings and the labels of all topics and queues take as much memory as they may (256 MiB)";
+            return Err(ChangeError::OverLimit(all));
+        }
         if self.catalog.routes_len().1 >= BINDINGS {
             return Err(ChangeError::OverLimit("the broker holds as many bindings as it may"));
         }

@@ -4,8 +4,10 @@ use super::super::harness::{Harness, batch, dump, policy};
 use super::*;
 use duolog_storage::LogError;
 
+use crate::catalog::binding_bytes;
 use crate::core::Reply;
 use crate::errors::AppendError;
+use crate::limits::LABELS_BYTES_ALL;
 use crate::routing::{
     BindingId, BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter, Match,
 };
@@ -135,6 +137,21 @@ fn a_binding_has_two_ends_in_one_namespace() {
         assert!(matches!(refused(&mut h, a, key, to_q), ChangeError::Invalid { what: "key", .. }), "{key}");
     }
     h.bind(binding(a, "1000", to_q)).unwrap();
+}
+
+#[test]
+fn bindings_take_bounded_memory() {
+    let mut h = Harness::new(|_| {});
+    let (a, t) = (h.exchange("a", ExchangeKind::Headers), h.topic("t", 1, policy()));
+    let name = Bytes::from(vec![b'h'; 1_000]);
+    let filter = Filter::Every(vec![Match { name, value: None }]);
+    let spec = BindingSpec { filter, ..binding(a, "", Destination::Topic(t)) };
+    let bytes = binding_bytes(&spec);
+    assert!(bytes > 1_000);
+    h.core.catalog.labels_bytes = LABELS_BYTES_ALL - bytes + 1;
+    assert!(matches!(h.bind(spec.clone()), Err(ChangeError::OverLimit(_))));
+    h.core.catalog.labels_bytes -= 1;
+    h.bind(spec).unwrap();
 }
 
 #[test]
