@@ -1,8 +1,8 @@
 //! The `duolog` binary: it wires what the crates below decide.
 //!
-//! `serve` runs a broker, `topic`, `queue`, `group` and `binding` talk to one over its admin API, `bench` loads one, `doctor` looks at
-//! the directory of one that does not run. Only here are
-//! the system's clock and chance read; everything below gets them as parameters.
+//! `serve` runs a broker, `topic`, `queue`, `group`, `exchange`, `bindings` and `binding` talk to one over its admin API, `bench` loads
+//! one, `doctor` looks at the directory of one that does not run. Only here are the system's clock and chance read; everything below
+//! gets them as parameters.
 
 mod admin;
 mod bench;
@@ -58,7 +58,26 @@ enum Command {
         #[command(subcommand)]
         command: cli::GroupCommand,
     },
-    /// Bindings between live subjects and topics: list, capture, echo, delete
+    /// Exchanges, which route by key and headers: list, describe, create, delete, publish, bind, unbind
+    Exchange {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(subcommand)]
+        command: cli::ExchangeCommand,
+    },
+    /// Show what is bound to exchanges: where each routes to, and when
+    ///
+    /// `exchange bind` and `exchange unbind` change it. Captures and echoes of live subjects are not shown here: `binding list` has
+    /// them.
+    Bindings {
+        #[command(flatten)]
+        target: cli::Target,
+        #[command(flatten)]
+        graph: cli::Graph,
+    },
+    /// Captures and echoes, between live subjects and topics: list, capture, echo, delete
+    ///
+    /// What is bound to exchanges is shown by `bindings` and changed by `exchange bind`.
     Binding {
         #[command(flatten)]
         target: cli::Target,
@@ -89,6 +108,8 @@ fn main() -> ExitCode {
         Command::Topic { target, command } => cli::run(target, command),
         Command::Queue { target, command } => cli::run(target, command),
         Command::Group { target, command } => cli::run(target, command),
+        Command::Exchange { target, command } => cli::run(target, command),
+        Command::Bindings { target, graph } => cli::run(target, graph),
         Command::Binding { target, command } => cli::run(target, command),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Bench { command } => bench::run(command),

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use duolog_broker::errors::{ChangeError, CursorError, FetchError, LeaseError};
+use duolog_broker::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError};
 use serde_json::json;
 
 /// A refusal.
@@ -72,6 +72,28 @@ pub async fn no_such_method(method: Method, uri: Uri) -> ApiError {
         status: StatusCode::METHOD_NOT_ALLOWED,
         code: "method_not_allowed",
         message: format!("{} does not take {method}; docs/admin-api.md lists what there is", uri.path()),
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        let message = error.to_string();
+        match error {
+            AppendError::NotFound => Self::not_found(message),
+            AppendError::Denied => Self::denied(message),
+            AppendError::TooLarge { .. } => Self::refused(StatusCode::PAYLOAD_TOO_LARGE, message),
+            AppendError::Malformed(_)
+            | AppendError::OutOfOrder { .. }
+            | AppendError::StaleEpoch { .. }
+            | AppendError::TransactionsUnsupported => Self::invalid(message),
+            AppendError::Quarantined(_) => Self::internal(message),
+            AppendError::DiskFull => {
+                Self { status: StatusCode::INSUFFICIENT_STORAGE, code: "disk_full", message }
+            }
+            AppendError::Overloaded | AppendError::DedupFull | AppendError::Stopped(_) => {
+                Self::unavailable(message)
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Adding a resource: a file with its routes, merged in `router`, and its page in docs/admin-api.md.
 
 mod bindings;
+mod bytes_as_text;
 mod error;
+mod exchanges;
 mod exposition;
 mod extract;
 mod groups;
@@ -13,6 +15,7 @@ mod moves;
 mod nats;
 mod peek;
 mod queues;
+mod routes;
 mod topics;
 
 use std::sync::Arc;
@@ -103,6 +106,8 @@ fn router() -> Router<Admin> {
         .merge(moves::routes())
         .merge(groups::routes())
         .merge(bindings::routes())
+        .merge(exchanges::routes())
+        .merge(routes::routes())
         .merge(nats::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

@@ -43,6 +43,10 @@ impl Client {
         self.ask(Method::DELETE, path, None).await
     }
 
+    pub async fn delete_with(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(Method::DELETE, path, Some(body)).await
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let (status, answer) = self.exchange(method, path, body).await?;
         let value = if answer.is_empty() {

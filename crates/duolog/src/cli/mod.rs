@@ -1,12 +1,14 @@
-//! `duolog topic`, `queue`, `group` and `binding`: a client of the admin API, and nothing but that.
+//! `duolog topic`, `queue`, `group`, `binding`, `exchange` and `bindings`: a client of the admin API, and nothing but that.
 //!
 //! Adding a verb: a variant in the file of its noun, with the one request that it makes.
 
 mod binding;
 mod client;
+mod exchange;
 mod group;
 mod moves;
 mod queue;
+mod routes;
 mod table;
 mod topic;
 
@@ -15,8 +17,10 @@ use serde_json::Value;
 
 pub use self::binding::BindingCommand;
 pub use self::client::Client;
+pub use self::exchange::ExchangeCommand;
 pub use self::group::GroupCommand;
 pub use self::queue::QueueCommand;
+pub use self::routes::Graph;
 pub use self::topic::TopicCommand;
 
 /// Which broker, and for whom the answer is.

@@ -85,6 +85,16 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
+/// The beginning of a text, without what would break the table.
+pub fn one_line(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// Bytes with a unit.
 pub fn bytes(value: &Value) -> String {
     let Some(bytes) = value.as_u64() else { return plain(value) };

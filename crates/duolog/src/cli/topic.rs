@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, in_path};
-use super::table::{Table, bytes, fields, items, plain, span, time};
+use super::table::{Table, bytes, fields, items, one_line, plain, span, time};
 use super::{Answer, Verbs};
 use crate::config::{Acked, OrNone, Size, Span};
 
@@ -252,14 +252,4 @@ fn peeked(records: &Value) -> String {
         ]);
     }
     table.show("no records there")
-}
-
-/// The beginning of a text, without what would break the table.
-fn one_line(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
-    }
-    line
 }
