@@ -284,6 +284,8 @@ pub struct QueueSpec {
     pub topic: Option<String>,
     /// How a topic that this declaration creates deduplicates; one that exists keeps its own setting.
     pub dedup: Option<DedupPolicy>,
+    /// What an acknowledgement means in a topic that this declaration creates; `None` follows the broker.
+    pub durability: Option<Durability>,
     /// Where to begin on a topic that exists.
     pub start: Start,
     /// Policy.
@@ -301,6 +303,7 @@ impl QueueSpec {
             name: name.to_owned(),
             topic: None,
             dedup: None,
+            durability: None,
             start: Start::Earliest,
             policy,
             labels: Labels::new(),

@@ -326,6 +326,13 @@ impl Session {
         self.ask(|reply| Command::Settle { queue, outcomes, reply })
     }
 
+    /// Gives back leases of one queue whose records did not reach anybody, as if they had never been leased.
+    pub fn give_back(&self, queue: QueueId, leases: Vec<LeaseId>) {
+        if self.may_on_queue(Action::Consume, queue) && !leases.is_empty() {
+            self.inner.send(Command::GiveBack { leases });
+        }
+    }
+
     /// How full a queue is.
     pub fn depth(&self, queue: QueueId) -> Pending<Result<Depth, LeaseError>> {
         if !self.may_on_queue(Action::Describe, queue) {

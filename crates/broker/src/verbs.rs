@@ -162,6 +162,9 @@ pub struct LeaseAsk {
     pub wait_ms: u64,
     /// The receiver's name for this attempt, if it may have to be repeated: see [`AttemptId`].
     pub attempt: Option<AttemptId>,
+    /// The leases are those of a connection, which ends with the broker: after a restart the records are available again,
+    /// one attempt up, however long the leases were to last.
+    pub bound: bool,
 }
 
 /// A receiver's name for a receive on a queue by key. The same name within five minutes brings the same records again, in

@@ -99,7 +99,8 @@ impl Node {
         }
         let mut stuck = Vec::new();
         loop {
-            let ask = LeaseAsk { queue, count: 500, visibility_ms: None, wait_ms: 0, attempt: None };
+            let ask =
+                LeaseAsk { queue, count: 500, visibility_ms: None, wait_ms: 0, attempt: None, bound: false };
             let leased = self.complete(session.lease(ask)).unwrap();
             if leased.is_empty() {
                 return stuck;

@@ -113,7 +113,7 @@ fn spec(call: &Call<'_>, name: &str, request: &request::CreateQueue<'_>) -> Resu
     let namespace = DEFAULT_NAMESPACE.to_owned();
     let dedup = settings.dedup();
     let Settings { policy, labels, .. } = settings;
-    Ok(QueueSpec { namespace, name: name.to_owned(), topic, dedup, start, policy, labels })
+    Ok(QueueSpec { namespace, name: name.to_owned(), topic, dedup, durability: None, start, policy, labels })
 }
 
 const TOPIC_TAG: &str = "duolog:topic";

@@ -72,7 +72,7 @@ fn own_topic(spec: &QueueSpec, name: &str) -> TopicSpec {
             retention_bytes: None,
             batch_bytes_max: batch_bytes_max.min(u32::try_from(GROUP_BYTES).unwrap_or(u32::MAX)),
             timestamps: TimestampType::Create,
-            durability: None,
+            durability: spec.durability,
             dedup: spec.dedup,
         },
         labels: Labels::new(),

@@ -9,7 +9,7 @@ use super::dead_letter::Reason;
 use super::line::{LeaseReply, Waiter, lease_id};
 use super::verdict::when_durable;
 use crate::errors::{LeaseError, SettleError};
-use crate::ledger::{DeadRecord, Grant, LeaseResult, Settled};
+use crate::ledger::{DeadRecord, Grant, LeaseResult, Settled, Term};
 use crate::limits::LEASES_MAX;
 use crate::state::Owner;
 use crate::{LeaseAsk, LeaseId, Now, Outcome, Queue, QueueId};
@@ -22,6 +22,7 @@ impl Core {
         let waiter = Waiter {
             count: ask.count.clamp(1, LEASES_MAX),
             visibility_ms: ask.visibility_ms,
+            bound: ask.bound,
             is_hasty: ask.wait_ms == 0,
             deadline: now.monotonic.plus_ms(ask.wait_ms),
             attempt: ask.attempt.filter(|_| state.ledger.blocks_keys()).map(Box::new),
@@ -97,11 +98,12 @@ impl Core {
             return true;
         }
         let count = waiter.count;
+        let term = Term { ms: visibility_ms, bound: waiter.bound };
         if !state.ledger.has_available() || state.holds_back(count) {
             return false;
         }
         let LeaseResult { granted, dead, expired } =
-            state.ledger.lease(now, &queue.policy, count, visibility_ms, dead_letter_exists);
+            state.ledger.lease(now, &queue.policy, count, term, dead_letter_exists);
         if queue.policy.dead_letter.is_some() && !dead_letter_exists {
             let attempts_max = queue.policy.attempts_max.unwrap_or(u32::MAX);
             let overdue = granted.iter().filter(|grant| grant.attempt > attempts_max).count();

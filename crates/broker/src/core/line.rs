@@ -111,6 +111,7 @@ impl LeaseReply {
 pub(super) struct Waiter {
     pub(super) count: u32,
     pub(super) visibility_ms: Option<u64>,
+    pub(super) bound: bool,
     /// It asked not to wait: at the cap it hears so.
     pub(super) is_hasty: bool,
     pub(super) deadline: Monotonic,

@@ -52,6 +52,7 @@ fn queue_spec(name: &str) -> QueueSpec {
         name: name.to_owned(),
         topic: None,
         dedup: None,
+        durability: None,
         start: Start::Earliest,
         policy: queue_policy(),
         labels: Labels::new(),
@@ -99,7 +100,7 @@ impl Harness {
     /// Asks for leases and leaves the answer open.
     fn wait(&mut self, queue: QueueId, count: u32, wait_ms: u64) -> Answer {
         let (reply, answer) = LeaseReply::new(None);
-        let ask = LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None };
+        let ask = LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None, bound: false };
         self.core.handle(self.now, Command::Lease { ask, reply });
         answer
     }

@@ -4,7 +4,7 @@ use super::changes::{Hold, RecordState};
 use super::partition::{Entry, Live, PartitionLedger};
 use super::timers::Timers;
 use super::window::span_end;
-use super::{DeadRecord, Grant, LeaseResult, Ledger};
+use super::{DeadRecord, Grant, LeaseResult, Ledger, Term};
 use crate::limits::{LEASES_MAX, VISIBILITY_MS};
 use crate::{Now, QueuePolicy};
 use duolog_record::{Offset, Timestamp};
@@ -14,7 +14,7 @@ use duolog_storage::planted::{self, Bug};
 pub(super) struct Call<'a> {
     pub(super) now: Now,
     pub(super) policy: &'a QueuePolicy,
-    pub(super) visibility_ms: u64,
+    pub(super) term: Term,
     /// Attempts after which a record is dead.
     pub(super) attempts_max: u32,
     pub(super) incarnation: u64,
@@ -36,28 +36,35 @@ impl Call<'_> {
     }
 
     pub(super) fn hold(&self) -> (Hold, Live) {
-        lease_hold(self.now, self.now.wall.0, self.visibility_ms, None)
+        let leased_at = self.now.wall.0;
+        let (hold, live) = lease_hold(self.now, leased_at, self.term.ms, None);
+        match hold {
+            Hold::Leased { .. } if self.term.bound => {
+                (Hold::Leased { leased_at, until: leased_at, granted_ms: 0 }, live)
+            }
+            hold => (hold, live),
+        }
     }
 }
 
 impl Ledger {
-    /// Leases up to `count` available records for `visibility_ms` (at most 12 hours); 0 makes them available again at
-    /// once. Ends what is due first.
+    /// Leases up to `count` available records; a term of 0 ms makes them available again at once. Ends what is due first.
     pub fn lease(
         &mut self,
         now: Now,
         policy: &QueuePolicy,
         count: u32,
-        visibility_ms: u64,
+        term: impl Into<Term>,
         dead_letter_exists: bool,
     ) -> LeaseResult {
         self.expire(now);
+        let term = term.into();
         let mut result = LeaseResult::default();
         let in_flight_room = policy.in_flight_max.saturating_sub(self.timers.leased());
         let mut call = Call {
             now,
             policy,
-            visibility_ms: visibility_ms.min(VISIBILITY_MS),
+            term: Term { ms: term.ms.min(VISIBILITY_MS), ..term },
             attempts_max: policy
                 .attempts_max
                 .filter(|_| dead_letter_exists)

@@ -48,7 +48,7 @@ pub use changes::{
     Hold, LedgerChanges, LedgerState, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
 pub use key::key_hash;
-pub use types::{DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Settled};
+pub use types::{DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Settled, Term};
 
 /// How much a ledger keeps; the tests use tiny ones.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,21 @@ pub struct KeyedSpan {
     pub keys: Vec<u64>,
 }
 
+/// How long a lease lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Milliseconds; at most 12 hours.
+    pub ms: u64,
+    /// It does not outlast the broker: it is written down as one that is over.
+    pub bound: bool,
+}
+
+impl From<u64> for Term {
+    fn from(ms: u64) -> Self {
+        Self { ms, bound: false }
+    }
+}
+
 /// One record leased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {

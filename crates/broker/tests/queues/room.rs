@@ -103,7 +103,14 @@ async fn many_receivers_of_bombs_are_all_served() {
         receivers.push(tokio::spawn(async move {
             let mut count = 0;
             loop {
-                let ask = LeaseAsk { queue, count: 3, visibility_ms: None, wait_ms: 0, attempt: None };
+                let ask = LeaseAsk {
+                    queue,
+                    count: 3,
+                    visibility_ms: None,
+                    wait_ms: 0,
+                    attempt: None,
+                    bound: false,
+                };
                 let room = |_| ready(Ok::<_, LeaseError>(()));
                 let (leased, _) = session.lease_within(ask, 64 * MIB, room).await.unwrap();
                 if leased.is_empty() {

@@ -121,7 +121,14 @@ fn drain(
     let mut empty = 0;
     while empty < 3 {
         let session = node.session.clone();
-        let ask = LeaseAsk { queue, count: 100, visibility_ms: Some(60_000), wait_ms: 0, attempt: None };
+        let ask = LeaseAsk {
+            queue,
+            count: 100,
+            visibility_ms: Some(60_000),
+            wait_ms: 0,
+            attempt: None,
+            bound: false,
+        };
         let answer = node.complete(async move { session.lease(ask).await });
         let leased = answer.ok_or_else(stopped)?;
         let leased = leased.map_err(|error| Broken(format!("draining queue {}: {error}", queue.0)))?;

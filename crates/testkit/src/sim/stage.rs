@@ -114,6 +114,7 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
         name: name.to_owned(),
         topic: topic.map(str::to_owned),
         dedup: None,
+        durability: None,
         start: Start::Earliest,
         policy: match name {
             "turns" => turns_policy(),

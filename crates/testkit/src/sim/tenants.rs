@@ -55,7 +55,14 @@ fn receive(
     let mut exchange = history.exchange(node.now());
     let moment = history.turns(queue).map_or(0, |turns| turns.moment() + 1);
     let visibility_ms = 60_000;
-    let ask = LeaseAsk { queue, count: 100, visibility_ms: Some(visibility_ms), wait_ms: 0, attempt: None };
+    let ask = LeaseAsk {
+        queue,
+        count: 100,
+        visibility_ms: Some(visibility_ms),
+        wait_ms: 0,
+        attempt: None,
+        bound: false,
+    };
     let session = node.session.clone();
     let answer = node.complete(async move { session.lease(ask).await });
     let leased = answer.ok_or_else(stopped)?;

@@ -18,7 +18,7 @@ impl Harness {
     fn attempt(&mut self, queue: QueueId, name: &str, wait_ms: u64) -> Answer {
         let (reply, answer) = LeaseReply::new(None);
         let attempt = Some(AttemptId::new(name.as_bytes()).unwrap());
-        let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms, attempt };
+        let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms, attempt, bound: false };
         self.core.handle(self.now, Command::Lease { ask, reply });
         self.look();
         answer
@@ -127,7 +127,7 @@ fn no_more_attempts_are_remembered_than_the_limit() {
     for name in &keys {
         let (reply, mut answer) = LeaseReply::new(None);
         let attempt = AttemptId::new(name.as_bytes());
-        let ask = LeaseAsk { queue: q, count: 1, visibility_ms: None, wait_ms: 0, attempt };
+        let ask = LeaseAsk { queue: q, count: 1, visibility_ms: None, wait_ms: 0, attempt, bound: false };
         h.core.handle(h.now, Command::Lease { ask, reply });
         h.look();
         assert_eq!(taken(&mut answer).unwrap().len(), 1);

@@ -157,3 +157,26 @@ fn what_has_outlived_its_time_goes_although_nobody_receives() {
     let partition = h.partition(h.topic_of(q), 0);
     assert_eq!(h.core.queues.get(q).unwrap().ledger.floor(partition), Some(Offset(2)));
 }
+
+#[test]
+fn a_lease_that_is_bound_ends_with_the_broker_and_counts() {
+    let mut h = harness();
+    let q = h.queue("q");
+    h.send(q, &["a", "b"]);
+    let ask = LeaseAsk { queue: q, count: 1, visibility_ms: None, wait_ms: 0, attempt: None, bound: true };
+    let (reply, mut answer) = LeaseReply::new(None);
+    h.core.handle(h.now, Command::Lease { ask, reply });
+    h.look();
+    let bound = taken(&mut answer).unwrap();
+    assert_eq!((bound.len(), bound[0].attempt), (1, 1));
+    let timed = h.lease(q, 1);
+    // It lasts as long as any other while the broker runs.
+    h.pass_ms(VISIBILITY_MS - 1);
+    assert!(h.lease(q, 1).is_empty());
+    h.settle();
+    h.crash();
+    let again = h.lease(q, 10);
+    assert_eq!(again.len(), 1, "the timed one still lasts");
+    assert_eq!((again[0].offset, again[0].attempt), (bound[0].offset, 2));
+    assert_ne!(again[0].offset, timed[0].offset);
+}
