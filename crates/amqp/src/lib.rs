@@ -1,6 +1,28 @@
-//! AMQP 0-9-1 as RabbitMQ speaks it: so far its codec.
+//! AMQP 0-9-1 as RabbitMQ speaks it: exchanges, bindings, and queues that are the broker's own.
 //!
-//! Place: floor 3. [`codec`] knows bytes alone: no socket, no clock, no broker.
+//! Place: floor 3. A connection is a state machine that `duolog_net::talk` drives; what is published is routed by the broker's
+//! catalog and appended by its core; a consumer is one who waits in a queue's line again and again, and whose leases end with
+//! its connection. docs/amqp.md says what is supported and what is not.
 
 pub mod codec;
+mod convert;
+mod error;
+mod frontend;
+mod labels;
 pub mod limits;
+mod options;
+mod registry;
+mod session;
+
+pub use frontend::AmqpFrontend;
+pub use options::AmqpOptions;
+
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+
+/// The version of RabbitMQ that server properties tell: libraries decide by it what they may use.
+pub const RABBITMQ_VERSION: &str = "3.13.7";
+
+/// The name of a namespace as a virtual host.
+pub(crate) fn vhost_of(namespace: &str) -> &str {
+    if namespace == DEFAULT_NAMESPACE { "/" } else { namespace }
+}

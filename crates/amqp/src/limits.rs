@@ -1,5 +1,7 @@
 //! The limits of this frontend, each with its unit and its reason.
 
+use std::time::Duration;
+
 /// Bytes of a frame around its payload: type, channel and size before it, the end octet behind.
 /// Source: AMQP 0-9-1, 2.3.5; RabbitMQ `EMPTY_FRAME_SIZE`.
 pub const FRAME_OVERHEAD_BYTES: u32 = 8;
@@ -22,3 +24,34 @@ pub const SHORT_STRING_BYTES: usize = 255;
 pub const TABLE_DEPTH: usize = 32;
 /// Bytes of a message's body at the most, whatever operators allow. Source: RabbitMQ `MAX_MSG_SIZE`.
 pub const BODY_BYTES: u64 = 512 << 20;
+/// Bytes of a message's body unless an operator says otherwise: what one commit takes, less its properties.
+/// Source: RabbitMQ 4.0 `max_message_size`, 16 MiB.
+pub const BODY_BYTES_DEFAULT: u64 = (16 << 20) - (256 << 10);
+/// How long a client may take until its connection is open. Source: RabbitMQ `handshake_timeout`.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a delivery may stay unacknowledged. Source: RabbitMQ `consumer_timeout`.
+pub const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How much longer a lease lasts than that: the channel is closed first, and its deliveries come back in their order.
+pub const LEASE_GRACE: Duration = Duration::from_secs(5 * 60);
+/// How long a client may take nothing. Source: RabbitMQ `tcp_listen_options.send_timeout`.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a client may take to say that it knows of the end of the connection.
+pub const CLOSE_OK: Duration = Duration::from_secs(5);
+/// Records of one publish to the broker; the rest of what came is another.
+pub const PUBLISH_RECORDS: usize = 2_048;
+/// Bytes after which it is handed over.
+pub const PUBLISH_BYTES: usize = 1 << 20;
+/// Bytes of published messages of one connection that are on their way to the disk: beyond, it is not read from.
+pub const PUBLISH_BYTES_IN_FLIGHT: usize = 32 << 20;
+/// Bytes of replies that wait for the client: beyond, it is not read from.
+pub const SAID_BYTES: usize = 1 << 20;
+/// Deliveries of one consumer that are leased and wait to be written.
+pub const CONSUMER_BUFFER: u32 = 1_024;
+/// Bytes of them that one lease brings.
+pub const CONSUMER_BUFFER_BYTES: usize = 1 << 20;
+/// Consumers of one connection: each waits in the line of its queue.
+pub const CONSUMERS: usize = 20_000;
+/// How long a consumer waits in line before it lines up again.
+pub const CONSUMER_LINE: Duration = Duration::from_secs(3_600);
+/// Bytes of input behind a frame that is not whole.
+pub const CARRY_BYTES: usize = 256 << 10;

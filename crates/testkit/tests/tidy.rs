@@ -17,7 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("nats", &["record", "storage", "broker", "net"]),
     ("redis", &["record", "storage", "broker", "net"]),
     ("testkit", &["record", "storage", "broker"]),
-    ("duolog", &["record", "storage", "broker", "net", "kafka", "aws", "nats", "redis"]),
+    ("duolog", &["record", "storage", "broker", "net", "kafka", "amqp", "aws", "nats", "redis"]),
 ];
 
 /// Names of protocols and their products: at home in their frontends and in the binary, nowhere below.

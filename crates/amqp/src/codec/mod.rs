@@ -33,6 +33,7 @@ pub use method::{Arguments, Method, MethodError, MethodId};
 pub use properties::Properties;
 pub use reply::ReplyCode;
 pub use strings::{LongStr, ShortStr, ShortString};
+pub(crate) use table::is_nested;
 pub use table::{RawArray, RawTable, Scalar, Table, TableBytes, Value, ValueRef};
 
 #[cfg(test)]

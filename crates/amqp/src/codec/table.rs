@@ -175,6 +175,14 @@ impl<'a> ValueRef<'a> {
     }
 }
 
+/// Whether these bytes are an array (`A`) or table that may lie in the table of a message's headers.
+pub(crate) fn is_nested(letter: u8, bytes: &[u8]) -> bool {
+    match letter {
+        b'A' => check_array(bytes, 2).is_ok(),
+        _ => check_table(bytes, 2).is_ok(),
+    }
+}
+
 /// One value; what is nested in it is not looked at.
 fn read_value<'a>(from: &mut Reader<'a>) -> Result<ValueRef<'a>, Malformed> {
     let letter = u8::read(from)?;

@@ -138,7 +138,8 @@ impl Catalog {
     }
 
     /// True if what an exchange finds depends on the key alone: it looks at no header, and leads to no other that might.
-    pub(crate) fn routes_by_key(&self, id: ExchangeId) -> bool {
+    #[must_use]
+    pub fn routes_by_key(&self, id: ExchangeId) -> bool {
         self.routes.exchanges.get(&id).is_none_or(|node| {
             let looks_at_headers = match node.exchange.kind {
                 ExchangeKind::Headers => true,

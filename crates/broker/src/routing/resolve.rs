@@ -111,6 +111,9 @@ pub struct Router {
     bytes: usize,
 }
 
+/// Stands for the names of queues among the exchanges: ids begin at 1.
+const QUEUES: ExchangeId = ExchangeId(0);
+
 impl Router {
     /// As [`Catalog::route`] of one key.
     pub fn route(
@@ -120,18 +123,39 @@ impl Router {
         key: &[u8],
         headers: &[Header],
     ) -> Arc<[TopicId]> {
-        if self.version != catalog.version
-            || self.bytes > ROUTES_KNOWN_BYTES
-            || self.known.len() >= ROUTES_KNOWN
-        {
-            (self.known, self.bytes, self.version) = (HashMap::new(), 0, catalog.version);
-        }
+        self.look_again(catalog);
         if !catalog.routes_by_key(exchange.id) {
             return catalog.route(exchange.id, &[key], headers).into();
         }
+        self.remember(exchange.id, key, || catalog.route(exchange.id, &[key], headers).into())
+    }
+
+    /// The topic that the queue of this name reads, if there is one. A router serves one namespace.
+    pub fn queue(&mut self, catalog: &Catalog, namespace: &str, name: &[u8]) -> Arc<[TopicId]> {
+        self.look_again(catalog);
+        self.remember(QUEUES, name, || {
+            let queue = std::str::from_utf8(name).ok().and_then(|name| catalog.queue(namespace, name));
+            queue.map(|queue| queue.topic).into_iter().collect()
+        })
+    }
+
+    /// Forgets what may have changed, and what is too much.
+    fn look_again(&mut self, catalog: &Catalog) {
+        let is_too_much = self.bytes > ROUTES_KNOWN_BYTES || self.known.len() >= ROUTES_KNOWN;
+        if self.version != catalog.version || is_too_much {
+            (self.known, self.bytes, self.version) = (HashMap::new(), 0, catalog.version);
+        }
+    }
+
+    fn remember(
+        &mut self,
+        exchange: ExchangeId,
+        key: &[u8],
+        find: impl FnOnce() -> Arc<[TopicId]>,
+    ) -> Arc<[TopicId]> {
         // The key is small, and copying it costs less than a second look-up.
-        let route = self.known.entry((exchange.id, key.into())).or_insert_with(|| {
-            let found: Arc<[TopicId]> = catalog.route(exchange.id, &[key], headers).into();
+        let route = self.known.entry((exchange, key.into())).or_insert_with(|| {
+            let found = find();
             self.bytes += key.len() + size_of_val(&*found) + 64;
             found
         });

@@ -20,6 +20,8 @@ pub enum Protocol {
     Kafka,
     /// SQS.
     Aws,
+    /// AMQP 0-9-1.
+    Amqp,
     /// The Redis protocol.
     Redis,
     /// The NATS protocol.
@@ -32,15 +34,18 @@ pub enum Protocol {
 
 impl Protocol {
     /// Those that exist.
-    pub const ALL: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::NatsWs, Self::Redis, Self::Admin];
+    pub const ALL: &[Self] =
+        &[Self::Kafka, Self::Aws, Self::Amqp, Self::Nats, Self::NatsWs, Self::Redis, Self::Admin];
     /// Those that are opened if nothing is said, in this order.
-    pub const STANDARD: &[Self] = &[Self::Kafka, Self::Aws, Self::Nats, Self::Redis, Self::Admin];
+    pub const STANDARD: &[Self] =
+        &[Self::Kafka, Self::Aws, Self::Amqp, Self::Nats, Self::Redis, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kafka => "kafka",
             Self::Aws => "aws",
+            Self::Amqp => "amqp",
             Self::Redis => "redis",
             Self::Nats => "nats",
             Self::NatsWs => "nats-ws",
@@ -53,6 +58,7 @@ impl Protocol {
         match self {
             Self::Kafka => 9092,
             Self::Aws => 4566,
+            Self::Amqp => 5672,
             Self::Redis => 6379,
             Self::Nats => 4222,
             // There is none; it is the one of most examples.

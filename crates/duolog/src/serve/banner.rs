@@ -22,6 +22,7 @@ fn text(config: &Config, addresses: &Addresses) -> String {
         let (url, whom) = match protocol {
             Protocol::Kafka => (address.to_string(), "Kafka clients: bootstrap.servers"),
             Protocol::Aws => (format!("http://{address}"), "SQS clients: AWS_ENDPOINT_URL"),
+            Protocol::Amqp => (format!("amqp://{address}"), "RabbitMQ clients"),
             Protocol::Redis => (format!("redis://{address}"), "Redis clients: publish, subscribe"),
             Protocol::Nats => (format!("nats://{address}"), "NATS clients: servers"),
             Protocol::NatsWs => (format!("ws://{address}"), "NATS clients behind a WebSocket: servers"),

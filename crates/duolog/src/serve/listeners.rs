@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use duolog_amqp::AmqpFrontend;
 use duolog_aws::AwsFrontend;
 use duolog_broker::Broker;
 use duolog_kafka::KafkaFrontend;
@@ -32,6 +33,7 @@ pub struct Parts<'a> {
     pub bindings: Arc<Bindings>,
     pub redis: Arc<RedisFrontend>,
     pub nats: Arc<NatsFrontend>,
+    pub amqp: Arc<AmqpFrontend>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -61,6 +63,7 @@ impl Bound {
             match protocol {
                 Protocol::Kafka => start(&tasks, listener, Arc::clone(&parts.kafka), parts),
                 Protocol::Aws => start(&tasks, listener, Arc::clone(&parts.aws), parts),
+                Protocol::Amqp => start(&tasks, listener, Arc::clone(&parts.amqp), parts),
                 Protocol::Redis => start(&tasks, listener, Arc::clone(&parts.redis), parts),
                 Protocol::Nats => start_nats(&tasks, listener, Arc::clone(&parts.nats), parts),
                 Protocol::NatsWs => {

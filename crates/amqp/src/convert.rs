@@ -1,0 +1,403 @@
+//! A message becomes a record and the other way round: the only place that knows how.
+//!
+//! The body is the value, the routing key the key, a header of the table a header. A value that is no long string has its type beside it,
+//! in the header `duolog-type.NAME` that SQS attributes have as well. Properties and the exchange are headers `duolog-amqp-...`.
+//! docs/mapping.md has the table.
+
+use bytes::Bytes;
+use duolog_broker::{Leased, headers};
+use duolog_record::{Header, Record};
+
+use crate::codec::{LongStr, Properties, RawTable, Scalar, ShortStr, ValueRef, is_nested};
+use crate::limits::SHORT_STRING_BYTES;
+
+/// What the headers of properties begin with.
+const PREFIX: &str = "duolog-amqp-";
+/// Names of the properties behind that, in the order of the wire.
+const EXCHANGE: &[u8] = b"duolog-amqp-exchange";
+/// What stands before the name of a header whose value has a type.
+const TYPE_PREFIX: &[u8] = b"duolog-type.";
+/// Where what no table can hold is found: names that are too long or repeated.
+const OVERFLOW: &[u8] = b"duolog-overflow";
+
+/// Makes `Bytes` of what was borrowed from an input.
+pub(crate) trait Keep {
+    fn keep(&self, bytes: &[u8]) -> Bytes;
+}
+
+/// Slices of what is shared already.
+impl Keep for Bytes {
+    fn keep(&self, bytes: &[u8]) -> Bytes {
+        self.slice_ref(bytes)
+    }
+}
+
+/// Copies.
+pub(crate) struct Copying;
+
+impl Keep for Copying {
+    fn keep(&self, bytes: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(bytes)
+    }
+}
+
+macro_rules! property_headers {
+    ($($field:ident = $name:literal),* $(,)?) => {
+        /// The headers of the properties that are short strings.
+        fn push_texts(properties: &Properties<'_>, keep: &impl Keep, out: &mut Vec<Header>) {
+            $(if let Some(text) = properties.$field {
+                let key = Bytes::from_static(concat!("duolog-amqp-", $name).as_bytes());
+                out.push(Header { key, value: Some(keep.keep(text.as_bytes())) });
+            })*
+        }
+
+        /// Sets the property that a header stands for.
+        fn set_text<'a>(properties: &mut Properties<'a>, name: &[u8], value: &'a [u8]) {
+            match name {
+                $(name if name == $name.as_bytes() => properties.$field = ShortStr::new(value),)*
+                _ => {}
+            }
+        }
+    };
+}
+
+property_headers! {
+    content_type = "content-type",
+    content_encoding = "content-encoding",
+    correlation_id = "correlation-id",
+    reply_to = "reply-to",
+    expiration = "expiration",
+    message_id = "message-id",
+    kind = "type",
+    user_id = "user-id",
+    app_id = "app-id",
+    cluster_id = "cluster-id",
+}
+
+/// The headers of a record that a message becomes.
+pub(crate) fn record_headers(
+    properties: &Properties<'_>,
+    exchange: ShortStr<'_>,
+    keep: &impl Keep,
+) -> Vec<Header> {
+    let mut out = Vec::new();
+    if let Some(table) = properties.headers {
+        for (name, value) in table.iter() {
+            push_value(name, value, keep, &mut out);
+        }
+    }
+    push_texts(properties, keep, &mut out);
+    let numbers = [
+        ("duolog-amqp-delivery-mode", properties.delivery_mode.map(u64::from)),
+        ("duolog-amqp-priority", properties.priority.map(u64::from)),
+        ("duolog-amqp-timestamp", properties.timestamp),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            out.push(Header { key: Bytes::from_static(name.as_bytes()), value: Some(decimal(number)) });
+        }
+    }
+    if !exchange.is_empty() {
+        let value = Some(keep.keep(exchange.as_bytes()));
+        out.push(Header { key: Bytes::from_static(EXCHANGE), value });
+    }
+    out
+}
+
+fn decimal(number: u64) -> Bytes {
+    match number {
+        1 => Bytes::from_static(b"1"),
+        2 => Bytes::from_static(b"2"),
+        number => number.to_string().into(),
+    }
+}
+
+fn push_value(name: ShortStr<'_>, value: ValueRef<'_>, keep: &impl Keep, out: &mut Vec<Header>) {
+    let key = keep.keep(name.as_bytes());
+    let (value, kind) = header_value(value, keep);
+    if let Some(kind) = kind {
+        let typed = [TYPE_PREFIX, name.as_bytes()].concat();
+        out.push(Header { key: typed.into(), value: Some(Bytes::from_static(kind.as_bytes())) });
+    }
+    out.push(Header { key, value });
+}
+
+/// The value of a header, as those of records are: text where it is a number. Long strings have no type.
+pub(crate) fn header_value(value: ValueRef<'_>, keep: &impl Keep) -> (Option<Bytes>, Option<&'static str>) {
+    let typed = |text: String, kind| (Some(Bytes::from(text)), Some(kind));
+    match value {
+        ValueRef::String(LongStr(text)) => (Some(keep.keep(text)), None),
+        ValueRef::Bytes(LongStr(bytes)) => (Some(keep.keep(bytes)), Some("Binary")),
+        ValueRef::Array(array) => (Some(keep.keep(array.as_bytes())), Some("Binary.amqp-array")),
+        ValueRef::Table(table) => (Some(keep.keep(table.as_bytes())), Some("Binary.amqp-table")),
+        ValueRef::Scalar(scalar) => match scalar {
+            Scalar::Void => (None, None),
+            Scalar::Bool(it) => typed(it.to_string(), "String.boolean"),
+            Scalar::Byte(it) => typed(it.to_string(), "Number.int8"),
+            Scalar::UnsignedByte(it) => typed(it.to_string(), "Number.uint8"),
+            Scalar::Short(it) => typed(it.to_string(), "Number.int16"),
+            Scalar::UnsignedShort(it) => typed(it.to_string(), "Number.uint16"),
+            Scalar::Int(it) => typed(it.to_string(), "Number.int32"),
+            Scalar::UnsignedInt(it) => typed(it.to_string(), "Number.uint32"),
+            Scalar::Long(it) => typed(it.to_string(), "Number.int64"),
+            Scalar::LongL(it) => typed(it.to_string(), "Number.int64L"),
+            Scalar::Float(it) => typed(it.to_string(), "Number.float"),
+            Scalar::Double(it) => typed(it.to_string(), "Number.double"),
+            Scalar::Timestamp(it) => typed(it.to_string(), "Number.timestamp"),
+            Scalar::Decimal { scale, number } => typed(decimal_text(scale, number), "Number.decimal"),
+        },
+    }
+}
+
+/// With as many digits behind the point as the scale says.
+fn decimal_text(scale: u8, number: u32) -> String {
+    let digits = format!("{number:0>width$}", width = usize::from(scale) + 1);
+    let (whole, part) = digits.split_at(digits.len() - usize::from(scale));
+    if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
+}
+
+fn decimal_of(text: &str) -> Option<(u8, u32)> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let number = format!("{whole}{part}").parse().ok()?;
+    Some((u8::try_from(part.len()).ok()?, number))
+}
+
+/// Buffers that deliveries are put together in.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    table: Vec<u8>,
+    /// Flags and properties, encoded.
+    pub(crate) properties: Vec<u8>,
+}
+
+/// Where a message came from, as a delivery says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address<'a> {
+    pub(crate) exchange: ShortStr<'a>,
+    pub(crate) routing_key: ShortStr<'a>,
+}
+
+/// Puts the properties of a message into `scratch`; gives its address. A record that no exchange has routed seems to come
+/// through the default exchange.
+pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scratch) -> Address<'a> {
+    let record = &leased.record;
+    scratch.table.clear();
+    scratch.properties.clear();
+    let mut address = Address {
+        exchange: ShortStr::EMPTY,
+        routing_key: ShortStr::cut(queue),
+    };
+    if let Some(key) = record.key.as_deref().and_then(ShortStr::new) {
+        address.routing_key = key;
+    }
+    let mut properties = Properties::default();
+    let mut has_table = false;
+    let mut overflow = Vec::new();
+    for (index, header) in record.headers.iter().enumerate() {
+        if let Some(name) = header.key.strip_prefix(PREFIX.as_bytes()) {
+            set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
+        } else if !header.key.starts_with(TYPE_PREFIX) {
+            has_table = true;
+            let is_repeated = record.headers[..index].iter().any(|it| it.key == header.key);
+            if header.key.len() > SHORT_STRING_BYTES || is_repeated {
+                overflow.push(header);
+            } else {
+                write_entry(&mut scratch.table, record, header);
+            }
+        }
+    }
+    has_table |= write_made(&mut scratch.table, leased, &overflow);
+    if has_table {
+        // It has just been written entry by entry.
+        properties.headers = RawTable::new(&scratch.table).ok();
+    }
+    properties.encode(&mut scratch.properties);
+    address
+}
+
+fn set_property<'p, 'a: 'p>(
+    properties: &mut Properties<'p>,
+    address: &mut Address<'a>,
+    name: &[u8],
+    value: &'a [u8],
+) {
+    let number = || std::str::from_utf8(value).ok()?.parse::<u64>().ok();
+    let small = || number().and_then(|number| u8::try_from(number).ok());
+    match name {
+        b"exchange" => address.exchange = ShortStr::new(value).unwrap_or_default(),
+        b"delivery-mode" => properties.delivery_mode = small(),
+        b"priority" => properties.priority = small(),
+        b"timestamp" => properties.timestamp = number(),
+        name => set_text(properties, name, value),
+    }
+}
+
+/// What the broker adds: how often it was delivered before, why it was dead-lettered, what fits nowhere else.
+fn write_made(out: &mut Vec<u8>, leased: &Leased, overflow: &[&Header]) -> bool {
+    let before = out.len();
+    if leased.attempts > 1 {
+        write_name(out, b"x-delivery-count");
+        write_scalar(out, b'l', &i64::from(leased.attempts - 1).to_be_bytes());
+    }
+    if let Some(story) = Story::of(&leased.record) {
+        story.write(out);
+    }
+    if !overflow.is_empty() {
+        write_name(out, OVERFLOW);
+        out.push(b'A');
+        write_sized(out, |out| {
+            for header in overflow {
+                out.push(b'F');
+                write_sized(out, |out| {
+                    write_name(out, b"name");
+                    write_text(out, &header.key);
+                    write_name(out, b"value");
+                    write_text(out, header.value.as_deref().unwrap_or_default());
+                });
+            }
+        });
+    }
+    out.len() > before
+}
+
+/// Why a message was dead-lettered.
+struct Story<'a> {
+    reason: &'a [u8],
+    queue: &'a [u8],
+    seconds: u64,
+    exchange: &'a [u8],
+    key: &'a [u8],
+}
+
+impl<'a> Story<'a> {
+    fn of(record: &'a Record) -> Option<Self> {
+        let header = |name: &[u8]| {
+            record.headers.iter().find(|it| it.key == name).and_then(|it| it.value.as_deref())
+        };
+        let time = header(headers::DEAD_LAST_TIME.as_bytes());
+        let milliseconds: u64 = time.and_then(|it| std::str::from_utf8(it).ok()?.parse().ok()).unwrap_or(0);
+        let reason = match header(headers::DEAD_REASON.as_bytes())? {
+            b"attempts" => b"delivery_limit",
+            reason => reason,
+        };
+        Some(Self {
+            reason,
+            queue: header(headers::DEAD_SOURCE.as_bytes())?,
+            seconds: milliseconds / 1000,
+            exchange: header(EXCHANGE).unwrap_or_default(),
+            key: record.key.as_deref().unwrap_or_default(),
+        })
+    }
+
+    /// Source: RabbitMQ documentation, "Dead Letter Exchanges": effects on messages.
+    fn write(&self, out: &mut Vec<u8>) {
+        write_name(out, b"x-death");
+        out.push(b'A');
+        write_sized(out, |out| {
+            out.push(b'F');
+            write_sized(out, |out| {
+                write_name(out, b"count");
+                write_scalar(out, b'l', &1_i64.to_be_bytes());
+                for (name, value) in [(&b"reason"[..], self.reason), (b"queue", self.queue)] {
+                    write_name(out, name);
+                    write_text(out, value);
+                }
+                write_name(out, b"time");
+                write_scalar(out, b'T', &self.seconds.to_be_bytes());
+                write_name(out, b"exchange");
+                write_text(out, self.exchange);
+                write_name(out, b"routing-keys");
+                out.push(b'A');
+                write_sized(out, |out| write_text(out, self.key));
+            });
+        });
+        let first = [
+            (&b"x-first-death-exchange"[..], self.exchange),
+            (b"x-first-death-queue", self.queue),
+            (b"x-first-death-reason", self.reason),
+        ];
+        for (name, value) in first {
+            write_name(out, name);
+            write_text(out, value);
+        }
+    }
+}
+
+fn write_entry(out: &mut Vec<u8>, record: &Record, header: &Header) {
+    write_name(out, &header.key);
+    let Some(value) = &header.value else { return out.push(b'V') };
+    let typed = record.headers.iter().find(|it| it.key.strip_prefix(TYPE_PREFIX) == Some(&*header.key));
+    let kind = typed.and_then(|it| it.value.as_deref());
+    if kind.is_none_or(|kind| write_typed(out, kind, value).is_none()) {
+        write_text(out, value);
+    }
+}
+
+/// A value of its type, if it still is one of it.
+fn write_typed(out: &mut Vec<u8>, kind: &[u8], value: &[u8]) -> Option<()> {
+    fn parsed<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+    match kind {
+        b"String.boolean" => write_scalar(out, b't', &[u8::from(parsed::<bool>(value)?)]),
+        b"Number.int8" => write_scalar(out, b'b', &parsed::<i8>(value)?.to_be_bytes()),
+        b"Number.uint8" => write_scalar(out, b'B', &parsed::<u8>(value)?.to_be_bytes()),
+        b"Number.int16" => write_scalar(out, b's', &parsed::<i16>(value)?.to_be_bytes()),
+        b"Number.uint16" => write_scalar(out, b'u', &parsed::<u16>(value)?.to_be_bytes()),
+        b"Number.int32" => write_scalar(out, b'I', &parsed::<i32>(value)?.to_be_bytes()),
+        b"Number.uint32" => write_scalar(out, b'i', &parsed::<u32>(value)?.to_be_bytes()),
+        b"Number.int64L" => write_scalar(out, b'L', &parsed::<i64>(value)?.to_be_bytes()),
+        b"Number.float" => write_scalar(out, b'f', &parsed::<f32>(value)?.to_be_bytes()),
+        b"Number.double" => write_scalar(out, b'd', &parsed::<f64>(value)?.to_be_bytes()),
+        b"Number.timestamp" => write_scalar(out, b'T', &parsed::<u64>(value)?.to_be_bytes()),
+        b"Number.decimal" => {
+            let (scale, number) = decimal_of(std::str::from_utf8(value).ok()?)?;
+            out.extend_from_slice(&[b'D', scale]);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        b"Binary.amqp-array" | b"Binary.amqp-table" => {
+            let letter = if kind.ends_with(b"array") { b'A' } else { b'F' };
+            if !is_nested(letter, value) {
+                return None;
+            }
+            out.push(letter);
+            write_sized(out, |out| out.extend_from_slice(value));
+        }
+        // An attribute of SQS: of the forms that AMQP has, the one that fits.
+        kind if kind.starts_with(b"Number") => write_scalar(out, b'l', &parsed::<i64>(value)?.to_be_bytes()),
+        kind if kind.starts_with(b"Binary") => {
+            out.push(b'x');
+            write_sized(out, |out| out.extend_from_slice(value));
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    // The caller knows that it fits.
+    out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(name);
+}
+
+fn write_scalar(out: &mut Vec<u8>, letter: u8, bytes: &[u8]) {
+    out.push(letter);
+    out.extend_from_slice(bytes);
+}
+
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'S');
+    write_sized(out, |out| out.extend_from_slice(text));
+}
+
+/// With its size before it.
+fn write_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let size = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+    out[at..at + 4].copy_from_slice(&size.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! [`AmqpFrontend`] is what the binary gives to a listener.
+
+use std::sync::Arc;
+
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::errors::ChangeError;
+use duolog_broker::routing::{ExchangeKind, ExchangeSpec};
+use duolog_broker::Session;
+use duolog_net::{Connection, Context, Frontend, TalkOptions, talk};
+
+use crate::labels::{self, Declared};
+use crate::limits::CARRY_BYTES;
+use crate::registry::Registry;
+use crate::session::AmqpSession;
+use crate::AmqpOptions;
+
+/// The exchanges that are there from the start. Source: AMQP 0-9-1, 3.1.3; RabbitMQ has `amq.match` beside them.
+const PREDECLARED: [(&str, ExchangeKind); 5] = [
+    ("amq.direct", ExchangeKind::Direct),
+    ("amq.fanout", ExchangeKind::Fanout),
+    ("amq.headers", ExchangeKind::Headers),
+    ("amq.match", ExchangeKind::Headers),
+    ("amq.topic", ExchangeKind::Topic),
+];
+
+/// The AMQP protocol on one broker. Give it to as many listeners as there are.
+pub struct AmqpFrontend {
+    registry: Arc<Registry>,
+}
+
+impl AmqpFrontend {
+    /// A frontend whose connections act as the principal of `session`. Deletes what was not to outlive the last run, and
+    /// declares the exchanges that are always there.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the broker refuses that.
+    pub async fn start(session: Session, options: AmqpOptions) -> Result<Self, ChangeError> {
+        let catalog = session.catalog();
+        let mut changes = Vec::new();
+        for queue in catalog.queues(DEFAULT_NAMESPACE).filter(|it| labels::is_transient(&it.labels)) {
+            changes.push(session.delete_queue(queue.id));
+        }
+        for exchange in catalog.exchanges(DEFAULT_NAMESPACE).filter(|it| labels::is_transient(&it.labels)) {
+            changes.push(session.delete_exchange(exchange.id, false));
+        }
+        for change in changes {
+            change.await?;
+        }
+        for (name, kind) in PREDECLARED {
+            if session.catalog().exchange(DEFAULT_NAMESPACE, name).is_none() {
+                let declared = Declared { durable: true, ..Declared::default() };
+                session.create_exchange(ExchangeSpec { labels: declared.labels(), ..ExchangeSpec::new(name, kind) }).await?;
+            }
+        }
+        Ok(Self { registry: Arc::new(Registry::new(session, options)) })
+    }
+}
+
+impl Frontend for AmqpFrontend {
+    fn protocol(&self) -> &'static str {
+        "amqp"
+    }
+
+    async fn serve(self: Arc<Self>, connection: Connection, context: Context) {
+        let options = self.registry.options();
+        let talk_options = TalkOptions {
+            carry_bytes_max: options.frame_bytes_max as usize + CARRY_BYTES,
+            write_timeout: Some(options.write_deadline),
+        };
+        let peer = connection.peer();
+        let session = AmqpSession::new(Arc::clone(&self.registry), context.budget.clone(), peer);
+        talk(connection, &context, talk_options, session).await;
+    }
+}

@@ -1,0 +1,76 @@
+//! What a declaration said that the broker itself does not interpret: labels of queues, exchanges and bindings.
+//!
+//! What has none of them was declared elsewhere: it is durable, of nobody, and stays.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use duolog_broker::routing::Exchange;
+use duolog_broker::{Labels, Queue};
+
+use crate::codec::RawTable;
+
+const TRANSIENT: &str = "amqp.transient";
+const EXCLUSIVE: &str = "amqp.exclusive";
+const AUTO_DELETE: &str = "amqp.auto-delete";
+const INTERNAL: &str = "amqp.internal";
+const ARGUMENTS: &str = "amqp.arguments";
+
+/// The flags of a declaration and its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) durable: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    /// The table, encoded, without its size.
+    pub(crate) arguments: Vec<u8>,
+}
+
+impl Declared {
+    pub(crate) fn labels(&self) -> Labels {
+        let flags = [
+            (TRANSIENT, !self.durable),
+            (EXCLUSIVE, self.exclusive),
+            (AUTO_DELETE, self.auto_delete),
+            (INTERNAL, self.internal),
+        ];
+        let mut labels: Labels =
+            flags.into_iter().filter(|it| it.1).map(|(name, _)| (name.to_owned(), "true".to_owned())).collect();
+        if !self.arguments.is_empty() {
+            labels.insert(ARGUMENTS.to_owned(), STANDARD.encode(&self.arguments));
+        }
+        labels
+    }
+
+    pub(crate) fn of(labels: &Labels) -> Self {
+        Self {
+            durable: !labels.contains_key(TRANSIENT),
+            exclusive: labels.contains_key(EXCLUSIVE),
+            auto_delete: labels.contains_key(AUTO_DELETE),
+            internal: labels.contains_key(INTERNAL),
+            arguments: labels.get(ARGUMENTS).and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
+        }
+    }
+
+    /// The arguments; none if somebody has put nonsense into the label.
+    pub(crate) fn table(&self) -> RawTable<'_> {
+        RawTable::new(&self.arguments).unwrap_or_default()
+    }
+}
+
+pub(crate) fn is_exclusive(queue: &Queue) -> bool {
+    queue.labels.contains_key(EXCLUSIVE)
+}
+
+pub(crate) fn is_auto_delete(labels: &Labels) -> bool {
+    labels.contains_key(AUTO_DELETE)
+}
+
+pub(crate) fn is_internal(exchange: &Exchange) -> bool {
+    exchange.labels.contains_key(INTERNAL)
+}
+
+/// It does not outlive the broker.
+pub(crate) fn is_transient(labels: &Labels) -> bool {
+    labels.contains_key(TRANSIENT) || labels.contains_key(EXCLUSIVE)
+}

@@ -1,0 +1,135 @@
+//! What the connections share: who consumes from which queue, whose a queue is, and the names that the server makes up.
+//!
+//! Invariant: nothing here outlives the process, and nothing durable depends on it: queues that belong to a connection or do not
+//! last are marked by labels, and go when the broker starts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use duolog_broker::{Queue, QueueId, Session};
+use parking_lot::Mutex;
+
+use crate::AmqpOptions;
+use crate::error::AmqpError;
+use crate::codec::ReplyCode;
+use crate::labels;
+
+/// Identity of a connection within the process.
+pub(crate) type ConnectionId = u64;
+
+/// See the module.
+pub(crate) struct Registry {
+    broker: Session,
+    options: AmqpOptions,
+    next: AtomicU64,
+    uses: Mutex<HashMap<QueueId, Use>>,
+}
+
+/// Who uses a queue.
+#[derive(Debug, Default)]
+struct Use {
+    /// Whose it is, if it is exclusive.
+    owner: Option<ConnectionId>,
+    consumers: u32,
+    /// One of them wants to be the only one.
+    is_taken: bool,
+}
+
+impl Use {
+    fn is_idle(&self) -> bool {
+        self.owner.is_none() && self.consumers == 0
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(broker: Session, options: AmqpOptions) -> Self {
+        Self { broker, options, next: AtomicU64::new(1), uses: Mutex::default() }
+    }
+
+    pub(crate) fn broker(&self) -> &Session {
+        &self.broker
+    }
+
+    pub(crate) fn options(&self) -> &AmqpOptions {
+        &self.options
+    }
+
+    pub(crate) fn enter(&self) -> ConnectionId {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A name that was not made up before, such as `amq.gen-...`.
+    pub(crate) fn new_name(&self, prefix: &str) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // A different sequence for each seed, in which no number comes twice.
+        let mixed = (number ^ self.options.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{prefix}{:016x}{mixed:016x}", self.options.seed)
+    }
+
+    /// The queue belongs to a connection from now on.
+    pub(crate) fn own(&self, queue: QueueId, owner: ConnectionId) {
+        self.uses.lock().entry(queue).or_default().owner = Some(owner);
+    }
+
+    /// # Errors
+    /// `ResourceLocked` for an exclusive queue of another connection.
+    pub(crate) fn check_access(&self, queue: &Queue, by: ConnectionId) -> Result<(), AmqpError> {
+        if !labels::is_exclusive(queue) || self.uses.lock().get(&queue.id).and_then(|it| it.owner) == Some(by) {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot obtain exclusive access to locked queue '{}' in vhost '{}'. It could be originally declared on another \
+             connection or the exclusive property value does not match that of the original declaration.",
+            queue.name,
+            crate::vhost_of(&queue.namespace)
+        );
+        Err(AmqpError::new(ReplyCode::ResourceLocked, text))
+    }
+
+    /// A consumer comes.
+    ///
+    /// # Errors
+    /// `AccessRefused` if it wants to be the only one and is not, or another does.
+    pub(crate) fn consume(&self, queue: &Queue, is_alone: bool) -> Result<(), AmqpError> {
+        let mut uses = self.uses.lock();
+        let it = uses.entry(queue.id).or_default();
+        if it.is_taken || (is_alone && it.consumers > 0) {
+            let vhost = crate::vhost_of(&queue.namespace);
+            return Err(AmqpError::refused(format_args!(
+                "queue '{}' in vhost '{vhost}' in exclusive use",
+                queue.name
+            )));
+        }
+        it.consumers += 1;
+        it.is_taken = is_alone;
+        Ok(())
+    }
+
+    /// A consumer goes; true if it was the last.
+    pub(crate) fn leave(&self, queue: QueueId) -> bool {
+        let mut uses = self.uses.lock();
+        let Some(it) = uses.get_mut(&queue) else { return false };
+        it.consumers = it.consumers.saturating_sub(1);
+        it.is_taken = false;
+        let is_last = it.consumers == 0;
+        if it.is_idle() {
+            uses.remove(&queue);
+        }
+        is_last
+    }
+
+    pub(crate) fn consumers(&self, queue: QueueId) -> u32 {
+        self.uses.lock().get(&queue).map_or(0, |it| it.consumers)
+    }
+
+    /// The queue is gone; its consumers leave by themselves.
+    pub(crate) fn disown(&self, queue: QueueId) {
+        let mut uses = self.uses.lock();
+        if let Some(it) = uses.get_mut(&queue) {
+            it.owner = None;
+            if it.is_idle() {
+                uses.remove(&queue);
+            }
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Consumers: each leases as much as it has credit for, and what is leased is delivered as fast as the client takes it.
+//!
+//! Invariant: `buffered` of a consumer and of its channel counts what it has asked for and what waits to be delivered; what was
+//! leased and cannot be delivered any more goes back as if it had not been.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use duolog_broker::errors::LeaseError;
+use duolog_broker::{LeaseAsk, Leased, Outcome, Queue, QueueId};
+use duolog_net::{OverBudget, Reservation};
+use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Aborted, abortable};
+
+use super::channel::Unacknowledged;
+use super::{AmqpSession, Stage};
+use crate::codec::method::{
+    BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicDeliver, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos,
+};
+use crate::codec::{ReplyCode, ShortString, write_deliver, write_with_content};
+use crate::convert;
+use crate::error::AmqpError;
+use crate::labels;
+use crate::limits::{CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE};
+
+/// One who consumes.
+pub(super) struct Consumer {
+    pub(super) channel: u16,
+    pub(super) tag: ShortString,
+    queue: Arc<Queue>,
+    /// Deliveries are acknowledged by being written.
+    no_ack: bool,
+    /// 0 is no limit.
+    prefetch: u16,
+    unacknowledged: u32,
+    /// Asked for, or leased and not delivered yet.
+    buffered: u32,
+    /// It waits in line.
+    asking: Option<AbortHandle>,
+}
+
+/// Why nothing was leased.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Lease(LeaseError),
+    Memory(OverBudget),
+}
+
+impl From<LeaseError> for Failed {
+    fn from(error: LeaseError) -> Self {
+        Self::Lease(error)
+    }
+}
+
+type Brought = Result<Result<(Vec<Leased>, Option<Reservation>), Failed>, Aborted>;
+
+/// A lease on its way: the consumer, how many it asked for, what came.
+pub(super) type Leasing = Pin<Box<dyn Future<Output = (u64, u32, Brought)> + Send>>;
+
+/// Leased, and not delivered yet.
+pub(super) struct Ready {
+    consumer: u64,
+    leased: Leased,
+    /// Memory that it takes together with those before it that came with it.
+    _room: Option<Reservation>,
+}
+
+impl Consumer {
+    fn credit(&self) -> u32 {
+        let room = CONSUMER_BUFFER.saturating_sub(self.buffered);
+        match self.prefetch {
+            0 => room,
+            most => room.min(u32::from(most).saturating_sub(self.unacknowledged.saturating_add(self.buffered))),
+        }
+    }
+}
+
+impl AmqpSession {
+    pub(super) fn qos(&mut self, number: u16, method: BasicQos) -> Result<(), AmqpError> {
+        if method.prefetch_size != 0 {
+            let text = format!("prefetch_size!=0 ({})", method.prefetch_size);
+            return Err(AmqpError::not_implemented(text));
+        }
+        let channel = self.channel(number)?;
+        if method.global {
+            channel.prefetch_all = method.prefetch_count;
+            let consumers: Vec<u64> = channel.consumers.values().copied().collect();
+            self.wanting.extend(consumers);
+        } else {
+            channel.prefetch = method.prefetch_count;
+        }
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, number: u16, method: &BasicConsume<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_named(number, method.queue)?;
+        for name in ["x-priority", "x-stream-offset"] {
+            if method.arguments.get(name).is_some() {
+                return Err(AmqpError::unsupported(format_args!("consumer argument '{name}'")));
+            }
+        }
+        if self.consumers.len() >= CONSUMERS {
+            return Err(AmqpError::new(ReplyCode::ResourceError, format_args!("more than {CONSUMERS} consumers")));
+        }
+        let tag = if method.consumer_tag.is_empty() {
+            ShortString::cut(&self.registry.new_name("amq.ctag-"))
+        } else {
+            method.consumer_tag.to_owned()
+        };
+        if self.channel(number)?.consumers.contains_key(&tag) {
+            let text = format!("attempt to reuse consumer tag '{}'", tag.as_str().unwrap_or_default());
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        self.registry.consume(&queue, method.exclusive)?;
+        let serial = self.next_serial();
+        let channel = self.channel(number)?;
+        let prefetch = channel.prefetch;
+        channel.consumers.insert(tag.clone(), serial);
+        if !method.no_wait {
+            BasicConsumeOk { consumer_tag: tag.as_short() }.write(&mut self.said, number);
+        }
+        let no_ack = method.no_ack;
+        self.consumers.insert(
+            serial,
+            Consumer { channel: number, tag, queue, no_ack, prefetch, unacknowledged: 0, buffered: 0, asking: None },
+        );
+        self.wanting.push(serial);
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, number: u16, method: &BasicCancel<'_>) -> Result<(), AmqpError> {
+        let known = self.channel(number)?.consumers.get(&method.consumer_tag.to_owned()).copied();
+        if let Some(serial) = known {
+            self.remove_consumer(serial);
+        }
+        if !method.no_wait {
+            BasicCancelOk { consumer_tag: method.consumer_tag }.write(&mut self.said, number);
+        }
+        Ok(())
+    }
+
+    /// Takes a consumer away. What it was delivered stays with its channel.
+    pub(super) fn remove_consumer(&mut self, serial: u64) {
+        let Some(consumer) = self.consumers.remove(&serial) else { return };
+        if let Some(asking) = &consumer.asking {
+            asking.abort();
+        }
+        if let Some(channel) = self.channels.get_mut(&consumer.channel) {
+            channel.consumers.remove(&consumer.tag);
+            channel.buffered = channel.buffered.saturating_sub(consumer.buffered);
+            self.wanting.extend(channel.consumers.values());
+        }
+        let mut back = Vec::new();
+        self.ready.retain(|it| {
+            let stays = it.consumer != serial;
+            if !stays {
+                back.push(it.leased.id);
+            }
+            stays
+        });
+        self.broker.give_back(consumer.queue.id, back);
+        let queue = &consumer.queue;
+        if self.registry.leave(queue.id) && labels::is_auto_delete(&queue.labels) {
+            self.registry.disown(queue.id);
+            // The answer would be of no use: another may have deleted it.
+            drop(self.broker.delete_queue(queue.id));
+        }
+    }
+
+    /// Lines a consumer up for as much as it has credit for.
+    pub(super) fn ask_for(&mut self, serial: u64) {
+        let Some(consumer) = self.consumers.get_mut(&serial) else { return };
+        let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
+        let count = consumer.credit().min(channel.credit());
+        if consumer.asking.is_some() || count == 0 || self.stage != Stage::Running {
+            return;
+        }
+        let options = self.registry.options();
+        let lasts = options.consumer_timeout + LEASE_GRACE;
+        let ask = LeaseAsk {
+            queue: consumer.queue.id,
+            count,
+            visibility_ms: Some(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+            wait_ms: u64::try_from(CONSUMER_LINE.as_millis()).unwrap_or(u64::MAX),
+            attempt: None,
+            bound: true,
+        };
+        consumer.buffered += count;
+        channel.buffered += count;
+        let (broker, budget) = (self.broker.clone(), self.budget.clone());
+        let (leasing, handle) = abortable(async move {
+            let reserve = |bytes| {
+                let budget = budget.clone();
+                async move { budget.reserve(bytes).await.map_err(Failed::Memory) }
+            };
+            broker.lease_within(ask, CONSUMER_BUFFER_BYTES, reserve).await
+        });
+        consumer.asking = Some(handle);
+        self.leasing.push(Box::pin(async move { (serial, count, leasing.await) }));
+    }
+
+    /// Takes what was leased.
+    pub(super) fn poll_leases(&mut self, waiting: &mut Context<'_>) {
+        loop {
+            for serial in std::mem::take(&mut self.wanting) {
+                self.ask_for(serial);
+            }
+            let Poll::Ready(Some((serial, count, brought))) = self.leasing.poll_next_unpin(waiting) else { return };
+            let Ok(brought) = brought else { continue };
+            self.take_leased(serial, count, brought);
+        }
+    }
+
+    fn take_leased(&mut self, serial: u64, count: u32, brought: Result<(Vec<Leased>, Option<Reservation>), Failed>) {
+        let Some(consumer) = self.consumers.get_mut(&serial) else {
+            // It went while this was on its way.
+            if let Ok((leased, _)) = brought
+                && let Some(first) = leased.first()
+            {
+                self.broker.give_back(first.id.queue, leased.iter().map(|it| it.id).collect());
+            }
+            return;
+        };
+        consumer.asking = None;
+        let number = consumer.channel;
+        let came = brought.as_ref().map_or(0, |(leased, _)| u32::try_from(leased.len()).unwrap_or(count));
+        consumer.buffered = consumer.buffered.saturating_sub(count - came.min(count));
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.buffered = channel.buffered.saturating_sub(count - came.min(count));
+        }
+        match brought {
+            Ok((leased, mut room)) => {
+                let last = leased.len().saturating_sub(1);
+                for (index, leased) in leased.into_iter().enumerate() {
+                    let room = if index == last { room.take() } else { None };
+                    self.ready.push_back(Ready { consumer: serial, leased, _room: room });
+                }
+                self.wanting.push(serial);
+            }
+            Err(Failed::Lease(LeaseError::NotFound)) => self.cancel_by_server(serial),
+            Err(Failed::Lease(error)) => self.fail(number, BasicConsume::ID, &error.into()),
+            Err(Failed::Memory(error)) => {
+                self.fail(number, BasicConsume::ID, &AmqpError::new(ReplyCode::ResourceError, error));
+            }
+        }
+    }
+
+    /// Writes what is ready, as far as there is room.
+    pub(super) fn write_deliveries(&mut self, out: &mut Vec<u8>, room: usize) {
+        let now = self.broker.clock().now().monotonic;
+        while out.len() < room
+            && let Some(Ready { consumer: serial, leased, _room }) = self.ready.pop_front()
+        {
+            let Some(consumer) = self.consumers.get_mut(&serial) else { continue };
+            let Some(channel) = self.channels.get_mut(&consumer.channel) else { continue };
+            consumer.buffered = consumer.buffered.saturating_sub(1);
+            channel.buffered = channel.buffered.saturating_sub(1);
+            let held = Unacknowledged { lease: leased.id, consumer: Some(serial), since: now };
+            let delivery_tag = channel.deliver((!consumer.no_ack).then_some(held));
+            if consumer.no_ack {
+                self.settles.entry(leased.id.queue).or_default().push((leased.id, Outcome::Ack));
+            } else {
+                consumer.unacknowledged += 1;
+            }
+            let address = convert::message(&leased, &consumer.queue.name, &mut self.scratch);
+            let deliver = BasicDeliver {
+                consumer_tag: consumer.tag.as_short(),
+                delivery_tag,
+                redelivered: leased.attempts > 1,
+                exchange: address.exchange,
+                routing_key: address.routing_key,
+            };
+            let body = leased.record.value.as_deref().unwrap_or_default();
+            write_deliver(out, consumer.channel, &deliver, &self.scratch.properties, body, self.frame_max);
+            if consumer.asking.is_none() && consumer.buffered <= CONSUMER_BUFFER / 2 {
+                self.wanting.push(serial);
+            }
+        }
+        self.wanting.dedup();
+    }
+
+    /// A delivery is no longer held: its consumer has credit again.
+    pub(super) fn credit(&mut self, it: &Unacknowledged, number: u16) {
+        if let Some(serial) = it.consumer
+            && let Some(consumer) = self.consumers.get_mut(&serial)
+        {
+            consumer.unacknowledged = consumer.unacknowledged.saturating_sub(1);
+            if self.wanting.last() != Some(&serial) {
+                self.wanting.push(serial);
+            }
+        }
+        // All of the channel share its credit.
+        if let Some(channel) = self.channels.get(&number)
+            && channel.prefetch_all > 0
+        {
+            self.wanting.extend(channel.consumers.values());
+            self.wanting.sort_unstable();
+            self.wanting.dedup();
+        }
+    }
+
+    pub(super) fn get(&mut self, number: u16, method: &BasicGet<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_named(number, method.queue)?;
+        let (broker, no_ack) = (self.broker.clone(), method.no_ack);
+        let lasts = self.registry.options().consumer_timeout + LEASE_GRACE;
+        let ask = LeaseAsk {
+            queue: queue.id,
+            count: 1,
+            visibility_ms: Some(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+            wait_ms: 0,
+            attempt: None,
+            bound: true,
+        };
+        let id = queue.id;
+        let got = async move {
+            let leased = broker.lease(ask).await?.into_iter().next();
+            let left = ready_in(&broker, id).await?;
+            Ok((leased, left))
+        };
+        self.operate(number, BasicGet::ID, got, move |session, (leased, left)| {
+            match leased {
+                Some(leased) => session.write_got(number, &queue, no_ack, &leased, left),
+                None => BasicGetEmpty::default().write(&mut session.said, number),
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn write_got(&mut self, number: u16, queue: &Queue, no_ack: bool, leased: &Leased, left: u32) {
+        let Some(channel) = self.channels.get_mut(&number) else {
+            return self.broker.give_back(queue.id, vec![leased.id]);
+        };
+        let since = self.broker.clock().now().monotonic;
+        let held = Unacknowledged { lease: leased.id, consumer: None, since };
+        let delivery_tag = channel.deliver((!no_ack).then_some(held));
+        if no_ack {
+            self.settle(leased.id, Outcome::Ack);
+        }
+        let address = convert::message(leased, &queue.name, &mut self.scratch);
+        let got = BasicGetOk {
+            delivery_tag,
+            redelivered: leased.attempts > 1,
+            exchange: address.exchange,
+            routing_key: address.routing_key,
+            message_count: left,
+        };
+        let body = leased.record.value.as_deref().unwrap_or_default();
+        write_with_content(&mut self.said, number, &got, &self.scratch.properties, body, self.frame_max);
+    }
+}
+
+/// Messages that could be delivered now.
+pub(super) async fn ready_in(broker: &duolog_broker::Session, queue: QueueId) -> Result<u32, AmqpError> {
+    let depth = broker.depth(queue).await?;
+    Ok(u32::try_from(depth.available).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,305 @@
+//! Class `exchange`: declared, bound to one another, deleted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use duolog_broker::errors::ChangeError;
+use duolog_broker::routing::{
+    BindingSpec, Destination, Exchange, ExchangeKind, ExchangeSpec, Filter, HashOn, Match,
+};
+use duolog_broker::{Catalog, Labels, Session};
+
+use super::AmqpSession;
+use super::queues::{inequivalent, shown, unbind};
+use crate::codec::method::{
+    ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk,
+    ExchangeUnbind, ExchangeUnbindOk,
+};
+use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
+use crate::convert::{self, Copying};
+use crate::error::AmqpError;
+use crate::labels::{self, Declared};
+
+const RESERVED: &str = "amq.";
+const ALTERNATE: &str = "alternate-exchange";
+
+fn kind_of(name: &str) -> Option<ExchangeKind> {
+    Some(match name {
+        "direct" => ExchangeKind::Direct,
+        "fanout" => ExchangeKind::Fanout,
+        "topic" => ExchangeKind::Topic,
+        "headers" => ExchangeKind::Headers,
+        "x-consistent-hash" => ExchangeKind::ConsistentHash,
+        _ => return None,
+    })
+}
+
+pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::Direct => "direct",
+        ExchangeKind::Fanout => "fanout",
+        ExchangeKind::Topic => "topic",
+        ExchangeKind::Headers => "headers",
+        ExchangeKind::ConsistentHash => "x-consistent-hash",
+    }
+}
+
+impl AmqpSession {
+    pub(super) fn no_exchange(&self, name: &str) -> AmqpError {
+        AmqpError::not_found(format_args!("no exchange '{name}' in vhost '{}'", self.vhost()))
+    }
+
+    fn exchange_named(&self, name: ShortStr<'_>) -> Result<Arc<Exchange>, AmqpError> {
+        let name = name.as_str().unwrap_or_default();
+        self.catalog.exchange(&self.namespace, name).cloned().ok_or_else(|| self.no_exchange(name))
+    }
+
+    /// The same; the default exchange has its bindings by itself.
+    pub(super) fn exchange_to_bind(&self, name: ShortStr<'_>) -> Result<Arc<Exchange>, AmqpError> {
+        if name.is_empty() {
+            return Err(AmqpError::refused("operation not permitted on the default exchange"));
+        }
+        self.exchange_named(name)
+    }
+
+    pub(super) fn declare_exchange(
+        &mut self,
+        number: u16,
+        method: &ExchangeDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        let name = method.exchange.as_str().unwrap_or_default();
+        if name.is_empty() {
+            return Err(AmqpError::refused("operation not permitted on the default exchange"));
+        }
+        if method.passive {
+            self.exchange_named(method.exchange)?;
+            self.declared_exchange(number, method.no_wait);
+            return Ok(());
+        }
+        let type_name = method.kind.as_str().unwrap_or_default();
+        let Some(kind) = kind_of(type_name) else {
+            let text = format!("unknown exchange type '{type_name}'");
+            return Err(AmqpError::new(ReplyCode::CommandInvalid, text));
+        };
+        if let Some(exchange) = self.catalog.exchange(&self.namespace, name).cloned() {
+            self.check_same(&exchange, kind, method)?;
+            self.declared_exchange(number, method.no_wait);
+            return Ok(());
+        }
+        if name.starts_with(RESERVED) {
+            let text = format!("exchange name '{name}' contains reserved prefix '{RESERVED}*'");
+            return Err(AmqpError::refused(text));
+        }
+        let spec = self.exchange_spec(name, kind, method)?;
+        let (creating, no_wait) = (self.broker.create_exchange(spec), method.no_wait);
+        let created = async move {
+            match creating.await {
+                // Another connection was faster.
+                Ok(_) | Err(ChangeError::Exists(_)) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.operate(number, ExchangeDeclare::ID, created, move |session, ()| {
+            session.declared_exchange(number, no_wait);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn declared_exchange(&mut self, number: u16, no_wait: bool) {
+        if !no_wait {
+            ExchangeDeclareOk {}.write(&mut self.said, number);
+        }
+    }
+
+    fn exchange_spec(
+        &self,
+        name: &str,
+        kind: ExchangeKind,
+        method: &ExchangeDeclare<'_>,
+    ) -> Result<ExchangeSpec, AmqpError> {
+        let alternate = match method.arguments.get(ALTERNATE) {
+            None => None,
+            Some(value) => Some(value.as_str().ok_or_else(|| {
+                let text = format!("invalid arg '{ALTERNATE}' for exchange '{name}' in vhost '{}': it is no string", self.vhost());
+                AmqpError::precondition(text)
+            })?),
+        };
+        if method.arguments.get("hash-property").is_some() {
+            return Err(AmqpError::unsupported("exchange argument 'hash-property'"));
+        }
+        let hash_header = method.arguments.get("hash-header").and_then(ValueRef::as_str);
+        let declared = Declared {
+            durable: method.durable,
+            exclusive: false,
+            auto_delete: method.auto_delete,
+            internal: method.internal,
+            arguments: method.arguments.as_bytes().to_vec(),
+        };
+        Ok(ExchangeSpec {
+            namespace: self.namespace.clone(),
+            alternate: alternate.map(str::to_owned),
+            hash_on: hash_header.map_or(HashOn::Key, |name| HashOn::Header(Bytes::copy_from_slice(name.as_bytes()))),
+            labels: declared.labels(),
+            ..ExchangeSpec::new(name, kind)
+        })
+    }
+
+    fn check_same(
+        &self,
+        exchange: &Exchange,
+        kind: ExchangeKind,
+        method: &ExchangeDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        let is = Declared::of(&exchange.labels);
+        let what = format!("exchange '{}' in vhost '{}'", exchange.name, self.vhost());
+        if kind != exchange.kind {
+            let (received, current) = (kind_name(kind), kind_name(exchange.kind));
+            return Err(inequivalent("type", &what, &format!("'{received}'"), &format!("'{current}'")));
+        }
+        let flags = [
+            ("durable", method.durable, is.durable),
+            ("auto_delete", method.auto_delete, is.auto_delete),
+            ("internal", method.internal, is.internal),
+        ];
+        for (name, received, current) in flags {
+            if received != current {
+                return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
+            }
+        }
+        let (received, current) = (method.arguments.get(ALTERNATE), is.table().get(ALTERNATE));
+        if shown(received) != shown(current) {
+            return Err(inequivalent(ALTERNATE, &what, &shown(received), &shown(current)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_exchange(&mut self, number: u16, method: &ExchangeDelete<'_>) -> Result<(), AmqpError> {
+        let name = method.exchange.as_str().unwrap_or_default();
+        if name.is_empty() {
+            return Err(AmqpError::refused("operation not permitted on the default exchange"));
+        }
+        if name.starts_with(RESERVED) {
+            let text = format!("exchange name '{name}' contains reserved prefix '{RESERVED}*'");
+            return Err(AmqpError::refused(text));
+        }
+        let no_wait = method.no_wait;
+        let answer = move |session: &mut Self| {
+            if !no_wait {
+                ExchangeDeleteOk {}.write(&mut session.said, number);
+            }
+        };
+        let Ok(exchange) = self.exchange_named(method.exchange) else {
+            // What is not there need not be deleted. Source: RabbitMQ documentation, "AMQP 0-9-1 compliance".
+            answer(self);
+            return Ok(());
+        };
+        let what = format!("exchange '{name}' in vhost '{}'", self.vhost());
+        let (broker, if_unused) = (self.broker.clone(), method.if_unused);
+        let deleting = async move {
+            let sources = sources_of(&broker.catalog(), Destination::Exchange(exchange.id));
+            match broker.delete_exchange(exchange.id, if_unused).await {
+                Ok(()) | Err(ChangeError::NotFound(_)) => delete_if_unused(&broker, sources).await,
+                Err(ChangeError::InUse(_)) => Err(AmqpError::precondition(format_args!("{what} in use"))),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.operate(number, ExchangeDelete::ID, deleting, move |session, ()| {
+            answer(session);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    pub(super) fn bind_exchange(&mut self, number: u16, method: &ExchangeBind<'_>) -> Result<(), AmqpError> {
+        let destination = self.exchange_to_bind(method.destination)?;
+        let source = self.exchange_to_bind(method.source)?;
+        let key = Bytes::copy_from_slice(method.routing_key.as_bytes());
+        let spec = binding(&source, Destination::Exchange(destination.id), key, method.arguments)?;
+        let (binding, no_wait) = (self.broker.bind(spec), method.no_wait);
+        let bound = async move { Ok(binding.await?) };
+        self.operate(number, ExchangeBind::ID, bound, move |session, _| {
+            if !no_wait {
+                ExchangeBindOk {}.write(&mut session.said, number);
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    pub(super) fn unbind_exchange(&mut self, number: u16, method: &ExchangeUnbind<'_>) -> Result<(), AmqpError> {
+        let destination = self.exchange_to_bind(method.destination)?;
+        let source = self.exchange_to_bind(method.source)?;
+        let key = Bytes::copy_from_slice(method.routing_key.as_bytes());
+        let spec = binding(&source, Destination::Exchange(destination.id), key, method.arguments)?;
+        let no_wait = method.no_wait;
+        let unbound = unbind(self.broker.clone(), source, spec);
+        self.operate(number, ExchangeUnbind::ID, unbound, move |session, ()| {
+            if !no_wait {
+                ExchangeUnbindOk {}.write(&mut session.said, number);
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+}
+
+/// A binding as a method asks for it. Its arguments are part of what it is.
+pub(super) fn binding(
+    source: &Exchange,
+    destination: Destination,
+    key: Bytes,
+    arguments: RawTable<'_>,
+) -> Result<BindingSpec, AmqpError> {
+    let filter = match source.kind {
+        ExchangeKind::Headers => filter(arguments)?,
+        ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic | ExchangeKind::ConsistentHash => Filter::All,
+    };
+    let declared = Declared { durable: true, arguments: arguments.as_bytes().to_vec(), ..Declared::default() };
+    let labels = if arguments.is_empty() { Labels::new() } else { declared.labels() };
+    Ok(BindingSpec { source: source.id, destination, key, filter, labels })
+}
+
+/// Source: RabbitMQ documentation, "Headers exchange": names that begin with `x-` do not count unless `x-match` says so.
+fn filter(arguments: RawTable<'_>) -> Result<Filter, AmqpError> {
+    let mode = arguments.get("x-match").map(|value| value.as_str().unwrap_or_default());
+    let (is_every, with_x) = match mode {
+        None | Some("all") => (true, false),
+        Some("any") => (false, false),
+        Some("all-with-x") => (true, true),
+        Some("any-with-x") => (false, true),
+        Some(other) => {
+            let text = format!("Invalid x-match field value {other}; expected all, any, all-with-x, or any-with-x");
+            return Err(AmqpError::precondition(text));
+        }
+    };
+    let matches = arguments
+        .iter()
+        .filter(|(name, _)| *name != "x-match" && (with_x || !name.as_bytes().starts_with(b"x-")))
+        .map(|(name, value)| Match {
+            name: Bytes::copy_from_slice(name.as_bytes()),
+            value: convert::header_value(value, &Copying).0,
+        })
+        .collect();
+    Ok(if is_every { Filter::Every(matches) } else { Filter::Some(matches) })
+}
+
+/// The exchanges from which something leads here.
+pub(super) fn sources_of(catalog: &Catalog, destination: Destination) -> Vec<Arc<Exchange>> {
+    let sources = catalog.bindings_to(destination).filter_map(|it| catalog.exchange_by_id(it.spec.source));
+    sources.cloned().collect()
+}
+
+/// Deletes those that were to go with their last binding.
+pub(super) async fn delete_if_unused(broker: &Session, exchanges: Vec<Arc<Exchange>>) -> Result<(), AmqpError> {
+    let mut exchanges: Vec<_> = exchanges.into_iter().filter(|it| labels::is_auto_delete(&it.labels)).collect();
+    while let Some(exchange) = exchanges.pop() {
+        let sources = sources_of(&broker.catalog(), Destination::Exchange(exchange.id));
+        match broker.delete_exchange(exchange.id, true).await {
+            Ok(()) => exchanges.extend(sources.into_iter().filter(|it| labels::is_auto_delete(&it.labels))),
+            Err(ChangeError::InUse(_) | ChangeError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Which frame may come when, and what each method does.
+//!
+//! Source: AMQP 0-9-1, 2.2 and 4.2; RabbitMQ `rabbit_reader`, `rabbit_command_assembler` for the codes.
+
+use duolog_broker::Outcome;
+use duolog_net::Next;
+
+use super::channel::Channel;
+use super::publish::Source;
+use super::{AmqpSession, Stage};
+use crate::codec::method::{
+    AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk, ConnectionCloseOk,
+    ConnectionUpdateSecretOk,
+};
+use crate::codec::{ContentHeader, Frame, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame};
+use crate::error::AmqpError;
+
+impl AmqpSession {
+    /// The channel, which is open.
+    pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, AmqpError> {
+        self.channels.get_mut(&number).ok_or_else(|| AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'"))
+    }
+
+    /// Takes frames until there are no more, or something has to be waited for. Gives the bytes that it is done with.
+    pub(super) fn take_frames(&mut self, bytes: &[u8]) -> (usize, Next) {
+        let source = Source::new(bytes);
+        let mut used = 0;
+        loop {
+            if self.stage == Stage::Over {
+                return (bytes.len(), Next::End);
+            }
+            if self.is_held() {
+                return (used, Next::Wait);
+            }
+            let rest = &bytes[used..];
+            if self.stage == Stage::Protocol {
+                match self.take_protocol(rest) {
+                    Some(length) => used += length,
+                    None => return (used, Next::More),
+                }
+                continue;
+            }
+            match parse_frame(rest, self.frame_max) {
+                Ok(Some((frame, length))) => {
+                    used += length;
+                    self.take_frame(&frame, &source);
+                }
+                Ok(None) => return (used, Next::More),
+                Err(error) => {
+                    self.fail(0, MethodId::NONE, &AmqpError::new(error.reply_code(), error));
+                    // Where the next frame would begin is not known: what comes is not looked at.
+                    self.stage = Stage::Over;
+                    return (bytes.len(), Next::End);
+                }
+            }
+        }
+    }
+
+    fn take_frame(&mut self, frame: &Frame<'_>, source: &Source<'_>) {
+        let number = frame.channel;
+        if self.stage == Stage::Closing {
+            if let FrameKind::Method(payload) = frame.kind
+                && let Ok(Method::ConnectionCloseOk(_) | Method::ConnectionClose(_)) = Method::decode(payload)
+            {
+                self.stage = Stage::Over;
+            }
+            return;
+        }
+        let taken = match frame.kind {
+            FrameKind::Heartbeat => return,
+            FrameKind::Method(payload) => match Method::decode(payload) {
+                Ok(method) => self.take_method(number, &method, source).map_err(|error| (method.id(), error)),
+                Err(error) => Err((error.method(), AmqpError::new(error.reply_code(), error))),
+            }
+            // A method that cannot be decoded closes the connection whatever channel it came on.
+            ,
+            FrameKind::Header(payload) => self.take_header(number, payload, source).map_err(|error| (MethodId::NONE, error)),
+            FrameKind::Body(piece) => self.take_body(number, piece, source).map_err(|error| (MethodId::NONE, error)),
+        };
+        if let Err((method, error)) = taken {
+            self.fail(number, method, &error);
+        }
+    }
+
+    /// True if frames of the channel are to be left alone: it is closed, and the client does not know yet.
+    fn is_closing(&self, number: u16) -> bool {
+        self.channels.get(&number).is_some_and(|channel| channel.is_closing)
+    }
+
+    fn take_header(&mut self, number: u16, payload: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
+        if self.is_closing(number) {
+            return Ok(());
+        }
+        let expects = self.channel(number)?.publishing.as_ref().is_some_and(|it| it.expects_header());
+        if !expects {
+            let text = "expected method frame, got non method frame instead";
+            return Err(AmqpError::new(ReplyCode::UnexpectedFrame, text));
+        }
+        let header =
+            ContentHeader::decode(payload).map_err(|error| AmqpError::new(error.reply_code(), error))?;
+        self.header(number, &header, source)
+    }
+
+    fn take_body(&mut self, number: u16, piece: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
+        if self.is_closing(number) {
+            return Ok(());
+        }
+        let expects = self.channel(number)?.publishing.as_ref().is_some_and(|it| !it.expects_header());
+        if !expects {
+            let text = "expected method frame, got non method frame instead";
+            return Err(AmqpError::new(ReplyCode::UnexpectedFrame, text));
+        }
+        self.body(number, piece, source)
+    }
+
+    fn take_method(&mut self, number: u16, method: &Method<'_>, source: &Source<'_>) -> Result<(), AmqpError> {
+        if number == 0 {
+            return self.take_connection_method(method);
+        }
+        if self.stage != Stage::Running {
+            return Err(AmqpError::new(ReplyCode::CommandInvalid, "the connection is not open"));
+        }
+        if self.is_closing(number) {
+            match method {
+                Method::ChannelCloseOk(_) => drop(self.channels.remove(&number)),
+                Method::ChannelClose(_) => {
+                    ChannelCloseOk {}.write(&mut self.said, number);
+                    self.channels.remove(&number);
+                }
+                _ => {}
+            }
+            return Ok(());
+        }
+        if let Method::ChannelOpen(_) = method {
+            return self.open_channel(number);
+        }
+        if self.channel(number)?.publishing.is_some() && !matches!(method, Method::ChannelClose(_)) {
+            let text = "expected content header or body, got method frame instead";
+            return Err(AmqpError::new(ReplyCode::UnexpectedFrame, text));
+        }
+        match method {
+            Method::BasicPublish(it) => self.publish(number, it, source),
+            Method::BasicAck(it) => self.acknowledge(number, it.delivery_tag, it.multiple, Outcome::Ack),
+            Method::BasicNack(it) => self.negative(number, it),
+            Method::BasicReject(it) => {
+                let nack = BasicNack { delivery_tag: it.delivery_tag, multiple: false, requeue: it.requeue };
+                self.negative(number, &nack)
+            }
+            Method::BasicConsume(it) => self.consume(number, it),
+            Method::BasicCancel(it) => self.cancel(number, it),
+            Method::BasicCancelOk(_) => Ok(()),
+            Method::BasicGet(it) => self.get(number, it),
+            Method::BasicQos(it) => {
+                self.qos(number, *it)?;
+                BasicQosOk {}.write(&mut self.said, number);
+                Ok(())
+            }
+            Method::BasicRecover(it) => self.recover(number, it.requeue, true),
+            Method::BasicRecoverAsync(it) => self.recover(number, it.requeue, false),
+            _ => self.take_other_method(number, method),
+        }
+    }
+
+    /// Those that change what exists, or the channel itself.
+    fn take_other_method(&mut self, number: u16, method: &Method<'_>) -> Result<(), AmqpError> {
+        match method {
+            Method::QueueDeclare(it) => self.declare_queue(number, it),
+            Method::QueueBind(it) => self.bind_queue(number, it),
+            Method::QueueUnbind(it) => self.unbind_queue(number, it),
+            Method::QueuePurge(it) => self.purge_queue(number, it),
+            Method::QueueDelete(it) => self.delete_queue(number, it),
+            Method::ExchangeDeclare(it) => self.declare_exchange(number, it),
+            Method::ExchangeBind(it) => self.bind_exchange(number, it),
+            Method::ExchangeUnbind(it) => self.unbind_exchange(number, it),
+            Method::ExchangeDelete(it) => self.delete_exchange(number, it),
+            Method::ConfirmSelect(it) => {
+                let channel = self.channel(number)?;
+                channel.confirming.get_or_insert(1);
+                if !it.no_wait {
+                    ConfirmSelectOk {}.write(&mut self.said, number);
+                }
+                Ok(())
+            }
+            Method::ChannelClose(_) => {
+                self.flush();
+                self.leave_channel(number);
+                self.channels.remove(&number);
+                ChannelCloseOk {}.write(&mut self.said, number);
+                Ok(())
+            }
+            Method::ChannelFlow(it) if it.active => {
+                ChannelFlowOk { active: true }.write(&mut self.said, number);
+                Ok(())
+            }
+            Method::ChannelFlow(_) => Err(AmqpError::not_implemented("active=false")),
+            Method::ChannelFlowOk(_) => Ok(()),
+            Method::AccessRequest(_) => {
+                AccessRequestOk { ticket: 1 }.write(&mut self.said, number);
+                Ok(())
+            }
+            Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
+                Err(AmqpError::not_implemented("transactions: use publisher confirms"))
+            }
+            _ => Err(AmqpError::new(ReplyCode::CommandInvalid, "method of the connection on another channel than 0")),
+        }
+    }
+
+    fn negative(&mut self, number: u16, method: &BasicNack) -> Result<(), AmqpError> {
+        let outcome = if method.requeue { Outcome::Release { after_ms: 0 } } else { Outcome::DeadLetter };
+        self.acknowledge(number, method.delivery_tag, method.multiple, outcome)
+    }
+
+    fn open_channel(&mut self, number: u16) -> Result<(), AmqpError> {
+        if self.channels.contains_key(&number) {
+            return Err(AmqpError::new(ReplyCode::ChannelError, "second 'channel.open' seen"));
+        }
+        if number > self.channels_max {
+            let text = format!("number of channels opened ({number}) has reached the negotiated channel_max ({})", self.channels_max);
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        let serial = self.next_serial();
+        self.channels.insert(number, Channel::new(number, serial));
+        ChannelOpenOk { channel_id: LongStr(b"") }.write(&mut self.said, number);
+        Ok(())
+    }
+
+    fn take_connection_method(&mut self, method: &Method<'_>) -> Result<(), AmqpError> {
+        match (self.stage, method) {
+            (_, Method::ConnectionClose(_)) => {
+                self.flush();
+                self.leave_all();
+                ConnectionCloseOk {}.write(&mut self.said, 0);
+                self.stage = Stage::Over;
+                Ok(())
+            }
+            (Stage::Start, Method::ConnectionStartOk(it)) => self.start_ok(it),
+            (Stage::Tune, Method::ConnectionTuneOk(it)) => self.tune_ok(*it),
+            (Stage::Open, Method::ConnectionOpen(it)) => self.open(it),
+            (Stage::Running, Method::ConnectionUpdateSecret(_)) => {
+                ConnectionUpdateSecretOk {}.write(&mut self.said, 0);
+                Ok(())
+            }
+            _ => {
+                let name = method.id().name().unwrap_or_default();
+                Err(AmqpError::new(ReplyCode::CommandInvalid, format_args!("unexpected method '{name}' on channel 0")))
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One connection: bytes in, bytes out, nothing that waits.
+//!
+//! Frames are taken one by one. What is published is gathered and handed to the broker once per input; what needs the broker's answer
+//! (a declaration, a `basic.get`) is an *operation*: one at a time, and no input is taken until it is over, so that a client
+//! finds its methods done in its order. Deliveries come from leases on their way, one for each consumer that has credit.
+//! Adding a method: its arm in `frames.rs`, its doing in the file of its class.
+
+mod channel;
+mod consume;
+mod exchanges;
+mod frames;
+mod handshake;
+mod publish;
+mod queues;
+mod settle;
+mod timers;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+use duolog_broker::routing::Router;
+use duolog_broker::{Catalog, LeaseId, Outcome, QueueId, Session};
+use duolog_net::{Budget, Input, Next, Talk, Then};
+use futures_util::stream::FuturesUnordered;
+
+use self::channel::Channel;
+use self::consume::{Consumer, Leasing, Ready};
+use self::publish::{Gathered, InFlight};
+use self::timers::Timers;
+use crate::codec::method::{BasicCancel, ChannelClose, ConnectionClose};
+use crate::codec::{MethodId, ReplyCode};
+use crate::convert::Scratch;
+use crate::error::AmqpError;
+use crate::limits::{CHANNELS, FRAME_INITIAL_BYTES, PUBLISH_BYTES_IN_FLIGHT, SAID_BYTES};
+use crate::registry::{ConnectionId, Registry};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The client has said nothing yet.
+    Protocol,
+    /// It is to say who it is.
+    Start,
+    /// It is to agree to the limits.
+    Tune,
+    /// It is to name the virtual host.
+    Open,
+    Running,
+    /// The server has closed it and waits for the client to know.
+    Closing,
+    /// All is said.
+    Over,
+}
+
+/// What is done to the session when an operation is over.
+type Change = Box<dyn FnOnce(&mut AmqpSession) -> Result<(), AmqpError> + Send>;
+
+/// What has to be waited for before the next method.
+struct Operation {
+    channel: u16,
+    method: MethodId,
+    future: Pin<Box<dyn Future<Output = Result<Change, AmqpError>> + Send>>,
+}
+
+/// One connection's state.
+pub(crate) struct AmqpSession {
+    registry: Arc<Registry>,
+    broker: Session,
+    budget: Budget,
+    peer: SocketAddr,
+    id: ConnectionId,
+    stage: Stage,
+    frame_max: u32,
+    channels_max: u16,
+    user: Box<[u8]>,
+    /// It wants to hear when a queue under a consumer goes.
+    hears_cancels: bool,
+    namespace: String,
+    channels: BTreeMap<u16, Channel>,
+    /// Channels and consumers that there were.
+    serials: u64,
+    consumers: HashMap<u64, Consumer>,
+    /// As of the last input.
+    catalog: Arc<Catalog>,
+    router: Router,
+    gathered: Gathered,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    leasing: FuturesUnordered<Leasing>,
+    ready: VecDeque<Ready>,
+    settles: BTreeMap<QueueId, Vec<(LeaseId, Outcome)>>,
+    /// Consumers that may have credit now.
+    wanting: Vec<u64>,
+    /// Exclusive queues that were declared here.
+    own_queues: Vec<QueueId>,
+    operation: Option<Operation>,
+    said: Vec<u8>,
+    timers: Timers,
+    scratch: Scratch,
+}
+
+impl AmqpSession {
+    pub(crate) fn new(registry: Arc<Registry>, budget: Budget, peer: SocketAddr) -> Self {
+        let broker = registry.broker().clone();
+        Self {
+            id: registry.enter(),
+            catalog: broker.catalog(),
+            timers: Timers::new(registry.options().handshake),
+            broker,
+            budget,
+            peer,
+            stage: Stage::Protocol,
+            frame_max: FRAME_INITIAL_BYTES,
+            channels_max: CHANNELS,
+            user: Box::default(),
+            hears_cancels: false,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            channels: BTreeMap::new(),
+            serials: 0,
+            consumers: HashMap::new(),
+            router: Router::default(),
+            gathered: Gathered::default(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            leasing: FuturesUnordered::new(),
+            ready: VecDeque::new(),
+            settles: BTreeMap::new(),
+            wanting: Vec::new(),
+            own_queues: Vec::new(),
+            operation: None,
+            said: Vec::new(),
+            scratch: Scratch::default(),
+            registry,
+        }
+    }
+
+    fn vhost(&self) -> &str {
+        crate::vhost_of(&self.namespace)
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serials += 1;
+        self.serials
+    }
+
+    /// Waits for the broker before the next method is taken; then `done`, on behalf of `method`.
+    fn operate<T: 'static>(
+        &mut self,
+        channel: u16,
+        method: MethodId,
+        future: impl Future<Output = Result<T, AmqpError>> + Send + 'static,
+        done: impl FnOnce(&mut Self, T) -> Result<(), AmqpError> + Send + 'static,
+    ) where
+        T: Send,
+    {
+        // What was published before is to be seen by what follows.
+        self.flush();
+        let future = Box::pin(async move {
+            let value = future.await?;
+            Ok(Box::new(move |session: &mut Self| done(session, value)) as Change)
+        });
+        self.operation = Some(Operation { channel, method, future });
+    }
+
+    /// Goes on with the operation, if there is one.
+    fn poll_operation(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        while let Some(operation) = &mut self.operation {
+            let Poll::Ready(result) = operation.future.as_mut().poll(waiting) else { return Poll::Pending };
+            let (channel, method) = (operation.channel, operation.method);
+            self.operation = None;
+            self.catalog = self.broker.catalog();
+            if let Err(error) = result.and_then(|change| change(self)) {
+                self.fail(channel, method, &error);
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Closes what the error closes.
+    fn fail(&mut self, channel: u16, method: MethodId, error: &AmqpError) {
+        let method = error.method.unwrap_or(method);
+        tracing::debug!(connection = self.id, peer = %self.peer, channel, %error, "AMQP exception");
+        let (reply_code, text) = (error.code.number(), error.code.text(&error.text));
+        let reply_text = text.as_short();
+        if channel == 0 || error.code.closes_connection() || !self.channels.contains_key(&channel) {
+            if self.stage == Stage::Over || self.stage == Stage::Closing {
+                return;
+            }
+            self.flush();
+            self.leave_all();
+            ConnectionClose { reply_code, reply_text, method }.write(&mut self.said, 0);
+            self.stage = Stage::Closing;
+            self.timers.await_close_ok();
+        } else {
+            self.flush();
+            self.leave_channel(channel);
+            ChannelClose { reply_code, reply_text, method }.write(&mut self.said, channel);
+            if let Some(it) = self.channels.get_mut(&channel) {
+                it.is_closing = true;
+            }
+        }
+    }
+
+    /// Hands over what was gathered, and asks for what may be delivered.
+    fn flush(&mut self) {
+        self.flush_published();
+        self.flush_settles();
+        for consumer in std::mem::take(&mut self.wanting) {
+            self.ask_for(consumer);
+        }
+    }
+
+    /// No input is taken for now.
+    fn is_held(&self) -> bool {
+        self.operation.is_some()
+            || self.said.len() > SAID_BYTES
+            || self.in_flight_bytes > PUBLISH_BYTES_IN_FLIGHT
+    }
+
+    /// Ends all channels, and what belongs to the connection.
+    fn leave_all(&mut self) {
+        let channels: Vec<u16> = self.channels.keys().copied().collect();
+        channels.into_iter().for_each(|channel| self.leave_channel(channel));
+        self.delete_own_queues();
+    }
+
+    /// A queue under a consumer is gone.
+    fn cancel_by_server(&mut self, serial: u64) {
+        let Some(consumer) = self.consumers.get(&serial) else { return };
+        let (channel, tag) = (consumer.channel, consumer.tag.clone());
+        self.remove_consumer(serial);
+        if self.hears_cancels {
+            BasicCancel { consumer_tag: tag.as_short(), no_wait: true }.write(&mut self.said, channel);
+        }
+    }
+}
+
+impl Talk for AmqpSession {
+    fn input(&mut self, bytes: &[u8]) -> Input {
+        self.timers.hear();
+        self.catalog = self.broker.catalog();
+        let (used, next) = self.take_frames(bytes);
+        self.flush();
+        let next = if next == Next::More && self.is_held() { Next::Wait } else { next };
+        Input { used, next }
+    }
+
+    fn poll_output(&mut self, waiting: &mut Context<'_>, out: &mut Vec<u8>, room: usize) -> Poll<Then> {
+        self.poll_timers(waiting);
+        // Its answer goes out with the rest.
+        let _ = self.poll_operation(waiting);
+        self.poll_published(waiting);
+        self.poll_leases(waiting);
+        out.append(&mut self.said);
+        if self.stage == Stage::Over {
+            return Poll::Ready(Then::End);
+        }
+        self.write_deliveries(out, room);
+        self.flush();
+        if !out.is_empty() {
+            self.timers.say();
+        }
+        // What was flushed may be ready at once, and nobody would be woken for it.
+        if out.is_empty() { Poll::Pending } else { Poll::Ready(Then::Sent) }
+    }
+
+    fn poll_resume(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        let _ = self.poll_operation(waiting);
+        self.poll_published(waiting);
+        if self.is_held() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn poll_cut(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.stage != Stage::Over && (!self.in_flight.is_empty() || self.operation.is_some())
+    }
+
+    fn shutdown(&mut self) {
+        match self.stage {
+            Stage::Protocol | Stage::Start => self.stage = Stage::Over,
+            Stage::Closing | Stage::Over => {}
+            Stage::Tune | Stage::Open | Stage::Running => {
+                let error = AmqpError::new(ReplyCode::ConnectionForced, "broker forced connection closure with reason 'shutdown'");
+                self.fail(0, MethodId::NONE, &error);
+            }
+        }
+    }
+
+    fn overdue(&mut self) {
+        tracing::info!(connection = self.id, peer = %self.peer, "client takes nothing and is cut off");
+    }
+}
+
+impl Drop for AmqpSession {
+    fn drop(&mut self) {
+        self.flush();
+        self.leave_all();
+    }
+}

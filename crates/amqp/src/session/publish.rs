@@ -1,0 +1,399 @@
+//! From `basic.publish` to its confirmation.
+//!
+//! Invariant: messages are handed to the broker in the order in which they came, and confirmed in it: an acknowledgement never goes
+//! out before the commit is durable, and one for several covers none that is open.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use duolog_broker::errors::AppendError;
+use duolog_broker::{NewRecord, Pending, Routed, TopicId};
+use duolog_net::Reservation;
+
+use super::AmqpSession;
+use crate::codec::method::{BasicAck, BasicNack, BasicPublish, BasicReturn};
+use crate::codec::{ContentHeader, Properties, RawTable, ReplyCode, ShortStr, ValueRef, write_with_content};
+use crate::convert::{self, Copying, Keep};
+use crate::error::AmqpError;
+use crate::labels;
+use crate::limits::{PUBLISH_BYTES, PUBLISH_RECORDS};
+
+/// Bodies up to here are not reserved for: what a connection reads at a time.
+const FREE_BODY_BYTES: u64 = 64 << 10;
+/// Keys of more queues, some of them not to be seen by receivers.
+const COPIES: [&str; 2] = ["CC", "BCC"];
+
+/// What has come in one input: copied as a whole when the first part of it is kept.
+pub(super) struct Source<'a> {
+    bytes: &'a [u8],
+    shared: OnceCell<Bytes>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, shared: OnceCell::new() }
+    }
+}
+
+impl Keep for Source<'_> {
+    fn keep(&self, part: &[u8]) -> Bytes {
+        let at = part.as_ptr().addr().wrapping_sub(self.bytes.as_ptr().addr());
+        if self.bytes.get(at..at.saturating_add(part.len())).is_none() {
+            return Copying.keep(part);
+        }
+        let shared = self.shared.get_or_init(|| Bytes::copy_from_slice(self.bytes));
+        shared.slice(at..at + part.len())
+    }
+}
+
+/// A message of which not all has come.
+pub(super) struct Publishing {
+    exchange: Bytes,
+    key: Bytes,
+    mandatory: bool,
+    /// Once the header has come: properties, encoded, and the size of the body.
+    header: Option<(Bytes, u64)>,
+    body: Vec<u8>,
+    room: Option<Reservation>,
+}
+
+impl Publishing {
+    pub(super) fn expects_header(&self) -> bool {
+        self.header.is_none()
+    }
+}
+
+/// Who is told what became of a message.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    channel: u16,
+    serial: u64,
+    /// If it is to be confirmed.
+    tag: Option<u64>,
+    /// Its place among the records; `None` if it went nowhere.
+    index: Option<usize>,
+}
+
+/// Messages on their way to the broker.
+#[derive(Default)]
+pub(super) struct Gathered {
+    records: Vec<Routed>,
+    marks: Vec<Mark>,
+    bytes: usize,
+    rooms: Vec<Reservation>,
+}
+
+/// Messages that the broker has.
+pub(super) struct InFlight {
+    pending: Option<Pending<Result<Vec<Result<(), AppendError>>, AppendError>>>,
+    marks: Vec<Mark>,
+    bytes: usize,
+    _rooms: Vec<Reservation>,
+}
+
+impl AmqpSession {
+    pub(super) fn publish(
+        &mut self,
+        number: u16,
+        method: &BasicPublish<'_>,
+        source: &Source<'_>,
+    ) -> Result<(), AmqpError> {
+        if method.immediate {
+            return Err(AmqpError::not_implemented("immediate=true"));
+        }
+        let channel = self.channel(number)?;
+        channel.publishing = Some(Publishing {
+            exchange: source.keep(method.exchange.as_bytes()),
+            key: source.keep(method.routing_key.as_bytes()),
+            mandatory: method.mandatory,
+            header: None,
+            body: Vec::new(),
+            room: None,
+        });
+        Ok(())
+    }
+
+    /// The header of a content. A channel that expects none is refused by the caller.
+    pub(super) fn header(
+        &mut self,
+        number: u16,
+        header: &ContentHeader<'_>,
+        source: &Source<'_>,
+    ) -> Result<(), AmqpError> {
+        let most = self.registry.options().body_bytes_max;
+        if header.body_size > most {
+            let text = format!("message size {} is larger than configured max size {most}", header.body_size);
+            return Err(AmqpError { method: Some(BasicPublish::ID), ..AmqpError::precondition(text) });
+        }
+        let properties = source.keep(header.properties);
+        let size = header.body_size;
+        let channel = self.channel(number)?;
+        let Some(publishing) = &mut channel.publishing else { return Ok(()) };
+        publishing.header = Some((properties, size));
+        if size == 0 {
+            return self.complete(number, Bytes::new());
+        }
+        if size > FREE_BODY_BYTES {
+            let (budget, bytes) = (self.budget.clone(), usize::try_from(size).unwrap_or(usize::MAX));
+            let reserving = async move {
+                budget.reserve(bytes).await.map_err(|error| AmqpError::new(ReplyCode::ResourceError, error))
+            };
+            self.operate(number, BasicPublish::ID, reserving, move |session, room| {
+                if let Some(channel) = session.channels.get_mut(&number)
+                    && let Some(publishing) = &mut channel.publishing
+                {
+                    publishing.room = Some(room);
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn body(&mut self, number: u16, piece: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
+        let channel = self.channel(number)?;
+        let Some(publishing) = &mut channel.publishing else { return Ok(()) };
+        let size = publishing.header.as_ref().map_or(0, |(_, size)| usize::try_from(*size).unwrap_or(usize::MAX));
+        let has = publishing.body.len() + piece.len();
+        if has > size {
+            let text = format!("content body of {has} bytes where the header says {size}");
+            return Err(AmqpError::new(ReplyCode::UnexpectedFrame, text));
+        }
+        if has < size {
+            if publishing.body.is_empty() && publishing.room.is_some() {
+                // It is paid for.
+                publishing.body.reserve_exact(size);
+            }
+            publishing.body.extend_from_slice(piece);
+            return Ok(());
+        }
+        let body = if publishing.body.is_empty() {
+            source.keep(piece)
+        } else {
+            publishing.body.extend_from_slice(piece);
+            std::mem::take(&mut publishing.body).into()
+        };
+        self.complete(number, body)
+    }
+
+    /// A message has come whole.
+    fn complete(&mut self, number: u16, body: Bytes) -> Result<(), AmqpError> {
+        let channel = self.channel(number)?;
+        let Some(Publishing { exchange, key, mandatory, header, room, .. }) = channel.publishing.take() else {
+            return Ok(());
+        };
+        let blamed = |error: AmqpError| AmqpError { method: Some(BasicPublish::ID), ..error };
+        let encoded = header.map_or_else(|| Bytes::from_static(Properties::NONE), |(properties, _)| properties);
+        let properties = Properties::decode(&encoded)
+            .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
+        self.check_properties(&properties).map_err(blamed)?;
+        let topics = self.find(&exchange, &key, &properties).map_err(blamed)?;
+        let channel = self.channel(number)?;
+        let tag = channel.confirming;
+        channel.confirming = tag.map(|tag| tag + 1);
+        let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
+        if topics.is_empty() {
+            if mandatory {
+                let returned = BasicReturn {
+                    reply_code: ReplyCode::NoRoute.number(),
+                    reply_text: ShortStr::cut(ReplyCode::NoRoute.name()),
+                    exchange: ShortStr::new(&exchange).unwrap_or_default(),
+                    routing_key: ShortStr::new(&key).unwrap_or_default(),
+                };
+                write_with_content(&mut self.said, number, &returned, &encoded, &body, self.frame_max);
+            }
+        } else {
+            mark.index = Some(self.gathered.records.len());
+            let bytes = body.len() + encoded.len() + key.len();
+            let record = record_of(&exchange, key, &encoded, &properties, body);
+            self.gathered.records.push(Routed { record, topics });
+            self.gathered.bytes += bytes;
+            self.gathered.rooms.extend(room);
+        }
+        self.gathered.marks.push(mark);
+        if self.gathered.marks.len() >= PUBLISH_RECORDS || self.gathered.bytes >= PUBLISH_BYTES {
+            self.flush_published();
+        }
+        Ok(())
+    }
+
+    fn check_properties(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
+        if let Some(user) = properties.user_id
+            && *user.as_bytes() != *self.user
+        {
+            let lossy = String::from_utf8_lossy;
+            return Err(AmqpError::precondition(format_args!(
+                "user_id property set to '{}' but authenticated user was '{}'",
+                lossy(user.as_bytes()),
+                lossy(&self.user)
+            )));
+        }
+        if properties.expiration.is_some() {
+            return Err(AmqpError::unsupported("expiration of a single message"));
+        }
+        Ok(())
+    }
+
+    /// The topics that take a message.
+    fn find(
+        &mut self,
+        exchange: &[u8],
+        key: &[u8],
+        properties: &Properties<'_>,
+    ) -> Result<Arc<[TopicId]>, AmqpError> {
+        let table = properties.headers.unwrap_or_default();
+        let copies = copies(table)?;
+        if exchange.is_empty() {
+            let find = |router: &mut duolog_broker::routing::Router, key: &[u8]| {
+                router.queue(&self.catalog, &self.namespace, key)
+            };
+            let mut found = find(&mut self.router, key);
+            if !copies.is_empty() {
+                let mut all = found.to_vec();
+                all.extend(copies.iter().flat_map(|key| find(&mut self.router, key).to_vec()));
+                all.sort_unstable();
+                all.dedup();
+                found = all.into();
+            }
+            return Ok(found);
+        }
+        let name = String::from_utf8_lossy(exchange);
+        let known = self.catalog.exchange(&self.namespace, &name).cloned();
+        let Some(exchange) = known else { return Err(self.no_exchange(&name)) };
+        if labels::is_internal(&exchange) {
+            let text = format!("cannot publish to internal exchange '{name}' in vhost '{}'", self.vhost());
+            return Err(AmqpError::refused(text));
+        }
+        if copies.is_empty() && self.catalog.routes_by_key(exchange.id) {
+            return Ok(self.router.route(&self.catalog, &exchange, key, &[]));
+        }
+        // Headers are looked at: here as the record will have them.
+        let headers = convert::record_headers(properties, ShortStr::EMPTY, &Copying);
+        let keys: Vec<&[u8]> = std::iter::once(key).chain(copies).collect();
+        Ok(self.catalog.route(exchange.id, &keys, &headers).into())
+    }
+
+    /// Hands over what was gathered.
+    pub(super) fn flush_published(&mut self) {
+        let Gathered { records, marks, bytes, rooms } = std::mem::take(&mut self.gathered);
+        if marks.is_empty() {
+            return;
+        }
+        let pending = (!records.is_empty()).then(|| self.broker.route(records));
+        self.in_flight_bytes += bytes;
+        self.in_flight.push_back(InFlight { pending, marks, bytes, _rooms: rooms });
+    }
+
+    /// Tells what became of what was published.
+    pub(super) fn poll_published(&mut self, waiting: &mut Context<'_>) {
+        while let Some(first) = self.in_flight.front_mut() {
+            let results = match &mut first.pending {
+                None => Ok(Vec::new()),
+                Some(pending) => match Pin::new(pending).poll(waiting) {
+                    Poll::Ready(results) => results,
+                    Poll::Pending => return,
+                },
+            };
+            let Some(InFlight { marks, bytes, .. }) = self.in_flight.pop_front() else { return };
+            self.in_flight_bytes -= bytes;
+            self.confirm(&marks, results);
+        }
+    }
+
+    fn confirm(&mut self, marks: &[Mark], results: Result<Vec<Result<(), AppendError>>, AppendError>) {
+        let result_of = |mark: &Mark| match (mark.index, &results) {
+            (None, _) => Ok(()),
+            (Some(_), Err(error)) => Err(error.clone()),
+            (Some(index), Ok(results)) => results.get(index).cloned().unwrap_or(Ok(())),
+        };
+        // Acknowledged together: so many of one channel, up to this number.
+        let mut open: Option<(u16, u64, u32)> = None;
+        for mark in marks {
+            let is_there = |it: &super::Channel| it.serial == mark.serial && !it.is_closing;
+            if !self.channels.get(&mark.channel).is_some_and(is_there) {
+                continue;
+            }
+            let result = result_of(mark);
+            if let Err(error) = &result {
+                tracing::warn!(connection = self.id, channel = mark.channel, %error, "published message is refused");
+            }
+            match (mark.tag, result) {
+                (Some(tag), Ok(())) => match &mut open {
+                    Some((channel, last, count)) if *channel == mark.channel => {
+                        *last = tag;
+                        *count += 1;
+                    }
+                    _ => {
+                        self.write_ack(open);
+                        open = Some((mark.channel, tag, 1));
+                    }
+                },
+                (Some(tag), Err(_)) => {
+                    self.write_ack(open.take());
+                    BasicNack { delivery_tag: tag, multiple: false, requeue: false }.write(&mut self.said, mark.channel);
+                }
+                (None, Ok(())) => {}
+                (None, Err(error)) => self.fail(mark.channel, BasicPublish::ID, &error.into()),
+            }
+        }
+        self.write_ack(open);
+    }
+
+    fn write_ack(&mut self, open: Option<(u16, u64, u32)>) {
+        if let Some((channel, delivery_tag, count)) = open {
+            BasicAck { delivery_tag, multiple: count > 1 }.write(&mut self.said, channel);
+        }
+    }
+}
+
+/// Further keys: of the headers CC and BCC, lists of them. Source: RabbitMQ documentation, "Sender-selected Distribution".
+fn copies<'a>(table: RawTable<'a>) -> Result<Vec<&'a [u8]>, AmqpError> {
+    let mut keys = Vec::new();
+    for name in COPIES {
+        match table.get(name) {
+            None => {}
+            Some(ValueRef::Array(array)) => {
+                for value in array.iter() {
+                    let ValueRef::String(key) = value else { return Err(not_keys(name)) };
+                    keys.push(key.0);
+                }
+            }
+            Some(_) => return Err(not_keys(name)),
+        }
+    }
+    Ok(keys)
+}
+
+fn not_keys(name: &str) -> AmqpError {
+    AmqpError::precondition(format_args!("invalid message: '{name}' header should be an array of strings"))
+}
+
+fn record_of(
+    exchange: &Bytes,
+    key: Bytes,
+    encoded: &Bytes,
+    properties: &Properties<'_>,
+    body: Bytes,
+) -> NewRecord {
+    let exchange = ShortStr::new(exchange).unwrap_or_default();
+    let mut headers = convert::record_headers(properties, exchange, &KeptIn(encoded));
+    headers.retain(|header| header.key != "BCC");
+    NewRecord { key: Some(key), value: Some(body), headers, ..NewRecord::default() }
+}
+
+/// Slices of something that is kept; copies of anything else.
+struct KeptIn<'a>(&'a Bytes);
+
+impl Keep for KeptIn<'_> {
+    fn keep(&self, part: &[u8]) -> Bytes {
+        let at = part.as_ptr().addr().wrapping_sub(self.0.as_ptr().addr());
+        match self.0.get(at..at.saturating_add(part.len())) {
+            Some(_) if !part.is_empty() => self.0.slice(at..at + part.len()),
+            _ => Copying.keep(part),
+        }
+    }
+}

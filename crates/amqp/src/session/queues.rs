@@ -1,0 +1,359 @@
+//! Class `queue`: declared, bound, purged, deleted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use duolog_broker::errors::ChangeError;
+use duolog_broker::routing::{BindingSpec, Destination, Exchange};
+use duolog_broker::{Queue, QueueId, QueuePolicy, QueueSpec, Session};
+use duolog_storage::Durability;
+
+use super::AmqpSession;
+use super::consume::ready_in;
+use super::exchanges::{binding, delete_if_unused, sources_of};
+use crate::codec::method::{
+    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
+    QueueUnbind, QueueUnbindOk,
+};
+use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
+use crate::error::AmqpError;
+use crate::labels::Declared;
+
+/// What names that the server gives out begin with.
+const RESERVED: &str = "amq.";
+/// Arguments of a queue that RabbitMQ has and this broker has not: a queue that counts on one is not declared.
+const UNSUPPORTED: [&str; 8] = [
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-max-priority",
+    "x-dead-letter-strategy",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+];
+/// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
+const COMPARED: [&str; 6] = [
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-delivery-limit",
+    "x-single-active-consumer",
+    "x-queue-type",
+];
+
+impl AmqpSession {
+    /// The queue that a method names; an empty name is that of the queue declared last on the channel.
+    pub(super) fn queue_named(&mut self, number: u16, name: ShortStr<'_>) -> Result<Arc<Queue>, AmqpError> {
+        let last = self.channel(number)?.last_queue.clone();
+        let name = match (name.as_str().unwrap_or_default(), &last) {
+            ("", Some(last)) => last,
+            ("", None) => return Err(AmqpError::not_found("no previously declared queue")),
+            (name, _) => name,
+        };
+        let queue = self.catalog.queue(&self.namespace, name).cloned().ok_or_else(|| self.no_queue(name))?;
+        self.registry.check_access(&queue, self.id)?;
+        Ok(queue)
+    }
+
+    fn no_queue(&self, name: &str) -> AmqpError {
+        AmqpError::not_found(format_args!("no queue '{name}' in vhost '{}'", self.vhost()))
+    }
+
+    pub(super) fn declare_queue(&mut self, number: u16, method: &QueueDeclare<'_>) -> Result<(), AmqpError> {
+        let no_wait = method.no_wait;
+        let name = method.queue.as_str().unwrap_or_default();
+        if method.passive && name.is_empty() {
+            return Err(AmqpError::not_found("no previously declared queue"));
+        }
+        if let Some(queue) = self.catalog.queue(&self.namespace, name).cloned() {
+            self.registry.check_access(&queue, self.id)?;
+            if !method.passive {
+                self.check_equivalent(&queue, method)?;
+            }
+            let (broker, id) = (self.broker.clone(), queue.id);
+            let ready = async move { ready_in(&broker, id).await };
+            self.operate(number, QueueDeclare::ID, ready, move |session, ready| {
+                session.declared_queue(number, queue.id, &queue.name, ready, no_wait);
+                Ok(())
+            });
+            return Ok(());
+        }
+        if method.passive {
+            return Err(self.no_queue(name));
+        }
+        if name.starts_with(RESERVED) {
+            let text = format!("queue name '{name}' contains reserved prefix '{RESERVED}*'");
+            return Err(AmqpError::refused(text));
+        }
+        let name = if name.is_empty() { self.registry.new_name("amq.gen-") } else { name.to_owned() };
+        let (spec, exclusive) = (self.queue_spec(&name, method)?, method.exclusive);
+        let creating = create(self.broker.clone(), spec);
+        self.operate(number, QueueDeclare::ID, creating, move |session, id| {
+            if exclusive {
+                session.registry.own(id, session.id);
+                session.own_queues.push(id);
+            }
+            session.declared_queue(number, id, &name, 0, no_wait);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn declared_queue(&mut self, number: u16, id: QueueId, name: &str, message_count: u32, no_wait: bool) {
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.last_queue = Some(name.to_owned());
+        }
+        if !no_wait {
+            let consumer_count = self.registry.consumers(id);
+            let queue = ShortStr::cut(name);
+            QueueDeclareOk { queue, message_count, consumer_count }.write(&mut self.said, number);
+        }
+    }
+
+    fn queue_spec(&self, name: &str, method: &QueueDeclare<'_>) -> Result<QueueSpec, AmqpError> {
+        let declared = Declared {
+            durable: method.durable,
+            exclusive: method.exclusive,
+            auto_delete: method.auto_delete,
+            internal: false,
+            arguments: method.arguments.as_bytes().to_vec(),
+        };
+        let lasts = method.durable && !method.exclusive;
+        Ok(QueueSpec {
+            namespace: self.namespace.clone(),
+            durability: (!lasts).then_some(Durability::Os),
+            labels: declared.labels(),
+            ..QueueSpec::new(name, policy(name, self.vhost(), method.arguments)?)
+        })
+    }
+
+    /// # Errors
+    /// `PreconditionFailed` if the queue was declared otherwise, as RabbitMQ words it.
+    fn check_equivalent(&self, queue: &Queue, method: &QueueDeclare<'_>) -> Result<(), AmqpError> {
+        let is = Declared::of(&queue.labels);
+        let what = format!("queue '{}' in vhost '{}'", queue.name, self.vhost());
+        let flags = [
+            ("durable", method.durable, is.durable),
+            ("exclusive", method.exclusive, is.exclusive),
+            ("auto_delete", method.auto_delete, is.auto_delete),
+        ];
+        for (name, received, current) in flags {
+            if received != current {
+                // Another connection's exclusive queue is locked; this one's cannot become shared.
+                return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
+            }
+        }
+        for name in COMPARED {
+            let (received, current) = (method.arguments.get(name), is.table().get(name));
+            if shown(received) != shown(current) {
+                return Err(inequivalent(name, &what, &shown(received), &shown(current)));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn bind_queue(&mut self, number: u16, method: &QueueBind<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_named(number, method.queue)?;
+        let exchange = self.exchange_to_bind(method.exchange)?;
+        let key = bound_key(method.queue, method.routing_key, &queue);
+        let spec = binding(&exchange, Destination::Queue(queue.id), key, method.arguments)?;
+        let no_wait = method.no_wait;
+        let binding = self.broker.bind(spec);
+        let bound = async move { Ok(binding.await?) };
+        self.operate(number, QueueBind::ID, bound, move |session, _| {
+            if !no_wait {
+                QueueBindOk {}.write(&mut session.said, number);
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    pub(super) fn unbind_queue(&mut self, number: u16, method: &QueueUnbind<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_named(number, method.queue)?;
+        let exchange = self.exchange_to_bind(method.exchange)?;
+        let key = bound_key(method.queue, method.routing_key, &queue);
+        let spec = binding(&exchange, Destination::Queue(queue.id), key, method.arguments)?;
+        let unbound = unbind(self.broker.clone(), exchange, spec);
+        self.operate(number, QueueUnbind::ID, unbound, move |session, ()| {
+            QueueUnbindOk {}.write(&mut session.said, number);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    pub(super) fn purge_queue(&mut self, number: u16, method: &QueuePurge<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_named(number, method.queue)?;
+        let (broker, no_wait) = (self.broker.clone(), method.no_wait);
+        let purging = async move {
+            let ready = ready_in(&broker, queue.id).await?;
+            broker.purge_queue(queue.id).await?;
+            Ok(ready)
+        };
+        self.operate(number, QueuePurge::ID, purging, move |session, message_count| {
+            if !no_wait {
+                QueuePurgeOk { message_count }.write(&mut session.said, number);
+            }
+            Ok(())
+        });
+        Ok(())
+    }
+
+    pub(super) fn delete_queue(&mut self, number: u16, method: &QueueDelete<'_>) -> Result<(), AmqpError> {
+        let no_wait = method.no_wait;
+        let answer = move |session: &mut Self, message_count| {
+            if !no_wait {
+                QueueDeleteOk { message_count }.write(&mut session.said, number);
+            }
+        };
+        let queue = match self.queue_named(number, method.queue) {
+            Ok(queue) => queue,
+            // What is not there need not be deleted. Source: RabbitMQ documentation, "AMQP 0-9-1 compliance".
+            Err(error) if error.code == ReplyCode::NotFound && !method.queue.is_empty() => {
+                answer(self, 0);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let what = format!("queue '{}' in vhost '{}'", queue.name, self.vhost());
+        if method.if_unused && self.registry.consumers(queue.id) > 0 {
+            return Err(AmqpError::precondition(format_args!("{what} in use")));
+        }
+        let (broker, if_empty) = (self.broker.clone(), method.if_empty);
+        let id = queue.id;
+        let deleting = async move {
+            let depth = broker.depth(id).await?;
+            if if_empty && depth.available + depth.in_flight + depth.delayed > 0 {
+                return Err(AmqpError::precondition(format_args!("{what} is not empty")));
+            }
+            delete(&broker, id).await?;
+            Ok(u32::try_from(depth.available).unwrap_or(u32::MAX))
+        };
+        self.operate(number, QueueDelete::ID, deleting, move |session, ready| {
+            session.registry.disown(id);
+            session.own_queues.retain(|own| *own != id);
+            answer(session, ready);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Deletes what belongs to this connection.
+    pub(super) fn delete_own_queues(&mut self) {
+        for id in std::mem::take(&mut self.own_queues) {
+            self.registry.disown(id);
+            // Nobody is left to hear the answer; what a crash keeps is deleted at the next start.
+            drop(self.broker.delete_queue(id));
+        }
+    }
+}
+
+/// An empty key with an empty queue name is the name of the queue. Source: AMQP 0-9-1, `queue.bind`, field `routing-key`.
+fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &Queue) -> Bytes {
+    if named.is_empty() && key.is_empty() {
+        return Bytes::copy_from_slice(queue.name.as_bytes());
+    }
+    Bytes::copy_from_slice(key.as_bytes())
+}
+
+async fn create(broker: Session, spec: QueueSpec) -> Result<QueueId, AmqpError> {
+    let (namespace, name) = (spec.namespace.clone(), spec.name.clone());
+    match broker.create_queue(spec).await {
+        // Another connection was faster.
+        Err(ChangeError::Exists(_)) => {
+            let catalog = broker.catalog();
+            let known = catalog.queue(&namespace, &name).map(|queue| queue.id);
+            known.ok_or_else(|| AmqpError::new(ReplyCode::InternalError, "the queue came and went"))
+        }
+        created => Ok(created?),
+    }
+}
+
+/// Deletes a queue, and the exchanges that go with their last binding.
+async fn delete(broker: &Session, id: QueueId) -> Result<(), AmqpError> {
+    let sources = sources_of(&broker.catalog(), Destination::Queue(id));
+    match broker.delete_queue(id).await {
+        Ok(()) | Err(ChangeError::NotFound(_)) => delete_if_unused(broker, sources).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn unbind(
+    broker: Session,
+    exchange: Arc<Exchange>,
+    spec: BindingSpec,
+) -> Result<(), AmqpError> {
+    // That it was not there is no error. Source: RabbitMQ documentation, "AMQP 0-9-1 compliance".
+    broker.unbind(spec).await?;
+    delete_if_unused(&broker, vec![exchange]).await
+}
+
+pub(super) fn inequivalent(name: &str, what: &str, received: &str, current: &str) -> AmqpError {
+    AmqpError::precondition(format_args!(
+        "inequivalent arg '{name}' for {what}: received {received} but current is {current}"
+    ))
+}
+
+/// An argument as RabbitMQ shows it.
+pub(super) fn shown(value: Option<ValueRef<'_>>) -> String {
+    let Some(value) = value else { return "none".to_owned() };
+    if let Some(number) = value.as_integer() {
+        return format!("the value '{number}' of type 'long'");
+    }
+    match (value.as_str(), value.as_bool()) {
+        (Some(text), _) => format!("the value '{text}' of type 'longstr'"),
+        (None, Some(is)) => format!("the value '{is}' of type 'bool'"),
+        (None, None) => format!("the value '{value:?}'"),
+    }
+}
+
+/// What the arguments of a declaration ask for.
+fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolicy, AmqpError> {
+    let invalid = |argument: &str, why: &str| {
+        AmqpError::precondition(format_args!("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"))
+    };
+    let whole = |argument: &'static str| match arguments.get(argument) {
+        None => Ok(None),
+        Some(value) => match value.as_integer().map(u64::try_from) {
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(invalid(argument, "it is negative")),
+            None => Err(invalid(argument, "it is no whole number")),
+        },
+    };
+    for argument in UNSUPPORTED {
+        if arguments.get(argument).is_some() {
+            return Err(invalid(argument, "not supported by this broker"));
+        }
+    }
+    if arguments.get("x-single-active-consumer").and_then(ValueRef::as_bool) == Some(true) {
+        return Err(invalid("x-single-active-consumer", "not supported by this broker"));
+    }
+    match arguments.get("x-queue-type").map(|value| value.as_str()) {
+        None | Some(Some("classic" | "quorum")) => {}
+        Some(_) => return Err(invalid("x-queue-type", "there are queues of type classic and quorum")),
+    }
+    let message_ttl_ms = whole("x-message-ttl")?.map(|ms| ms.max(1));
+    let limit = whole("x-delivery-limit")?;
+    let exchange = arguments.get("x-dead-letter-exchange").map(|value| value.as_str().unwrap_or_default());
+    let key = arguments.get("x-dead-letter-routing-key").and_then(ValueRef::as_str);
+    let dead_letter = match (exchange, key) {
+        (None, None) => None,
+        (Some(""), Some(queue)) => Some(queue.to_owned()),
+        (None, Some(_)) => return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange")),
+        (Some(_), _) => {
+            let why = "dead letters go to a queue: the default exchange with x-dead-letter-routing-key";
+            return Err(invalid("x-dead-letter-exchange", why));
+        }
+    };
+    if message_ttl_ms.is_some() && dead_letter.is_some() {
+        return Err(invalid("x-message-ttl", "what expires is not dead-lettered by this broker"));
+    }
+    Ok(QueuePolicy {
+        message_ttl_ms,
+        dead_letter,
+        attempts_max: limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1)),
+        message_bytes_max: 16 << 20,
+        ..QueuePolicy::default()
+    })
+}

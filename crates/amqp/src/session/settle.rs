@@ -1,0 +1,75 @@
+//! Deliveries taken back: acknowledged, rejected, or given up with their channel.
+//!
+//! Settlements are gathered by queue and handed over once per input. Nobody waits for them: AMQP answers no acknowledgement, and
+//! what is lost of them with a crash is delivered again.
+
+use std::collections::BTreeMap;
+
+use duolog_broker::{LeaseId, Outcome};
+
+use super::AmqpSession;
+use super::channel::Unacknowledged;
+use crate::codec::method::BasicRecoverOk;
+use crate::error::AmqpError;
+
+impl AmqpSession {
+    /// Of a lease, with others of its queue.
+    pub(super) fn settle(&mut self, lease: LeaseId, outcome: Outcome) {
+        self.settles.entry(lease.queue).or_default().push((lease, outcome));
+    }
+
+    pub(super) fn flush_settles(&mut self) {
+        for (queue, outcomes) in std::mem::take(&mut self.settles) {
+            drop(self.broker.settle(queue, outcomes));
+        }
+    }
+
+    /// `basic.ack`, `basic.nack`, `basic.reject`.
+    pub(super) fn acknowledge(
+        &mut self,
+        number: u16,
+        tag: u64,
+        multiple: bool,
+        outcome: Outcome,
+    ) -> Result<(), AmqpError> {
+        let channel = self.channel(number)?;
+        let taken = if multiple {
+            let known = tag == 0 || tag < channel.next_delivery;
+            let rest = if tag == 0 { BTreeMap::new() } else { channel.unacknowledged.split_off(&tag.saturating_add(1)) };
+            let taken = std::mem::replace(&mut channel.unacknowledged, rest);
+            if !known || (taken.is_empty() && tag != 0) {
+                return Err(unknown(tag));
+            }
+            taken
+        } else {
+            let taken = channel.unacknowledged.remove(&tag).ok_or_else(|| unknown(tag))?;
+            return self.settle_one(number, &taken, outcome);
+        };
+        taken.values().try_for_each(|it| self.settle_one(number, it, outcome))
+    }
+
+    fn settle_one(&mut self, number: u16, it: &Unacknowledged, outcome: Outcome) -> Result<(), AmqpError> {
+        self.settle(it.lease, outcome);
+        self.credit(it, number);
+        Ok(())
+    }
+
+    /// `basic.recover`: all go back to their places.
+    pub(super) fn recover(&mut self, number: u16, requeue: bool, answer: bool) -> Result<(), AmqpError> {
+        if !requeue {
+            return Err(AmqpError::not_implemented("requeue=false"));
+        }
+        let taken = std::mem::take(&mut self.channel(number)?.unacknowledged);
+        for it in taken.values() {
+            self.settle_one(number, it, Outcome::Release { after_ms: 0 })?;
+        }
+        if answer {
+            BasicRecoverOk {}.write(&mut self.said, number);
+        }
+        Ok(())
+    }
+}
+
+fn unknown(tag: u64) -> AmqpError {
+    AmqpError::precondition(format_args!("unknown delivery tag {tag}"))
+}
