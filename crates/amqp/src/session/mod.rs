@@ -64,6 +64,8 @@ type Change = Box<dyn FnOnce(&mut AmqpSession) -> Result<(), AmqpError> + Send>;
 struct Operation {
     channel: u16,
     method: MethodId,
+    /// What was published before is to be seen by it.
+    follows_published: bool,
     future: Pin<Box<dyn Future<Output = Result<Change, AmqpError>> + Send>>,
 }
 
@@ -148,28 +150,41 @@ impl AmqpSession {
         self.serials
     }
 
-    /// Waits for the broker before the next method is taken; then `done`, on behalf of `method`.
-    fn operate<T: 'static>(
+    /// Waits for the broker before the next method is taken; then `done`, on behalf of `method`. What was published before is
+    /// durable by then, and so in the queues.
+    fn operate<T: Send + 'static>(
         &mut self,
         channel: u16,
         method: MethodId,
         future: impl Future<Output = Result<T, AmqpError>> + Send + 'static,
         done: impl FnOnce(&mut Self, T) -> Result<(), AmqpError> + Send + 'static,
-    ) where
-        T: Send,
-    {
-        // What was published before is to be seen by what follows.
+    ) {
         self.flush();
+        self.wait_for(channel, method, true, future, done);
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &mut self,
+        channel: u16,
+        method: MethodId,
+        follows_published: bool,
+        future: impl Future<Output = Result<T, AmqpError>> + Send + 'static,
+        done: impl FnOnce(&mut Self, T) -> Result<(), AmqpError> + Send + 'static,
+    ) {
         let future = Box::pin(async move {
             let value = future.await?;
             Ok(Box::new(move |session: &mut Self| done(session, value)) as Change)
         });
-        self.operation = Some(Operation { channel, method, future });
+        self.operation = Some(Operation { channel, method, follows_published, future });
     }
 
     /// Goes on with the operation, if there is one.
     fn poll_operation(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
+        self.poll_published(waiting);
         while let Some(operation) = &mut self.operation {
+            if operation.follows_published && !self.in_flight.is_empty() {
+                return Poll::Pending;
+            }
             let Poll::Ready(result) = operation.future.as_mut().poll(waiting) else { return Poll::Pending };
             let (channel, method) = (operation.channel, operation.method);
             self.operation = None;
@@ -254,7 +269,6 @@ impl Talk for AmqpSession {
         self.poll_timers(waiting);
         // Its answer goes out with the rest.
         let _ = self.poll_operation(waiting);
-        self.poll_published(waiting);
         self.poll_leases(waiting);
         out.append(&mut self.said);
         if self.stage == Stage::Over {
@@ -271,7 +285,6 @@ impl Talk for AmqpSession {
 
     fn poll_resume(&mut self, waiting: &mut Context<'_>) -> Poll<()> {
         let _ = self.poll_operation(waiting);
-        self.poll_published(waiting);
         if self.is_held() { Poll::Pending } else { Poll::Ready(()) }
     }
 

@@ -142,7 +142,7 @@ impl AmqpSession {
             let reserving = async move {
                 budget.reserve(bytes).await.map_err(|error| AmqpError::new(ReplyCode::ResourceError, error))
             };
-            self.operate(number, BasicPublish::ID, reserving, move |session, room| {
+            self.wait_for(number, BasicPublish::ID, false, reserving, move |session, room| {
                 if let Some(channel) = session.channels.get_mut(&number)
                     && let Some(publishing) = &mut channel.publishing
                 {
