@@ -183,10 +183,7 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
     let record = &leased.record;
     scratch.table.clear();
     scratch.properties.clear();
-    let mut address = Address {
-        exchange: ShortStr::EMPTY,
-        routing_key: ShortStr::cut(queue),
-    };
+    let mut address = Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut(queue) };
     if let Some(key) = record.key.as_deref().and_then(ShortStr::new) {
         address.routing_key = key;
     }
@@ -271,9 +268,8 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn of(record: &'a Record) -> Option<Self> {
-        let header = |name: &[u8]| {
-            record.headers.iter().find(|it| it.key == name).and_then(|it| it.value.as_deref())
-        };
+        let header =
+            |name: &[u8]| record.headers.iter().find(|it| it.key == name).and_then(|it| it.value.as_deref());
         let time = header(headers::DEAD_LAST_TIME.as_bytes());
         let milliseconds: u64 = time.and_then(|it| std::str::from_utf8(it).ok()?.parse().ok()).unwrap_or(0);
         let reason = match header(headers::DEAD_REASON.as_bytes())? {

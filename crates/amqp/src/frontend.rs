@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use duolog_broker::Session;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{ExchangeKind, ExchangeSpec};
-use duolog_broker::Session;
 use duolog_net::{Connection, Context, Frontend, TalkOptions, talk};
 
+use crate::AmqpOptions;
 use crate::labels::{self, Declared};
 use crate::limits::CARRY_BYTES;
 use crate::registry::Registry;
 use crate::session::AmqpSession;
-use crate::AmqpOptions;
 
 /// The exchanges that are there from the start. Source: AMQP 0-9-1, 3.1.3; RabbitMQ has `amq.match` beside them.
 const PREDECLARED: [(&str, ExchangeKind); 5] = [
@@ -49,7 +49,12 @@ impl AmqpFrontend {
         for (name, kind) in PREDECLARED {
             if session.catalog().exchange(DEFAULT_NAMESPACE, name).is_none() {
                 let declared = Declared { durable: true, ..Declared::default() };
-                session.create_exchange(ExchangeSpec { labels: declared.labels(), ..ExchangeSpec::new(name, kind) }).await?;
+                session
+                    .create_exchange(ExchangeSpec {
+                        labels: declared.labels(),
+                        ..ExchangeSpec::new(name, kind)
+                    })
+                    .await?;
             }
         }
         Ok(Self { registry: Arc::new(Registry::new(session, options)) })

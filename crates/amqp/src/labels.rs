@@ -34,8 +34,11 @@ impl Declared {
             (AUTO_DELETE, self.auto_delete),
             (INTERNAL, self.internal),
         ];
-        let mut labels: Labels =
-            flags.into_iter().filter(|it| it.1).map(|(name, _)| (name.to_owned(), "true".to_owned())).collect();
+        let mut labels: Labels = flags
+            .into_iter()
+            .filter(|it| it.1)
+            .map(|(name, _)| (name.to_owned(), "true".to_owned()))
+            .collect();
         if !self.arguments.is_empty() {
             labels.insert(ARGUMENTS.to_owned(), STANDARD.encode(&self.arguments));
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::limits::{BODY_BYTES_DEFAULT, CHANNELS, CONSUMER_TIMEOUT, FRAME_MAX_BYTES, HANDSHAKE, HEARTBEAT_S, WRITE_DEADLINE};
+use crate::limits::{
+    BODY_BYTES_DEFAULT, CHANNELS, CONSUMER_TIMEOUT, FRAME_MAX_BYTES, HANDSHAKE, HEARTBEAT_S, WRITE_DEADLINE,
+};
 
 /// Settings of the frontend.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use duolog_broker::{Queue, QueueId, Session};
 use parking_lot::Mutex;
 
 use crate::AmqpOptions;
-use crate::error::AmqpError;
 use crate::codec::ReplyCode;
+use crate::error::AmqpError;
 use crate::labels;
 
 /// Identity of a connection within the process.
@@ -74,7 +74,8 @@ impl Registry {
     /// # Errors
     /// `ResourceLocked` for an exclusive queue of another connection.
     pub(crate) fn check_access(&self, queue: &Queue, by: ConnectionId) -> Result<(), AmqpError> {
-        if !labels::is_exclusive(queue) || self.uses.lock().get(&queue.id).and_then(|it| it.owner) == Some(by) {
+        if !labels::is_exclusive(queue) || self.uses.lock().get(&queue.id).and_then(|it| it.owner) == Some(by)
+        {
             return Ok(());
         }
         let text = format!(

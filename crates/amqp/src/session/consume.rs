@@ -17,7 +17,8 @@ use futures_util::future::{AbortHandle, Aborted, abortable};
 use super::channel::Unacknowledged;
 use super::{AmqpSession, Stage};
 use crate::codec::method::{
-    BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicDeliver, BasicGet, BasicGetEmpty, BasicGetOk, BasicQos,
+    BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicDeliver, BasicGet, BasicGetEmpty,
+    BasicGetOk, BasicQos,
 };
 use crate::codec::{ReplyCode, ShortString, write_deliver, write_with_content};
 use crate::convert;
@@ -72,7 +73,9 @@ impl Consumer {
         let room = CONSUMER_BUFFER.saturating_sub(self.buffered);
         match self.prefetch {
             0 => room,
-            most => room.min(u32::from(most).saturating_sub(self.unacknowledged.saturating_add(self.buffered))),
+            most => {
+                room.min(u32::from(most).saturating_sub(self.unacknowledged.saturating_add(self.buffered)))
+            }
         }
     }
 }
@@ -102,7 +105,10 @@ impl AmqpSession {
             }
         }
         if self.consumers.len() >= CONSUMERS {
-            return Err(AmqpError::new(ReplyCode::ResourceError, format_args!("more than {CONSUMERS} consumers")));
+            return Err(AmqpError::new(
+                ReplyCode::ResourceError,
+                format_args!("more than {CONSUMERS} consumers"),
+            ));
         }
         let tag = if method.consumer_tag.is_empty() {
             ShortString::cut(&self.registry.new_name("amq.ctag-"))
@@ -124,7 +130,16 @@ impl AmqpSession {
         let no_ack = method.no_ack;
         self.consumers.insert(
             serial,
-            Consumer { channel: number, tag, queue, no_ack, prefetch, unacknowledged: 0, buffered: 0, asking: None },
+            Consumer {
+                channel: number,
+                tag,
+                queue,
+                no_ack,
+                prefetch,
+                unacknowledged: 0,
+                buffered: 0,
+                asking: None,
+            },
         );
         self.wanting.push(serial);
         Ok(())
@@ -207,13 +222,20 @@ impl AmqpSession {
             for serial in std::mem::take(&mut self.wanting) {
                 self.ask_for(serial);
             }
-            let Poll::Ready(Some((serial, count, brought))) = self.leasing.poll_next_unpin(waiting) else { return };
+            let Poll::Ready(Some((serial, count, brought))) = self.leasing.poll_next_unpin(waiting) else {
+                return;
+            };
             let Ok(brought) = brought else { continue };
             self.take_leased(serial, count, brought);
         }
     }
 
-    fn take_leased(&mut self, serial: u64, count: u32, brought: Result<(Vec<Leased>, Option<Reservation>), Failed>) {
+    fn take_leased(
+        &mut self,
+        serial: u64,
+        count: u32,
+        brought: Result<(Vec<Leased>, Option<Reservation>), Failed>,
+    ) {
         let Some(consumer) = self.consumers.get_mut(&serial) else {
             // It went while this was on its way.
             if let Ok((leased, _)) = brought

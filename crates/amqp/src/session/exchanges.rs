@@ -121,7 +121,10 @@ impl AmqpSession {
         let alternate = match method.arguments.get(ALTERNATE) {
             None => None,
             Some(value) => Some(value.as_str().ok_or_else(|| {
-                let text = format!("invalid arg '{ALTERNATE}' for exchange '{name}' in vhost '{}': it is no string", self.vhost());
+                let text = format!(
+                    "invalid arg '{ALTERNATE}' for exchange '{name}' in vhost '{}': it is no string",
+                    self.vhost()
+                );
                 AmqpError::precondition(text)
             })?),
         };
@@ -139,7 +142,8 @@ impl AmqpSession {
         Ok(ExchangeSpec {
             namespace: self.namespace.clone(),
             alternate: alternate.map(str::to_owned),
-            hash_on: hash_header.map_or(HashOn::Key, |name| HashOn::Header(Bytes::copy_from_slice(name.as_bytes()))),
+            hash_on: hash_header
+                .map_or(HashOn::Key, |name| HashOn::Header(Bytes::copy_from_slice(name.as_bytes()))),
             labels: declared.labels(),
             ..ExchangeSpec::new(name, kind)
         })
@@ -174,7 +178,11 @@ impl AmqpSession {
         Ok(())
     }
 
-    pub(super) fn delete_exchange(&mut self, number: u16, method: &ExchangeDelete<'_>) -> Result<(), AmqpError> {
+    pub(super) fn delete_exchange(
+        &mut self,
+        number: u16,
+        method: &ExchangeDelete<'_>,
+    ) -> Result<(), AmqpError> {
         let name = method.exchange.as_str().unwrap_or_default();
         if name.is_empty() {
             return Err(AmqpError::refused("operation not permitted on the default exchange"));
@@ -227,7 +235,11 @@ impl AmqpSession {
         Ok(())
     }
 
-    pub(super) fn unbind_exchange(&mut self, number: u16, method: &ExchangeUnbind<'_>) -> Result<(), AmqpError> {
+    pub(super) fn unbind_exchange(
+        &mut self,
+        number: u16,
+        method: &ExchangeUnbind<'_>,
+    ) -> Result<(), AmqpError> {
         let destination = self.exchange_to_bind(method.destination)?;
         let source = self.exchange_to_bind(method.source)?;
         let key = Bytes::copy_from_slice(method.routing_key.as_bytes());
@@ -253,9 +265,12 @@ pub(super) fn binding(
 ) -> Result<BindingSpec, AmqpError> {
     let filter = match source.kind {
         ExchangeKind::Headers => filter(arguments)?,
-        ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic | ExchangeKind::ConsistentHash => Filter::All,
+        ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic | ExchangeKind::ConsistentHash => {
+            Filter::All
+        }
     };
-    let declared = Declared { durable: true, arguments: arguments.as_bytes().to_vec(), ..Declared::default() };
+    let declared =
+        Declared { durable: true, arguments: arguments.as_bytes().to_vec(), ..Declared::default() };
     let labels = if arguments.is_empty() { Labels::new() } else { declared.labels() };
     Ok(BindingSpec { source: source.id, destination, key, filter, labels })
 }
@@ -269,7 +284,8 @@ fn filter(arguments: RawTable<'_>) -> Result<Filter, AmqpError> {
         Some("all-with-x") => (true, true),
         Some("any-with-x") => (false, true),
         Some(other) => {
-            let text = format!("Invalid x-match field value {other}; expected all, any, all-with-x, or any-with-x");
+            let text =
+                format!("Invalid x-match field value {other}; expected all, any, all-with-x, or any-with-x");
             return Err(AmqpError::precondition(text));
         }
     };
@@ -291,8 +307,12 @@ pub(super) fn sources_of(catalog: &Catalog, destination: Destination) -> Vec<Arc
 }
 
 /// Deletes those that were to go with their last binding.
-pub(super) async fn delete_if_unused(broker: &Session, exchanges: Vec<Arc<Exchange>>) -> Result<(), AmqpError> {
-    let mut exchanges: Vec<_> = exchanges.into_iter().filter(|it| labels::is_auto_delete(&it.labels)).collect();
+pub(super) async fn delete_if_unused(
+    broker: &Session,
+    exchanges: Vec<Arc<Exchange>>,
+) -> Result<(), AmqpError> {
+    let mut exchanges: Vec<_> =
+        exchanges.into_iter().filter(|it| labels::is_auto_delete(&it.labels)).collect();
     while let Some(exchange) = exchanges.pop() {
         let sources = sources_of(&broker.catalog(), Destination::Exchange(exchange.id));
         match broker.delete_exchange(exchange.id, true).await {

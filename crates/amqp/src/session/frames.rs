@@ -9,8 +9,8 @@ use super::channel::Channel;
 use super::publish::Source;
 use super::{AmqpSession, Stage};
 use crate::codec::method::{
-    AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk, ConnectionCloseOk,
-    ConnectionUpdateSecretOk,
+    AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk,
+    ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
 use crate::codec::{ContentHeader, Frame, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame};
 use crate::error::AmqpError;
@@ -18,7 +18,9 @@ use crate::error::AmqpError;
 impl AmqpSession {
     /// The channel, which is open.
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, AmqpError> {
-        self.channels.get_mut(&number).ok_or_else(|| AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'"))
+        self.channels
+            .get_mut(&number)
+            .ok_or_else(|| AmqpError::new(ReplyCode::ChannelError, "expected 'channel.open'"))
     }
 
     /// Takes frames until there are no more, or something has to be waited for. Gives the bytes that it is done with.
@@ -71,11 +73,13 @@ impl AmqpSession {
             FrameKind::Method(payload) => match Method::decode(payload) {
                 Ok(method) => self.take_method(number, &method, source).map_err(|error| (method.id(), error)),
                 Err(error) => Err((error.method(), AmqpError::new(error.reply_code(), error))),
+            },
+            FrameKind::Header(payload) => {
+                self.take_header(number, payload, source).map_err(|error| (MethodId::NONE, error))
             }
-            // A method that cannot be decoded closes the connection whatever channel it came on.
-            ,
-            FrameKind::Header(payload) => self.take_header(number, payload, source).map_err(|error| (MethodId::NONE, error)),
-            FrameKind::Body(piece) => self.take_body(number, piece, source).map_err(|error| (MethodId::NONE, error)),
+            FrameKind::Body(piece) => {
+                self.take_body(number, piece, source).map_err(|error| (MethodId::NONE, error))
+            }
         };
         if let Err((method, error)) = taken {
             self.fail(number, method, &error);
@@ -113,7 +117,12 @@ impl AmqpSession {
         self.body(number, piece, source)
     }
 
-    fn take_method(&mut self, number: u16, method: &Method<'_>, source: &Source<'_>) -> Result<(), AmqpError> {
+    fn take_method(
+        &mut self,
+        number: u16,
+        method: &Method<'_>,
+        source: &Source<'_>,
+    ) -> Result<(), AmqpError> {
         if number == 0 {
             return self.take_connection_method(method);
         }
@@ -201,7 +210,10 @@ impl AmqpSession {
             Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
                 Err(AmqpError::not_implemented("transactions: use publisher confirms"))
             }
-            _ => Err(AmqpError::new(ReplyCode::CommandInvalid, "method of the connection on another channel than 0")),
+            _ => Err(AmqpError::new(
+                ReplyCode::CommandInvalid,
+                "method of the connection on another channel than 0",
+            )),
         }
     }
 
@@ -215,7 +227,10 @@ impl AmqpSession {
             return Err(AmqpError::new(ReplyCode::ChannelError, "second 'channel.open' seen"));
         }
         if number > self.channels_max {
-            let text = format!("number of channels opened ({number}) has reached the negotiated channel_max ({})", self.channels_max);
+            let text = format!(
+                "number of channels opened ({number}) has reached the negotiated channel_max ({})",
+                self.channels_max
+            );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         let serial = self.next_serial();
@@ -242,7 +257,10 @@ impl AmqpSession {
             }
             _ => {
                 let name = method.id().name().unwrap_or_default();
-                Err(AmqpError::new(ReplyCode::CommandInvalid, format_args!("unexpected method '{name}' on channel 0")))
+                Err(AmqpError::new(
+                    ReplyCode::CommandInvalid,
+                    format_args!("unexpected method '{name}' on channel 0"),
+                ))
             }
         }
     }

@@ -4,7 +4,9 @@ use super::{AmqpSession, Stage};
 use crate::codec::method::{
     ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
 };
-use crate::codec::{LongStr, PROTOCOL_HEADER, ReplyCode, ShortStr, Table, Value, parse_protocol_header, sasl};
+use crate::codec::{
+    LongStr, PROTOCOL_HEADER, ReplyCode, ShortStr, Table, Value, parse_protocol_header, sasl,
+};
 use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;
 use crate::{AmqpOptions, RABBITMQ_VERSION};
@@ -95,15 +97,24 @@ impl AmqpSession {
         let (offered, frames) = (options.channels_max, options.frame_bytes_max);
         // Zero is no limit of the client's own.
         if method.channel_max > offered {
-            let text = format!("negotiated channel_max = {} is higher than the maximum allowed value ({offered})", method.channel_max);
+            let text = format!(
+                "negotiated channel_max = {} is higher than the maximum allowed value ({offered})",
+                method.channel_max
+            );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         if method.frame_max > frames {
-            let text = format!("negotiated frame_max = {} is higher than the maximum allowed value ({frames})", method.frame_max);
+            let text = format!(
+                "negotiated frame_max = {} is higher than the maximum allowed value ({frames})",
+                method.frame_max
+            );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         if (1..FRAME_MIN_BYTES).contains(&method.frame_max) {
-            let text = format!("negotiated frame_max = {} is lower than the minimum allowed value ({FRAME_MIN_BYTES})", method.frame_max);
+            let text = format!(
+                "negotiated frame_max = {} is lower than the minimum allowed value ({FRAME_MIN_BYTES})",
+                method.frame_max
+            );
             return Err(AmqpError::new(ReplyCode::NotAllowed, text));
         }
         self.channels_max = if method.channel_max == 0 { offered } else { method.channel_max };

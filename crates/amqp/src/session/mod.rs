@@ -301,7 +301,10 @@ impl Talk for AmqpSession {
             Stage::Protocol | Stage::Start => self.stage = Stage::Over,
             Stage::Closing | Stage::Over => {}
             Stage::Tune | Stage::Open | Stage::Running => {
-                let error = AmqpError::new(ReplyCode::ConnectionForced, "broker forced connection closure with reason 'shutdown'");
+                let error = AmqpError::new(
+                    ReplyCode::ConnectionForced,
+                    "broker forced connection closure with reason 'shutdown'",
+                );
                 self.fail(0, MethodId::NONE, &error);
             }
         }

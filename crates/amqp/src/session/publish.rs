@@ -157,7 +157,8 @@ impl AmqpSession {
     pub(super) fn body(&mut self, number: u16, piece: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
         let channel = self.channel(number)?;
         let Some(publishing) = &mut channel.publishing else { return Ok(()) };
-        let size = publishing.header.as_ref().map_or(0, |(_, size)| usize::try_from(*size).unwrap_or(usize::MAX));
+        let size =
+            publishing.header.as_ref().map_or(0, |(_, size)| usize::try_from(*size).unwrap_or(usize::MAX));
         let has = publishing.body.len() + piece.len();
         if has > size {
             let text = format!("content body of {has} bytes where the header says {size}");
@@ -183,11 +184,13 @@ impl AmqpSession {
     /// A message has come whole.
     fn complete(&mut self, number: u16, body: Bytes) -> Result<(), AmqpError> {
         let channel = self.channel(number)?;
-        let Some(Publishing { exchange, key, mandatory, header, room, .. }) = channel.publishing.take() else {
+        let Some(Publishing { exchange, key, mandatory, header, room, .. }) = channel.publishing.take()
+        else {
             return Ok(());
         };
         let blamed = |error: AmqpError| AmqpError { method: Some(BasicPublish::ID), ..error };
-        let encoded = header.map_or_else(|| Bytes::from_static(Properties::NONE), |(properties, _)| properties);
+        let encoded =
+            header.map_or_else(|| Bytes::from_static(Properties::NONE), |(properties, _)| properties);
         let properties = Properties::decode(&encoded)
             .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
         self.check_properties(&properties).map_err(blamed)?;
@@ -334,7 +337,8 @@ impl AmqpSession {
                 },
                 (Some(tag), Err(_)) => {
                     self.write_ack(open.take());
-                    BasicNack { delivery_tag: tag, multiple: false, requeue: false }.write(&mut self.said, mark.channel);
+                    BasicNack { delivery_tag: tag, multiple: false, requeue: false }
+                        .write(&mut self.said, mark.channel);
                 }
                 (None, Ok(())) => {}
                 (None, Err(error)) => self.fail(mark.channel, BasicPublish::ID, &error.into()),

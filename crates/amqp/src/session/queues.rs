@@ -12,8 +12,8 @@ use super::AmqpSession;
 use super::consume::ready_in;
 use super::exchanges::{binding, delete_if_unused, sources_of};
 use crate::codec::method::{
-    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk,
-    QueueUnbind, QueueUnbindOk,
+    QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
+    QueuePurgeOk, QueueUnbind, QueueUnbindOk,
 };
 use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
@@ -311,7 +311,9 @@ pub(super) fn shown(value: Option<ValueRef<'_>>) -> String {
 /// What the arguments of a declaration ask for.
 fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolicy, AmqpError> {
     let invalid = |argument: &str, why: &str| {
-        AmqpError::precondition(format_args!("invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"))
+        AmqpError::precondition(format_args!(
+            "invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"
+        ))
     };
     let whole = |argument: &'static str| match arguments.get(argument) {
         None => Ok(None),
@@ -340,7 +342,9 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
     let dead_letter = match (exchange, key) {
         (None, None) => None,
         (Some(""), Some(queue)) => Some(queue.to_owned()),
-        (None, Some(_)) => return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange")),
+        (None, Some(_)) => {
+            return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
+        }
         (Some(_), _) => {
             let why = "dead letters go to a queue: the default exchange with x-dead-letter-routing-key";
             return Err(invalid("x-dead-letter-exchange", why));

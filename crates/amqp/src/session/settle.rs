@@ -35,7 +35,11 @@ impl AmqpSession {
         let channel = self.channel(number)?;
         let taken = if multiple {
             let known = tag == 0 || tag < channel.next_delivery;
-            let rest = if tag == 0 { BTreeMap::new() } else { channel.unacknowledged.split_off(&tag.saturating_add(1)) };
+            let rest = if tag == 0 {
+                BTreeMap::new()
+            } else {
+                channel.unacknowledged.split_off(&tag.saturating_add(1))
+            };
             let taken = std::mem::replace(&mut channel.unacknowledged, rest);
             if !known || (taken.is_empty() && tag != 0) {
                 return Err(unknown(tag));

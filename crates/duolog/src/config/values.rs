@@ -37,8 +37,7 @@ impl Protocol {
     pub const ALL: &[Self] =
         &[Self::Kafka, Self::Aws, Self::Amqp, Self::Nats, Self::NatsWs, Self::Redis, Self::Admin];
     /// Those that are opened if nothing is said, in this order.
-    pub const STANDARD: &[Self] =
-        &[Self::Kafka, Self::Aws, Self::Amqp, Self::Nats, Self::Redis, Self::Admin];
+    pub const STANDARD: &[Self] = &[Self::Kafka, Self::Aws, Self::Amqp, Self::Nats, Self::Redis, Self::Admin];
 
     /// The name in options and logs.
     pub fn name(self) -> &'static str {

@@ -85,9 +85,20 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let aws = Arc::new(AwsFrontend::new(anonymous(), aws_options(config)?));
     let redis = Arc::new(RedisFrontend::new(anonymous(), redis_options(config)?));
     let nats = Arc::new(NatsFrontend::new(anonymous(), nats_options(config)?));
-    let amqp = AmqpFrontend::start(anonymous(), amqp_options()?).await.context("the AMQP frontend cannot start")?;
+    let amqp =
+        AmqpFrontend::start(anonymous(), amqp_options()?).await.context("the AMQP frontend cannot start")?;
     let bindings = Bindings::start(&broker, config).await.context("the bindings cannot be put in force")?;
-    let parts = Parts { config, broker: &broker, context: &context, kafka, aws, amqp: Arc::new(amqp), nats, redis, bindings };
+    let parts = Parts {
+        config,
+        broker: &broker,
+        context: &context,
+        kafka,
+        aws,
+        amqp: Arc::new(amqp),
+        nats,
+        redis,
+        bindings,
+    };
     let (served, addresses) = bound.serve(&parts);
     banner::show(config, &addresses);
     announce(&addresses);
@@ -183,7 +194,11 @@ fn nats_options(config: &Config) -> anyhow::Result<NatsOptions> {
 }
 
 fn amqp_options() -> anyhow::Result<AmqpOptions> {
-    Ok(AmqpOptions { version: env!("CARGO_PKG_VERSION").to_owned(), seed: chance()?, ..AmqpOptions::default() })
+    Ok(AmqpOptions {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        seed: chance()?,
+        ..AmqpOptions::default()
+    })
 }
 
 /// A draw of chance: the seed of what is derived from it.
