@@ -6,13 +6,15 @@ use duolog_broker::Session;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{ExchangeKind, ExchangeSpec};
-use duolog_net::{Connection, Context, Frontend, TalkOptions, talk};
+use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
+use tokio::time::sleep;
 
 use crate::AmqpOptions;
 use crate::labels::{self, Declared};
-use crate::limits::CARRY_BYTES;
+use crate::limits::{CARRY_BYTES, EXPIRY_LOOK};
 use crate::registry::Registry;
 use crate::session::AmqpSession;
+use crate::session::queues::delete;
 
 /// The exchanges that are there from the start. Source: AMQP 0-9-1, 3.1.3; RabbitMQ has `amq.match` beside them.
 const PREDECLARED: [(&str, ExchangeKind); 5] = [
@@ -57,7 +59,28 @@ impl AmqpFrontend {
                     .await?;
             }
         }
-        Ok(Self { registry: Arc::new(Registry::new(session, options)) })
+        let registry = Arc::new(Registry::new(session, options));
+        for queue in registry.broker().catalog().queues(DEFAULT_NAMESPACE) {
+            if let Some(ms) = labels::expires_ms(&queue.labels) {
+                registry.expire(queue.id, ms);
+            }
+        }
+        Ok(Self { registry })
+    }
+
+    /// Deletes queues that nobody has used for as long as they were to wait, until the server ends.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.begun() => return,
+                () = sleep(EXPIRY_LOOK) => {}
+            }
+            for queue in self.registry.take_expired() {
+                if let Err(error) = delete(self.registry.broker(), queue).await {
+                    tracing::warn!(queue = queue.0, %error, "a queue that has expired cannot be deleted");
+                }
+            }
+        }
     }
 }
 

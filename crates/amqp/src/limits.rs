@@ -55,3 +55,7 @@ pub const CONSUMERS: usize = 20_000;
 pub const CONSUMER_LINE: Duration = Duration::from_secs(3_600);
 /// Bytes of input behind a frame that is not whole.
 pub const CARRY_BYTES: usize = 256 << 10;
+/// Milliseconds without use after which a queue may be told to go, at the most. Source: RabbitMQ, a 32-bit number.
+pub const QUEUE_EXPIRES_MS: u64 = u32::MAX as u64;
+/// How often it is looked for queues that have had their time.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);

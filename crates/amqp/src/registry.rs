@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use duolog_broker::{Queue, QueueId, Session};
+use duolog_broker::{Monotonic, Queue, QueueId, Session};
 use parking_lot::Mutex;
 
 use crate::AmqpOptions;
@@ -23,6 +23,14 @@ pub(crate) struct Registry {
     options: AmqpOptions,
     next: AtomicU64,
     uses: Mutex<HashMap<QueueId, Use>>,
+    expiring: Mutex<HashMap<QueueId, Expiring>>,
+}
+
+/// A queue that goes when nobody uses it.
+#[derive(Clone, Copy, Debug)]
+struct Expiring {
+    after_ms: u64,
+    used_at: Monotonic,
 }
 
 /// Who uses a queue.
@@ -43,7 +51,7 @@ impl Use {
 
 impl Registry {
     pub(crate) fn new(broker: Session, options: AmqpOptions) -> Self {
-        Self { broker, options, next: AtomicU64::new(1), uses: Mutex::default() }
+        Self { broker, options, next: AtomicU64::new(1), uses: Mutex::default(), expiring: Mutex::default() }
     }
 
     pub(crate) fn broker(&self) -> &Session {
@@ -116,7 +124,38 @@ impl Registry {
         if it.is_idle() {
             uses.remove(&queue);
         }
+        drop(uses);
+        self.touch(queue);
         is_last
+    }
+
+    /// The queue goes when nobody has used it for so long, from now on.
+    pub(crate) fn expire(&self, queue: QueueId, after_ms: u64) {
+        let used_at = self.broker.clock().now().monotonic;
+        self.expiring.lock().insert(queue, Expiring { after_ms, used_at });
+    }
+
+    /// The queue is used.
+    pub(crate) fn touch(&self, queue: QueueId) {
+        if let Some(it) = self.expiring.lock().get_mut(&queue) {
+            it.used_at = self.broker.clock().now().monotonic;
+        }
+    }
+
+    /// Queues that have had their time; they are not named again.
+    pub(crate) fn take_expired(&self) -> Vec<QueueId> {
+        let now = self.broker.clock().now().monotonic;
+        let uses = self.uses.lock();
+        let has_consumers = |queue: &QueueId| uses.get(queue).is_some_and(|it| it.consumers > 0);
+        let mut expired = Vec::new();
+        self.expiring.lock().retain(|queue, it| {
+            let stays = has_consumers(queue) || now.ms_since(it.used_at) < it.after_ms;
+            if !stays {
+                expired.push(*queue);
+            }
+            stays
+        });
+        expired
     }
 
     pub(crate) fn consumers(&self, queue: QueueId) -> u32 {
@@ -125,6 +164,7 @@ impl Registry {
 
     /// The queue is gone; its consumers leave by themselves.
     pub(crate) fn disown(&self, queue: QueueId) {
+        self.expiring.lock().remove(&queue);
         let mut uses = self.uses.lock();
         if let Some(it) = uses.get_mut(&queue) {
             it.owner = None;

@@ -325,6 +325,7 @@ impl AmqpSession {
 
     pub(super) fn get(&mut self, number: u16, method: &BasicGet<'_>) -> Result<(), AmqpError> {
         let queue = self.queue_named(number, method.queue)?;
+        self.registry.touch(queue.id);
         let (broker, no_ack) = (self.broker.clone(), method.no_ack);
         let lasts = self.registry.options().consumer_timeout + LEASE_GRACE;
         let ask = LeaseAsk {

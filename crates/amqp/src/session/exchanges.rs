@@ -137,6 +137,7 @@ impl AmqpSession {
             exclusive: false,
             auto_delete: method.auto_delete,
             internal: method.internal,
+            expires_ms: None,
             arguments: method.arguments.as_bytes().to_vec(),
         };
         Ok(ExchangeSpec {

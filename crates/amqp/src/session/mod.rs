@@ -11,7 +11,7 @@ mod exchanges;
 mod frames;
 mod handshake;
 mod publish;
-mod queues;
+pub(crate) mod queues;
 mod settle;
 mod timers;
 

@@ -17,13 +17,13 @@ use crate::codec::method::{
 };
 use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
-use crate::labels::Declared;
+use crate::labels::{self, Declared};
+use crate::limits::QUEUE_EXPIRES_MS;
 
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
 /// Arguments of a queue that RabbitMQ has and this broker has not: a queue that counts on one is not declared.
-const UNSUPPORTED: [&str; 8] = [
-    "x-expires",
+const UNSUPPORTED: [&str; 7] = [
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
@@ -33,7 +33,8 @@ const UNSUPPORTED: [&str; 8] = [
     "x-stream-max-segment-size-bytes",
 ];
 /// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
-const COMPARED: [&str; 6] = [
+const COMPARED: [&str; 7] = [
+    "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
@@ -71,6 +72,7 @@ impl AmqpSession {
             if !method.passive {
                 self.check_equivalent(&queue, method)?;
             }
+            self.registry.touch(queue.id);
             let (broker, id) = (self.broker.clone(), queue.id);
             let ready = async move { ready_in(&broker, id).await };
             self.operate(number, QueueDeclare::ID, ready, move |session, ready| {
@@ -88,8 +90,12 @@ impl AmqpSession {
         }
         let name = if name.is_empty() { self.registry.new_name("amq.gen-") } else { name.to_owned() };
         let (spec, exclusive) = (self.queue_spec(&name, method)?, method.exclusive);
+        let expires_ms = labels::expires_ms(&spec.labels);
         let creating = create(self.broker.clone(), spec);
         self.operate(number, QueueDeclare::ID, creating, move |session, id| {
+            if let Some(ms) = expires_ms {
+                session.registry.expire(id, ms);
+            }
             if exclusive {
                 session.registry.own(id, session.id);
                 session.own_queues.push(id);
@@ -117,6 +123,7 @@ impl AmqpSession {
             exclusive: method.exclusive,
             auto_delete: method.auto_delete,
             internal: false,
+            expires_ms: expires_ms(name, self.vhost(), method.arguments)?,
             arguments: method.arguments.as_bytes().to_vec(),
         };
         let lasts = method.durable && !method.exclusive;
@@ -271,7 +278,7 @@ async fn create(broker: Session, spec: QueueSpec) -> Result<QueueId, AmqpError> 
 }
 
 /// Deletes a queue, and the exchanges that go with their last binding.
-async fn delete(broker: &Session, id: QueueId) -> Result<(), AmqpError> {
+pub(crate) async fn delete(broker: &Session, id: QueueId) -> Result<(), AmqpError> {
     let sources = sources_of(&broker.catalog(), Destination::Queue(id));
     match broker.delete_queue(id).await {
         Ok(()) | Err(ChangeError::NotFound(_)) => delete_if_unused(broker, sources).await,
@@ -305,6 +312,17 @@ pub(super) fn shown(value: Option<ValueRef<'_>>) -> String {
         (Some(text), _) => format!("the value '{text}' of type 'longstr'"),
         (None, Some(is)) => format!("the value '{is}' of type 'bool'"),
         (None, None) => format!("the value '{value:?}'"),
+    }
+}
+
+/// Without use for how long a queue is to go, milliseconds.
+fn expires_ms(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<Option<u64>, AmqpError> {
+    let Some(value) = arguments.get("x-expires") else { return Ok(None) };
+    match value.as_integer().map(u64::try_from) {
+        Some(Ok(ms @ 1..=QUEUE_EXPIRES_MS)) => Ok(Some(ms)),
+        _ => Err(AmqpError::precondition(format_args!(
+            "invalid arg 'x-expires' for queue '{name}' in vhost '{vhost}': it is a number of milliseconds from 1 to {QUEUE_EXPIRES_MS}"
+        ))),
     }
 }
 
