@@ -311,7 +311,11 @@ impl AmqpSession {
         let result_of = |mark: &Mark| match (mark.index, &results) {
             (None, _) => Ok(()),
             (Some(_), Err(error)) => Err(error.clone()),
-            (Some(index), Ok(results)) => results.get(index).cloned().unwrap_or(Ok(())),
+            (Some(index), Ok(results)) => match results.get(index) {
+                // Its queues have gone meanwhile: as if they had gone before.
+                Some(Err(AppendError::NotFound)) | None => Ok(()),
+                Some(result) => result.clone(),
+            },
         };
         // Acknowledged together: so many of one channel, up to this number.
         let mut open: Option<(u16, u64, u32)> = None;
