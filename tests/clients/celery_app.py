@@ -8,10 +8,14 @@ from celery import Celery
 
 DIRECTORY = pathlib.Path(os.environ["DUOLOG_TASKS"])
 
-app = Celery("tasks", broker="sqs://test:test@" + os.environ["DUOLOG_AWS"])
+BROKER = os.environ["DUOLOG_BROKER_URL"]
+
+app = Celery("tasks", broker=BROKER)
 app.conf.update(
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"region": "eu-central-1", "visibility_timeout": 5, "wait_time_seconds": 1},
+    broker_transport_options={"region": "eu-central-1", "visibility_timeout": 5, "wait_time_seconds": 1}
+    if BROKER.startswith("sqs:")
+    else {},
     task_acks_late=True,
     task_default_queue=os.environ["DUOLOG_QUEUE"],
     task_ignore_result=True,

@@ -2,14 +2,13 @@
 
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
 import pytest
 
+from celery_workers import kill_amid_a_task
 from conftest import sqs_client
-from waits import eventually
 
 HERE = pathlib.Path(__file__).parent
 
@@ -50,57 +49,8 @@ def test_the_rust_sdk(server, name):
     assert done.returncode == 0, done.stderr
 
 
-class Worker:
-    """A Celery worker in a process group of its own, so that all of it can be killed."""
-
-    def __init__(self, environment, log):
-        self.log = open(log, "ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "celery_app", "worker", "--pool", "prefork", "--concurrency", "2",
-             "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"],
-            cwd=HERE,
-            env=environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.log.close()
-
-
-def wait_for(condition, what, log):
-    """As `eventually`; says what the workers logged if nothing comes of it."""
-    try:
-        eventually(condition, timeout_s=90, what=what)
-    except AssertionError as error:
-        raise AssertionError(f"{error}:\n{log.read_text(errors='replace')[-4000:]}") from None
-
-
 def test_a_killed_celery_worker_loses_nothing(server, name, tmp_path):
-    tasks, log = tmp_path / "tasks", tmp_path / "worker.log"
-    tasks.mkdir()
-    environment = {
-        **os.environ,
-        "DUOLOG_AWS": server.addresses["aws"],
-        "DUOLOG_QUEUE": name,
-        "DUOLOG_TASKS": str(tasks),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    count, held = 20, 7
-    send = f"import celery_app; [celery_app.work.delay(i, i == {held}) for i in range({count})]"
-    subprocess.run([sys.executable, "-c", send], cwd=HERE, env=environment, check=True)
-    first = Worker(environment, log)
-    try:
-        wait_for((tasks / f"begun-{held}").exists, "the beginning of the first worker", log)
-    finally:
-        first.kill()
-    assert not (tasks / f"done-{held}").exists()
-    second = Worker(environment, log)
-    try:
-        wait_for(lambda: len(list(tasks.glob("done-*"))) == count, "the end of all tasks", log)
+    def after(wait_for):
         sqs = sqs_client(server.aws)
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
 
@@ -108,6 +58,7 @@ def test_a_killed_celery_worker_loses_nothing(server, name, tmp_path):
             attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
             return sum(int(value) for key, value in attributes.items() if key.startswith("ApproximateNumber"))
 
-        wait_for(lambda: left() == 0, "an empty queue", log)
-    finally:
-        second.kill()
+        wait_for(lambda: left() == 0, "an empty queue")
+
+    broker = "sqs://test:test@" + server.addresses["aws"]
+    kill_amid_a_task({"DUOLOG_BROKER_URL": broker, "DUOLOG_QUEUE": name}, tmp_path, after)

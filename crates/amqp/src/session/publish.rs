@@ -87,9 +87,12 @@ pub(super) struct Gathered {
     rooms: Vec<Reservation>,
 }
 
+/// One for each message, or one for all.
+type Results = Result<Vec<Result<(), AppendError>>, AppendError>;
+
 /// Messages that the broker has.
 pub(super) struct InFlight {
-    pending: Option<Pending<Result<Vec<Result<(), AppendError>>, AppendError>>>,
+    pending: Option<Pending<Results>>,
     marks: Vec<Mark>,
     bytes: usize,
     _rooms: Vec<Reservation>,
@@ -307,7 +310,7 @@ impl AmqpSession {
         }
     }
 
-    fn confirm(&mut self, marks: &[Mark], results: Result<Vec<Result<(), AppendError>>, AppendError>) {
+    fn confirm(&mut self, marks: &[Mark], results: Results) {
         let result_of = |mark: &Mark| match (mark.index, &results) {
             (None, _) => Ok(()),
             (Some(_), Err(error)) => Err(error.clone()),
