@@ -43,6 +43,17 @@ struct Use {
     is_taken: bool,
 }
 
+/// What is said of an exclusive queue to all but its connection, and to who declares one as what it is not.
+pub(crate) fn locked(queue: &Queue) -> AmqpError {
+    let text = format!(
+        "cannot obtain exclusive access to locked queue '{}' in vhost '{}'. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original declaration.",
+        queue.name,
+        crate::vhost_of(&queue.namespace)
+    );
+    AmqpError::new(ReplyCode::ResourceLocked, text)
+}
+
 impl Use {
     fn is_idle(&self) -> bool {
         self.owner.is_none() && self.consumers == 0
@@ -86,13 +97,7 @@ impl Registry {
         {
             return Ok(());
         }
-        let text = format!(
-            "cannot obtain exclusive access to locked queue '{}' in vhost '{}'. It could be originally declared on another \
-             connection or the exclusive property value does not match that of the original declaration.",
-            queue.name,
-            crate::vhost_of(&queue.namespace)
-        );
-        Err(AmqpError::new(ReplyCode::ResourceLocked, text))
+        Err(locked(queue))
     }
 
     /// A consumer comes.

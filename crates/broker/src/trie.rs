@@ -73,7 +73,12 @@ impl<P: Place> Trie<P> {
 
     /// Goes through the subject once with all the nodes where the tokens so far may have led, and visits the places of
     /// all patterns that match it, each once.
-    pub(crate) fn find(&self, subject: &[u8], mut visit: impl FnMut(&P)) {
+    pub(crate) fn find(&self, subject: &[u8], visit: impl FnMut(&P)) {
+        self.find_tokens(subject.split(|byte| *byte == SEPARATOR), visit);
+    }
+
+    /// The same of a subject's tokens.
+    pub(crate) fn find_tokens<'a>(&self, tokens: impl Iterator<Item = &'a [u8]>, mut visit: impl FnMut(&P)) {
         if self.is_empty() {
             return;
         }
@@ -81,7 +86,7 @@ impl<P: Place> Trie<P> {
         let mut here: Vec<(&Self, bool)> = vec![(self, false)];
         close(&mut here);
         let mut next = Vec::new();
-        for token in subject.split(|byte| *byte == SEPARATOR) {
+        for token in tokens {
             for &(node, stays) in &here {
                 if stays {
                     next.push((node, true));

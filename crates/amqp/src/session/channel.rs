@@ -31,6 +31,8 @@ pub(super) struct Channel {
     /// The number of the next delivery.
     pub(super) next_delivery: u64,
     pub(super) unacknowledged: BTreeMap<u64, Unacknowledged>,
+    /// Of these, how many came to consumers.
+    pub(super) consumed: u32,
     pub(super) consumers: HashMap<ShortString, u64>,
     /// For consumers that come; 0 is no limit.
     pub(super) prefetch: u16,
@@ -51,6 +53,7 @@ impl Channel {
             confirming: None,
             next_delivery: 1,
             unacknowledged: BTreeMap::new(),
+            consumed: 0,
             consumers: HashMap::new(),
             prefetch: 0,
             prefetch_all: 0,
@@ -64,6 +67,7 @@ impl Channel {
         let tag = self.next_delivery;
         self.next_delivery += 1;
         if let Some(it) = unacknowledged {
+            self.consumed += u32::from(it.consumer.is_some());
             self.unacknowledged.insert(tag, it);
         }
         tag
@@ -77,10 +81,7 @@ impl Channel {
     pub(super) fn credit(&self) -> u32 {
         match self.prefetch_all {
             0 => u32::MAX,
-            most => {
-                let held = u32::try_from(self.unacknowledged.len()).unwrap_or(u32::MAX);
-                u32::from(most).saturating_sub(held.saturating_add(self.buffered))
-            }
+            most => u32::from(most).saturating_sub(self.consumed.saturating_add(self.buffered)),
         }
     }
 }

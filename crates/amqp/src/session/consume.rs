@@ -179,8 +179,7 @@ impl AmqpSession {
         let queue = &consumer.queue;
         if self.registry.leave(queue.id) && labels::is_auto_delete(&queue.labels) {
             self.registry.disown(queue.id);
-            // The answer would be of no use: another may have deleted it.
-            drop(self.broker.delete_queue(queue.id));
+            super::go_on_with(super::queues::begin_delete(&self.broker, queue.id));
         }
     }
 
@@ -313,10 +312,10 @@ impl AmqpSession {
                 self.wanting.push(serial);
             }
         }
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        channel.consumed = channel.consumed.saturating_sub(u32::from(it.consumer.is_some()));
         // All of the channel share its credit.
-        if let Some(channel) = self.channels.get(&number)
-            && channel.prefetch_all > 0
-        {
+        if channel.prefetch_all > 0 {
             self.wanting.extend(channel.consumers.values());
             self.wanting.sort_unstable();
             self.wanting.dedup();

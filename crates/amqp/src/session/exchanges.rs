@@ -10,7 +10,7 @@ use duolog_broker::routing::{
 use duolog_broker::{Catalog, Labels, Session};
 
 use super::AmqpSession;
-use super::queues::{inequivalent, shown, unbind};
+use super::queues::{check_argument, inequivalent, unbind};
 use crate::codec::method::{
     ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk,
     ExchangeUnbind, ExchangeUnbindOk,
@@ -60,6 +60,14 @@ impl AmqpSession {
             return Err(AmqpError::refused("operation not permitted on the default exchange"));
         }
         self.exchange_named(name)
+    }
+
+    /// The same; from what is not there nothing leads anywhere. Source: RabbitMQ documentation, "AMQP 0-9-1 compliance".
+    pub(super) fn exchange_to_unbind(&self, name: ShortStr<'_>) -> Result<Option<Arc<Exchange>>, AmqpError> {
+        match self.exchange_to_bind(name) {
+            Err(error) if error.code == ReplyCode::NotFound => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     pub(super) fn declare_exchange(
@@ -173,10 +181,7 @@ impl AmqpSession {
             }
         }
         let (received, current) = (method.arguments.get(ALTERNATE), is.table().get(ALTERNATE));
-        if shown(received) != shown(current) {
-            return Err(inequivalent(ALTERNATE, &what, &shown(received), &shown(current)));
-        }
-        Ok(())
+        check_argument(ALTERNATE, &what, received, current)
     }
 
     pub(super) fn delete_exchange(
@@ -241,11 +246,17 @@ impl AmqpSession {
         number: u16,
         method: &ExchangeUnbind<'_>,
     ) -> Result<(), AmqpError> {
-        let destination = self.exchange_to_bind(method.destination)?;
-        let source = self.exchange_to_bind(method.source)?;
+        let (destination, source) =
+            (self.exchange_to_unbind(method.destination)?, self.exchange_to_unbind(method.source)?);
+        let no_wait = method.no_wait;
+        let (Some(destination), Some(source)) = (destination, source) else {
+            if !no_wait {
+                ExchangeUnbindOk {}.write(&mut self.said, number);
+            }
+            return Ok(());
+        };
         let key = Bytes::copy_from_slice(method.routing_key.as_bytes());
         let spec = binding(&source, Destination::Exchange(destination.id), key, method.arguments)?;
-        let no_wait = method.no_wait;
         let unbound = unbind(self.broker.clone(), source, spec);
         self.operate(number, ExchangeUnbind::ID, unbound, move |session, ()| {
             if !no_wait {

@@ -10,7 +10,7 @@ use super::publish::Source;
 use super::{AmqpSession, Stage};
 use crate::codec::method::{
     AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk,
-    ConnectionCloseOk, ConnectionUpdateSecretOk,
+    ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
 use crate::codec::{ContentHeader, Frame, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame};
 use crate::error::AmqpError;
@@ -243,9 +243,13 @@ impl AmqpSession {
         match (self.stage, method) {
             (_, Method::ConnectionClose(_)) => {
                 self.flush();
-                self.leave_all();
-                ConnectionCloseOk {}.write(&mut self.said, 0);
-                self.stage = Stage::Over;
+                let left = self.leave_all();
+                // Its exclusive queues are gone before it hears so.
+                self.operate(0, ConnectionClose::ID, left, |session, ()| {
+                    ConnectionCloseOk {}.write(&mut session.said, 0);
+                    session.stage = Stage::Over;
+                    Ok(())
+                });
                 Ok(())
             }
             (Stage::Start, Method::ConnectionStartOk(it)) => self.start_ok(it),
@@ -256,11 +260,8 @@ impl AmqpSession {
                 Ok(())
             }
             _ => {
-                let name = method.id().name().unwrap_or_default();
-                Err(AmqpError::new(
-                    ReplyCode::CommandInvalid,
-                    format_args!("unexpected method '{name}' on channel 0"),
-                ))
+                let text = format!("unexpected method in connection state {}", self.stage.name());
+                Err(AmqpError::new(ReplyCode::ChannelError, text))
             }
         }
     }

@@ -207,7 +207,7 @@ impl AmqpSession {
                 return;
             }
             self.flush();
-            self.leave_all();
+            self.leave_behind();
             ConnectionClose { reply_code, reply_text, method }.write(&mut self.said, 0);
             self.stage = Stage::Closing;
             self.timers.await_close_ok();
@@ -237,11 +237,21 @@ impl AmqpSession {
             || self.in_flight_bytes > PUBLISH_BYTES_IN_FLIGHT
     }
 
-    /// Ends all channels, and what belongs to the connection.
-    fn leave_all(&mut self) {
+    /// Ends all channels, and what belongs to the connection; what comes back waits until that is deleted.
+    fn leave_all(&mut self) -> impl Future<Output = Result<(), AmqpError>> + Send + 'static + use<> {
         let channels: Vec<u16> = self.channels.keys().copied().collect();
         channels.into_iter().for_each(|channel| self.leave_channel(channel));
-        self.delete_own_queues();
+        let deleting = self.delete_own_queues();
+        async move {
+            deleting.await;
+            Ok(())
+        }
+    }
+
+    /// The same where nobody is left who would wait for it.
+    fn leave_behind(&mut self) {
+        let left = self.leave_all();
+        go_on_with(left);
     }
 
     /// A queue under a consumer is gone.
@@ -251,6 +261,21 @@ impl AmqpSession {
         self.remove_consumer(serial);
         if self.hears_cancels {
             BasicCancel { consumer_tag: tag.as_short(), no_wait: true }.write(&mut self.said, channel);
+        }
+    }
+}
+
+impl Stage {
+    /// As RabbitMQ names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Protocol => "pre_init",
+            Self::Start => "starting",
+            Self::Tune => "tuning",
+            Self::Open => "opening",
+            Self::Running => "running",
+            Self::Closing => "closing",
+            Self::Over => "closed",
         }
     }
 }
@@ -318,6 +343,13 @@ impl Talk for AmqpSession {
 impl Drop for AmqpSession {
     fn drop(&mut self) {
         self.flush();
-        self.leave_all();
+        self.leave_behind();
+    }
+}
+
+/// Does something to its end, though its connection may end before.
+fn go_on_with(future: impl Future<Output = Result<(), AmqpError>> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(future);
     }
 }

@@ -1,5 +1,6 @@
 //! Class `queue`: declared, bound, purged, deleted.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -140,22 +141,19 @@ impl AmqpSession {
     fn check_equivalent(&self, queue: &Queue, method: &QueueDeclare<'_>) -> Result<(), AmqpError> {
         let is = Declared::of(&queue.labels);
         let what = format!("queue '{}' in vhost '{}'", queue.name, self.vhost());
-        let flags = [
-            ("durable", method.durable, is.durable),
-            ("exclusive", method.exclusive, is.exclusive),
-            ("auto_delete", method.auto_delete, is.auto_delete),
-        ];
+        if method.exclusive != is.exclusive {
+            return Err(crate::registry::locked(queue));
+        }
+        let flags =
+            [("durable", method.durable, is.durable), ("auto_delete", method.auto_delete, is.auto_delete)];
         for (name, received, current) in flags {
             if received != current {
-                // Another connection's exclusive queue is locked; this one's cannot become shared.
                 return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
             }
         }
         for name in COMPARED {
             let (received, current) = (method.arguments.get(name), is.table().get(name));
-            if shown(received) != shown(current) {
-                return Err(inequivalent(name, &what, &shown(received), &shown(current)));
-            }
+            check_argument(name, &what, received, current)?;
         }
         Ok(())
     }
@@ -179,7 +177,10 @@ impl AmqpSession {
 
     pub(super) fn unbind_queue(&mut self, number: u16, method: &QueueUnbind<'_>) -> Result<(), AmqpError> {
         let queue = self.queue_named(number, method.queue)?;
-        let exchange = self.exchange_to_bind(method.exchange)?;
+        let Some(exchange) = self.exchange_to_unbind(method.exchange)? else {
+            QueueUnbindOk {}.write(&mut self.said, number);
+            return Ok(());
+        };
         let key = bound_key(method.queue, method.routing_key, &queue);
         let spec = binding(&exchange, Destination::Queue(queue.id), key, method.arguments)?;
         let unbound = unbind(self.broker.clone(), exchange, spec);
@@ -231,8 +232,9 @@ impl AmqpSession {
         let id = queue.id;
         let deleting = async move {
             let depth = broker.depth(id).await?;
-            if if_empty && depth.available + depth.in_flight + depth.delayed > 0 {
-                return Err(AmqpError::precondition(format_args!("{what} is not empty")));
+            // What is in flight does not count. Source: RabbitMQ 3.10, observed.
+            if if_empty && depth.available + depth.delayed > 0 {
+                return Err(AmqpError::precondition(format_args!("{what} not empty")));
             }
             delete(&broker, id).await?;
             Ok(u32::try_from(depth.available).unwrap_or(u32::MAX))
@@ -246,12 +248,16 @@ impl AmqpSession {
         Ok(())
     }
 
-    /// Deletes what belongs to this connection.
-    pub(super) fn delete_own_queues(&mut self) {
-        for id in std::mem::take(&mut self.own_queues) {
-            self.registry.disown(id);
-            // Nobody is left to hear the answer; what a crash keeps is deleted at the next start.
-            drop(self.broker.delete_queue(id));
+    /// Deletes what belongs to this connection; what a crash keeps is deleted at the next start.
+    pub(super) fn delete_own_queues(&mut self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let own = std::mem::take(&mut self.own_queues);
+        own.iter().for_each(|id| self.registry.disown(*id));
+        let deleting: Vec<_> = own.into_iter().map(|id| begin_delete(&self.broker, id)).collect();
+        async move {
+            for deleted in deleting {
+                // Nobody is left to hear of it: the broker stops.
+                let _ = deleted.await;
+            }
         }
     }
 }
@@ -279,10 +285,21 @@ async fn create(broker: Session, spec: QueueSpec) -> Result<QueueId, AmqpError> 
 
 /// Deletes a queue, and the exchanges that go with their last binding.
 pub(crate) async fn delete(broker: &Session, id: QueueId) -> Result<(), AmqpError> {
+    begin_delete(broker, id).await
+}
+
+/// The same; it is on its way before it is waited for.
+pub(super) fn begin_delete(
+    broker: &Session,
+    id: QueueId,
+) -> impl Future<Output = Result<(), AmqpError>> + Send + 'static + use<> {
     let sources = sources_of(&broker.catalog(), Destination::Queue(id));
-    match broker.delete_queue(id).await {
-        Ok(()) | Err(ChangeError::NotFound(_)) => delete_if_unused(broker, sources).await,
-        Err(error) => Err(error.into()),
+    let (deleting, broker) = (broker.delete_queue(id), broker.clone());
+    async move {
+        match deleting.await {
+            Ok(()) | Err(ChangeError::NotFound(_)) => delete_if_unused(&broker, sources).await,
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -302,8 +319,31 @@ pub(super) fn inequivalent(name: &str, what: &str, received: &str, current: &str
     ))
 }
 
+/// # Errors
+/// `PreconditionFailed` unless both are the same. Types are told where they differ, as RabbitMQ does it.
+pub(super) fn check_argument(
+    name: &str,
+    what: &str,
+    received: Option<ValueRef<'_>>,
+    current: Option<ValueRef<'_>>,
+) -> Result<(), AmqpError> {
+    let plain = |value: Option<ValueRef<'_>>| match (value?.as_integer(), value?.as_str()) {
+        (Some(number), _) => Some((true, format!("'{number}'"))),
+        (None, text) => text.map(|text| (false, format!("'{text}'"))),
+    };
+    if shown(received) == shown(current) {
+        return Ok(());
+    }
+    Err(match (plain(received), plain(current)) {
+        (Some((is_number, received)), Some((was_number, current))) if is_number == was_number => {
+            inequivalent(name, what, &received, &current)
+        }
+        _ => inequivalent(name, what, &shown(received), &shown(current)),
+    })
+}
+
 /// An argument as RabbitMQ shows it.
-pub(super) fn shown(value: Option<ValueRef<'_>>) -> String {
+fn shown(value: Option<ValueRef<'_>>) -> String {
     let Some(value) = value else { return "none".to_owned() };
     if let Some(number) = value.as_integer() {
         return format!("the value '{number}' of type 'long'");

@@ -96,7 +96,7 @@ impl AmqpSession {
         self.timers.silent += 1;
         if self.timers.silent > LOOKS * PATIENCE {
             tracing::info!(connection = self.id, peer = %self.peer, "missed heartbeats from client");
-            self.leave_all();
+            self.leave_behind();
             self.stage = Stage::Over;
         } else if !std::mem::take(&mut self.timers.has_said) {
             write_heartbeat(&mut self.said);

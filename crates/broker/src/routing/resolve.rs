@@ -10,6 +10,7 @@ use duolog_record::Header;
 use super::compiled::{Compiled, hash};
 use super::{Destination, Exchange, ExchangeId, ExchangeKind, HashOn};
 use crate::limits::{ROUTES_KNOWN, ROUTES_KNOWN_BYTES};
+use crate::trie::SEPARATOR;
 use crate::{Catalog, TopicId};
 
 impl Catalog {
@@ -61,7 +62,7 @@ impl Catalog {
                     Compiled::Patterns(trie) => {
                         for key in keys {
                             self.bindings_by_key(exchange.id, key).for_each(|it| each(it.spec.destination));
-                            trie.find(key, |place| place.0.iter().copied().for_each(&mut each));
+                            trie.find_tokens(words(key), |place| place.0.iter().copied().for_each(&mut each));
                         }
                     }
                     Compiled::Filters(filters) => {
@@ -161,4 +162,9 @@ impl Router {
         });
         Arc::clone(route)
     }
+}
+
+/// The words of a routing key. An empty key has none, so `*` does not match it. Source: RabbitMQ `rabbit_exchange_type_topic`.
+fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    key.split(|byte| *byte == SEPARATOR).take(if key.is_empty() { 0 } else { usize::MAX })
 }
