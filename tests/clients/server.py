@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROTOCOLS = ("kafka", "aws", "nats", "nats-ws", "redis", "admin")
+PROTOCOLS = ("kafka", "aws", "nats", "nats-ws", "redis", "amqp", "admin")
 
 
 def binary() -> str:

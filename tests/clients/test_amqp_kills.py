@@ -1,0 +1,162 @@
+"""kill -9 amid AMQP 0-9-1: what was confirmed is there, what nobody acknowledged comes back, what was durable is declared."""
+
+import collections
+import threading
+
+import pika
+import pika.exceptions
+import pytest
+from pika import spec
+
+from amqp_raw import Raw, closes_channel, consume, get_all, published, take
+from conftest import amqp_connection
+
+pytestmark = pytest.mark.timeout(120)
+BATCH = 50
+UNREACHABLE = (OSError, AssertionError, pika.exceptions.AMQPError)
+
+
+class Traffic:
+    """A publisher and a consumer that go on through every kill, and what they were told."""
+
+    def __init__(self, address, queue):
+        self.address, self.queue = address, queue
+        self.lock = threading.Condition()
+        self.confirmed = set()
+        self.received = collections.Counter()
+        self.stop, self.drained = threading.Event(), threading.Event()
+
+    def publish(self):
+        """Each batch again until it is confirmed."""
+        number, batch = 0, []
+        while not self.stop.is_set():
+            raw = None
+            try:
+                raw = Raw(self.address).opened(1)
+                raw.call(1, spec.Confirm.Select(), spec.Confirm.SelectOk)
+                tag = 1
+                while not self.stop.is_set():
+                    while len(batch) < BATCH:
+                        batch.append(b"%d" % number)
+                        number += 1
+                    raw.send_frames(*(part for body in batch for part in published(1, self.queue, body)))
+                    tag, batch = self.confirm(raw, tag, batch)
+            except UNREACHABLE:
+                self.stop.wait(0.02)
+            finally:
+                if raw:
+                    raw.close()
+
+    def confirm(self, raw, tag, batch):
+        open_ones = dict(enumerate(batch, tag))
+        while open_ones:
+            it = raw.frame()
+            if it is None:
+                raise ConnectionError("killed")
+            assert isinstance(it.method, spec.Basic.Ack), it
+            upto = it.method.delivery_tag
+            tags = [tag for tag in open_ones if tag <= upto] if it.method.multiple else [upto]
+            with self.lock:
+                self.confirmed.update(open_ones.pop(tag) for tag in tags)
+                self.lock.notify_all()
+        return tag + len(batch), []
+
+    def work(self):
+        """Acknowledges each in its turn, some of them long after they came."""
+        while not self.drained.is_set():
+            try:
+                channel = amqp_connection(self.address).channel()
+                channel.basic_qos(prefetch_count=40)
+                consume(channel, self.queue)
+                while not self.drained.is_set():
+                    channel.connection.process_data_events(time_limit=0.1)
+                    heard, channel.heard = channel.heard, []
+                    for delivery, _, body in heard:
+                        with self.lock:
+                            self.received[body] += 1
+                            self.lock.notify_all()
+                        channel.basic_ack(delivery.delivery_tag)
+                channel.connection.close()
+            except UNREACHABLE:
+                self.drained.wait(0.02)
+
+    def wait_for(self, holds, what):
+        with self.lock:
+            assert self.lock.wait_for(holds, timeout=60), f"{what}: {len(self.confirmed)} confirmed, {len(self.received)} received"
+
+
+def test_what_is_confirmed_is_received_through_kills(fresh, name):
+    address = fresh.addresses["amqp"]
+    amqp_connection(address).channel().queue_declare(name, durable=True)
+    traffic = Traffic(address, name)
+    threads = [threading.Thread(target=it, daemon=True) for it in (traffic.publish, traffic.work)]
+    for thread in threads:
+        thread.start()
+    for kill in range(5):
+        goal = len(traffic.confirmed) + 300 + 70 * kill
+        traffic.wait_for(lambda: len(traffic.confirmed) >= goal, f"traffic before kill {kill}")
+        fresh.kill()
+        fresh.start()
+    goal = len(traffic.confirmed) + 300
+    traffic.wait_for(lambda: len(traffic.confirmed) >= goal, "traffic after the last kill")
+    traffic.stop.set()
+    threads[0].join(60)
+    traffic.wait_for(lambda: traffic.confirmed <= traffic.received.keys(), "all that is confirmed is received")
+    traffic.drained.set()
+    threads[1].join(60)
+    # What was published but not confirmed may be there twice or not at all; that which is there is worked off.
+    channel = amqp_connection(address).channel()
+    rest = get_all(channel, name)
+    assert len(rest) <= BATCH
+
+
+def test_what_a_consumer_held_comes_back_after_a_kill(fresh, name):
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    channel.queue_declare(name, durable=True)
+    channel.confirm_delivery()
+    for i in range(6):
+        channel.basic_publish("", name, b"%d" % i, pika.BasicProperties(delivery_mode=2, headers={"i": i}))
+    channel.basic_qos(prefetch_count=3)
+    consume(channel, name)
+    assert [body for _, _, body in take(channel, 3)] == [b"0", b"1", b"2"]
+    # Its leases are written with what comes after them.
+    channel.basic_publish("", name, b"6")
+    fresh.kill()
+    fresh.start()
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    got = [channel.basic_get(name, auto_ack=True) for _ in range(7)]
+    assert [it[2] for it in got] == [b"%d" % i for i in range(7)]
+    assert [it[0].redelivered for it in got] == [True] * 3 + [False] * 4
+    assert [it[1].headers["i"] for it in got[:6]] == list(range(6))
+
+
+def test_what_is_durable_is_there_after_a_kill(fresh, name):
+    connection = amqp_connection(fresh.addresses["amqp"])
+    channel = connection.channel()
+    channel.exchange_declare(name, "topic", durable=True)
+    channel.exchange_declare(f"{name}.passing", "fanout")
+    channel.exchange_declare(f"{name}.all", "fanout", durable=True)
+    channel.exchange_bind(f"{name}.all", name, "#.all")
+    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 60_000})
+    channel.queue_declare(f"{name}.passing")
+    channel.queue_declare(f"{name}.mine", durable=True, exclusive=True)
+    channel.queue_bind(name, name, "a.*")
+    channel.queue_bind(name, f"{name}.all")
+    channel.queue_bind(f"{name}.passing", name, "a.*")
+    channel.confirm_delivery()
+    channel.basic_publish(name, "a.b", b"before", pika.BasicProperties(delivery_mode=2))
+    fresh.kill()
+    fresh.start()
+    connection = amqp_connection(fresh.addresses["amqp"])
+    for gone in (f"{name}.passing", f"{name}.mine"):
+        with closes_channel(404):
+            connection.channel().queue_declare(gone, passive=True)
+    with closes_channel(404):
+        connection.channel().exchange_declare(f"{name}.passing", passive=True)
+    channel = connection.channel()
+    assert channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 60_000}).method.message_count == 1
+    channel.exchange_declare(name, "topic", durable=True)
+    channel.confirm_delivery()
+    channel.basic_publish(name, "a.c", b"after", mandatory=True)
+    channel.basic_publish(name, "x.all", b"around", mandatory=True)
+    assert get_all(channel, name) == [b"before", b"after", b"around"]
