@@ -10,6 +10,7 @@ import pytest
 from pika import frame, spec
 
 from amqp_raw import Raw, closes_channel, closes_connection, get_all, published
+from waits import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -107,6 +108,8 @@ def test_an_exclusive_queue_is_of_its_connection(connect, name):
         other.channel().basic_get(name)
     with closes_channel(405, text):
         other.channel().queue_delete(name)
+    with closes_channel(405, text):
+        owner.channel().queue_declare(name)
     # Anybody may publish to it.
     publisher = other.channel()
     publisher.confirm_delivery()
@@ -144,6 +147,19 @@ def test_a_queue_is_deleted_if_empty_or_unused(connect, name):
         connection.channel().queue_delete(name, if_unused=True)
     channel.basic_cancel(tag)
     channel.queue_delete(name, if_unused=True)
+
+
+def test_what_is_unacknowledged_does_not_keep_a_queue(connect, name):
+    channel = connect().channel()
+    channel.queue_declare(name)
+    channel.confirm_delivery()
+    channel.basic_publish("", name, b"x")
+    channel.basic_get(name)
+    assert channel.queue_delete(name, if_empty=True).method.message_count == 0
+    # What is left of it can be answered, and is in no queue of that name.
+    channel.queue_declare(name, exclusive=True)
+    channel.basic_nack(1, requeue=True)
+    assert get_all(channel, name) == []
 
 
 def test_what_a_queue_is_not_declared_with(connect, name):
@@ -329,6 +345,55 @@ def test_an_auto_delete_exchange_goes_with_its_last_binding(connect, name):
         channel.exchange_declare(name, passive=True)
 
 
+def test_an_auto_delete_exchange_goes_with_queues_that_go_by_themselves(connect, name):
+    connection, owner = connect(), connect()
+    channel = connection.channel()
+    for what in ("exclusive", "auto"):
+        channel.exchange_declare(f"{name}.{what}", "fanout", auto_delete=True)
+    bound(owner.channel(), f"{name}.exclusive")
+    channel.queue_declare(name, auto_delete=True)
+    channel.queue_bind(name, f"{name}.auto")
+    channel.basic_cancel(channel.basic_consume(name, print))
+    owner.close()
+
+    def is_gone(exchange):
+        try:
+            connection.channel().exchange_declare(exchange, passive=True).method
+        except pika.exceptions.ChannelClosedByBroker as closed:
+            return closed.reply_code == 404
+
+    for what in ("exclusive", "auto"):
+        eventually(lambda: is_gone(f"{name}.{what}"), what=f"the exchange of the {what} queue goes")
+
+
+def test_unbinding_what_is_not_there(channel, name):
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_unbind(queue, f"{name}.none", "k")
+    channel.queue_unbind(f"{name}.none", "amq.topic", "k")
+    channel.exchange_unbind("amq.topic", f"{name}.none", "k")
+    with closes_channel(404, f"NOT_FOUND - no queue '{name}.none' in vhost '/'"):
+        channel.queue_bind(f"{name}.none", "amq.topic", "k")
+
+
+def test_bindings_of_headers_are_told_apart_by_their_arguments(channel, name):
+    channel.exchange_declare(name, "headers", auto_delete=True)
+    (queue,) = bound(channel, name, arguments={"a": "1"})
+    channel.queue_bind(queue, name, "", {"b": "1"})
+    channel.basic_publish(name, "", b"both", pika.BasicProperties(headers={"a": "1", "b": "1"}))
+    assert get_all(channel, queue) == [b"both"]
+    channel.queue_unbind(queue, name, "", {"a": "1"})
+    for header in ("a", "b"):
+        channel.basic_publish(name, "", header.encode(), pika.BasicProperties(headers={header: "1"}))
+    assert get_all(channel, queue) == [b"b"]
+    # Names that begin so do not count, and any of none is nothing.
+    (mute,) = bound(channel, name, arguments={"x-match": "all", "x-a": "1"})
+    (none,) = bound(channel, name, arguments={"x-match": "any"})
+    channel.basic_publish(name, "", b"x")
+    assert (get_all(channel, mute), get_all(channel, none)) == ([b"x"], [])
+    with closes_channel(406, "PRECONDITION_FAILED - Invalid x-match field value"):
+        channel.queue_bind(queue, name, "", {"x-match": "most"})
+
+
 def test_copies(channel, name):
     queues = [channel.queue_declare(f"{name}.{it}", exclusive=True).method.queue for it in ("to", "cc", "bcc")]
     headers = {"CC": [queues[1], queues[0]], "BCC": [queues[2]], "h": "v"}
@@ -413,6 +478,19 @@ def test_a_small_frame_is_agreed_on(connect, name):
     assert [it.channel_number for it in channels] == [2, 3]
 
 
+@pytest.mark.parametrize("end", ["channel", "connection"])
+def test_what_is_published_before_the_end_is_there(connect, name, end):
+    connection, other = connect(), connect()
+    channel = connection.channel()
+    channel.queue_declare(name)
+    for _ in range(500):
+        channel.basic_publish("", name, b"x")
+    (channel if end == "channel" else connection).close()
+    keeper = other.channel()
+    eventually(lambda: keeper.queue_declare(name, passive=True).method.message_count == 500, what="all is there")
+    assert keeper.queue_delete(name).method.message_count == 500
+
+
 # What closes what
 
 
@@ -462,6 +540,18 @@ def test_errors_of_a_channel_leave_the_others_alone(connect, name):
         with closes_channel(code, text):
             do(connection.channel())
         assert steady.queue_declare(name, passive=True).method.queue == name
+
+
+def test_a_channel_is_opened_again_after_an_error(amqp, name):
+    raw = Raw(amqp).opened(1)
+    raw.send(1, spec.Queue.Declare(queue=name, passive=True))
+    raw.expect(spec.Channel.Close)
+    # On its way when the server closed: left alone.
+    raw.publish(1, name, b"x")
+    raw.send(1, spec.Channel.CloseOk())
+    raw.call(1, spec.Channel.Open(), spec.Channel.OpenOk)
+    assert raw.call(1, spec.Queue.Declare(queue=name, exclusive=True), spec.Queue.DeclareOk).message_count == 0
+    raw.close()
 
 
 def test_errors_that_close_the_connection(connect, name):

@@ -107,6 +107,10 @@ def test_prefetch_of_a_channel(channel, name):
     channel.basic_ack(1)
     assert bodies(take(channel, 1)) == numbers(3)
     assert ready(channel, name) == 6
+    # What is asked for singly does not count.
+    assert channel.basic_get(name)[2] == b"4"
+    channel.basic_ack(2)
+    assert bodies(take(channel, 1)) == numbers(5)
     channel.queue_delete(name)
 
 
@@ -137,6 +141,33 @@ def test_what_is_given_back_keeps_its_place(channel, name):
     channel.basic_nack(0, multiple=True, requeue=True)
     assert get_all(channel, name) == numbers(0, 1, 2, 3, 4)
     channel.queue_delete(name)
+
+
+def test_what_is_given_back_comes_again_before_the_rest(channel, name):
+    filled(channel, name, 6)
+    channel.basic_qos(prefetch_count=3)
+    consume(channel, name)
+    take(channel, 3)
+    channel.basic_nack(2, requeue=True)
+    (again,) = take(channel, 1)
+    assert (again[0].redelivered, again[0].delivery_tag, again[2]) == (True, 4, b"1")
+    channel.basic_ack(1)
+    (more,) = take(channel, 1)
+    assert (more[0].redelivered, more[2]) == (False, b"3")
+    channel.basic_nack(5, multiple=True, requeue=True)
+    heard = take(channel, 3)
+    assert [(it.redelivered, body) for it, _, body in heard] == [(True, b"1"), (True, b"2"), (True, b"3")]
+    channel.queue_delete(name)
+
+
+def test_consumers_take_turns(channel, name):
+    channel.queue_declare(name, exclusive=True)
+    channel.confirm_delivery()
+    tags = [consume(channel, name, auto_ack=True) for _ in range(3)]
+    for i in range(9):
+        channel.basic_publish("", name, b"%d" % i)
+    heard = sorted(take(channel, 9), key=lambda it: it[2])
+    assert [it.consumer_tag for it, _, _ in heard] == tags * 3
 
 
 def test_nack_of_many(channel, name):

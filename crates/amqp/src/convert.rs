@@ -15,6 +15,8 @@ use crate::limits::SHORT_STRING_BYTES;
 const PREFIX: &str = "duolog-amqp-";
 /// Names of the properties behind that, in the order of the wire.
 const EXCHANGE: &[u8] = b"duolog-amqp-exchange";
+/// There was a table of headers with nothing in it.
+const EMPTY_TABLE: &[u8] = b"duolog-amqp-headers";
 /// What stands before the name of a header whose value has a type.
 const TYPE_PREFIX: &[u8] = b"duolog-type.";
 /// Where what no table can hold is found: names that are too long or repeated.
@@ -84,6 +86,10 @@ pub(crate) fn record_headers(
     if let Some(table) = properties.headers {
         for (name, value) in table.iter() {
             push_value(name, value, keep, &mut out);
+        }
+        // Clients look into the table without asking whether there is one.
+        if table.is_empty() {
+            out.push(Header { key: Bytes::from_static(EMPTY_TABLE), value: Some(Bytes::new()) });
         }
     }
     push_texts(properties, keep, &mut out);
@@ -192,6 +198,7 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
     let mut overflow = Vec::new();
     for (index, header) in record.headers.iter().enumerate() {
         if let Some(name) = header.key.strip_prefix(PREFIX.as_bytes()) {
+            has_table |= header.key == EMPTY_TABLE;
             set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
         } else if !header.key.starts_with(TYPE_PREFIX) {
             has_table = true;

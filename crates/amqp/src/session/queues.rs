@@ -176,8 +176,11 @@ impl AmqpSession {
     }
 
     pub(super) fn unbind_queue(&mut self, number: u16, method: &QueueUnbind<'_>) -> Result<(), AmqpError> {
-        let queue = self.queue_named(number, method.queue)?;
-        let Some(exchange) = self.exchange_to_unbind(method.exchange)? else {
+        let queue = match self.queue_named(number, method.queue) {
+            Err(error) if error.code == ReplyCode::NotFound && !method.queue.is_empty() => None,
+            found => Some(found?),
+        };
+        let (Some(queue), Some(exchange)) = (queue, self.exchange_to_unbind(method.exchange)?) else {
             QueueUnbindOk {}.write(&mut self.said, number);
             return Ok(());
         };
