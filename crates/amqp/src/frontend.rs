@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::AmqpOptions;
 use crate::labels::{self, Declared};
 use crate::limits::{CARRY_BYTES, EXPIRY_LOOK};
-use crate::registry::Registry;
+use crate::registry::{Registry, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
 
@@ -66,6 +66,12 @@ impl AmqpFrontend {
             }
         }
         Ok(Self { registry })
+    }
+
+    /// What metrics are made of.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.registry.totals()
     }
 
     /// Deletes queues that nobody has used for as long as they were to wait, until the server ends.

@@ -16,6 +16,7 @@ mod session;
 
 pub use frontend::AmqpFrontend;
 pub use options::AmqpOptions;
+pub use registry::Totals;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 

@@ -42,7 +42,7 @@ pub const PUBLISH_RECORDS: usize = 2_048;
 /// Bytes after which it is handed over.
 pub const PUBLISH_BYTES: usize = 1 << 20;
 /// Bytes of published messages of one connection that are on their way to the disk: beyond, it is not read from.
-pub const PUBLISH_BYTES_IN_FLIGHT: usize = 32 << 20;
+pub const PUBLISH_BYTES_IN_FLIGHT: usize = 4 << 20;
 /// Bytes of replies that wait for the client: beyond, it is not read from.
 pub const SAID_BYTES: usize = 1 << 20;
 /// Deliveries of one consumer that are leased and wait to be written.

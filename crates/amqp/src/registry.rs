@@ -24,6 +24,7 @@ pub(crate) struct Registry {
     next: AtomicU64,
     uses: Mutex<HashMap<QueueId, Use>>,
     expiring: Mutex<HashMap<QueueId, Expiring>>,
+    pub(crate) counts: Counts,
 }
 
 /// A queue that goes when nobody uses it.
@@ -31,6 +32,28 @@ pub(crate) struct Registry {
 struct Expiring {
     after_ms: u64,
     used_at: Monotonic,
+}
+
+/// What metrics are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections now.
+    pub connections: u64,
+    /// Connections that began.
+    pub connections_total: u64,
+    /// Messages that clients published, those that no queue took included.
+    pub messages_in: u64,
+    /// Messages written to clients.
+    pub messages_out: u64,
+}
+
+/// The same, being counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    connections: AtomicU64,
+    connections_total: AtomicU64,
+    pub(crate) messages_in: AtomicU64,
+    pub(crate) messages_out: AtomicU64,
 }
 
 /// Who uses a queue.
@@ -62,7 +85,14 @@ impl Use {
 
 impl Registry {
     pub(crate) fn new(broker: Session, options: AmqpOptions) -> Self {
-        Self { broker, options, next: AtomicU64::new(1), uses: Mutex::default(), expiring: Mutex::default() }
+        Self {
+            broker,
+            options,
+            next: AtomicU64::new(1),
+            uses: Mutex::default(),
+            expiring: Mutex::default(),
+            counts: Counts::default(),
+        }
     }
 
     pub(crate) fn broker(&self) -> &Session {
@@ -73,7 +103,26 @@ impl Registry {
         &self.options
     }
 
+    /// What was counted so far.
+    pub(crate) fn totals(&self) -> Totals {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals {
+            connections: read(&self.counts.connections),
+            connections_total: read(&self.counts.connections_total),
+            messages_in: read(&self.counts.messages_in),
+            messages_out: read(&self.counts.messages_out),
+        }
+    }
+
+    /// A connection ends.
+    pub(crate) fn exit(&self) {
+        self.counts.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection begins.
     pub(crate) fn enter(&self) -> ConnectionId {
+        self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        self.counts.connections_total.fetch_add(1, Ordering::Relaxed);
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use duolog_broker::errors::LeaseError;
@@ -271,6 +272,7 @@ impl AmqpSession {
     /// Writes what is ready, as far as there is room.
     pub(super) fn write_deliveries(&mut self, out: &mut Vec<u8>, room: usize) {
         let now = self.broker.clock().now().monotonic;
+        let mut written = 0;
         while out.len() < room
             && let Some(Ready { consumer: serial, leased, _room }) = self.ready.pop_front()
         {
@@ -295,11 +297,15 @@ impl AmqpSession {
             };
             let body = leased.record.value.as_deref().unwrap_or_default();
             write_deliver(out, consumer.channel, &deliver, &self.scratch.properties, body, self.frame_max);
+            written += 1;
             if consumer.asking.is_none() && consumer.buffered <= CONSUMER_BUFFER / 2 {
                 self.wanting.push(serial);
             }
         }
         self.wanting.dedup();
+        if written > 0 {
+            self.registry.counts.messages_out.fetch_add(written, Ordering::Relaxed);
+        }
     }
 
     /// A delivery is no longer held: its consumer has credit again.
@@ -361,6 +367,7 @@ impl AmqpSession {
         if no_ack {
             self.settle(leased.id, Outcome::Ack);
         }
+        self.registry.counts.messages_out.fetch_add(1, Ordering::Relaxed);
         let address = convert::message(leased, &queue.name, &mut self.scratch);
         let got = BasicGetOk {
             delivery_tag,

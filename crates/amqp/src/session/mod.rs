@@ -344,6 +344,7 @@ impl Drop for AmqpSession {
     fn drop(&mut self) {
         self.flush();
         self.leave_behind();
+        self.registry.exit();
     }
 }
 

@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -289,6 +290,7 @@ impl AmqpSession {
         if marks.is_empty() {
             return;
         }
+        self.registry.counts.messages_in.fetch_add(marks.len() as u64, Ordering::Relaxed);
         let pending = (!records.is_empty()).then(|| self.broker.route(records));
         self.in_flight_bytes += bytes;
         self.in_flight.push_back(InFlight { pending, marks, bytes, _rooms: rooms });

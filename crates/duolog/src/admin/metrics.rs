@@ -40,6 +40,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         live(&admin, &mut out);
         redis(&admin, &mut out);
         nats(&admin, &mut out);
+        amqp(&admin, &mut out);
         out.finish()
     });
     let text = text.await.map_err(|error| ApiError::internal(error.to_string()))?;
@@ -302,6 +303,22 @@ fn redis(admin: &Admin, out: &mut Exposition) {
         ),
         ("duolog_redis_commands_total", "Commands of Redis clients.", stats.commands),
         ("duolog_redis_subscribers_cut_total", help, stats.subscribers_cut),
+    ] {
+        out.single(name, Kind::Counter, help, value);
+    }
+}
+
+fn amqp(admin: &Admin, out: &mut Exposition) {
+    let totals = admin.amqp.totals();
+    out.single("duolog_amqp_connections", Kind::Gauge, "Connections of AMQP clients.", totals.connections);
+    for (name, help, value) in [
+        (
+            "duolog_amqp_connections_total",
+            "Connections of AMQP clients that began.",
+            totals.connections_total,
+        ),
+        ("duolog_amqp_messages_in_total", "Messages that AMQP clients published.", totals.messages_in),
+        ("duolog_amqp_messages_out_total", "Messages written to AMQP clients.", totals.messages_out),
     ] {
         out.single(name, Kind::Counter, help, value);
     }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use duolog_amqp::AmqpFrontend;
 use duolog_broker::{Principal, Session};
 use duolog_kafka::group::Groups;
 use duolog_nats::NatsFrontend;
@@ -49,6 +50,7 @@ pub struct Admin {
     groups: Arc<Groups>,
     redis: Arc<RedisFrontend>,
     nats: Arc<NatsFrontend>,
+    amqp: Arc<AmqpFrontend>,
     bindings: Arc<Bindings>,
     budget: Budget,
     shutdown: Shutdown,
@@ -64,6 +66,7 @@ impl Admin {
             groups: Arc::clone(parts.kafka.groups()),
             redis: Arc::clone(&parts.redis),
             nats: Arc::clone(&parts.nats),
+            amqp: Arc::clone(&parts.amqp),
             bindings: Arc::clone(&parts.bindings),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),

@@ -54,8 +54,8 @@ fn a_wrong_value_is_refused_with_its_key_and_an_example() {
     assert_eq!(error, "memory_budget: \"lots\" is not a size, as in 1048576, 64KiB or 1GiB");
     let error = file::parse("idle_timeout = 30").unwrap_err();
     assert_eq!(error, "idle_timeout: \"30\" is not a time with a unit, as in 250ms, 30s, 5m, 2h or 7d");
-    let error = file::parse("listen = [\"amqp=127.0.0.1:1\"]").unwrap_err();
-    assert!(error.starts_with("listen: no listener speaks \"amqp\"; there are "), "{error}");
+    let error = file::parse("listen = [\"mqtt=127.0.0.1:1\"]").unwrap_err();
+    assert!(error.starts_with("listen: no listener speaks \"mqtt\"; there are "), "{error}");
 }
 
 #[test]
