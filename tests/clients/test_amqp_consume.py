@@ -8,6 +8,7 @@ import decimal
 import json
 import os
 import pathlib
+import random
 import subprocess
 
 import aio_pika
@@ -339,6 +340,77 @@ def test_a_large_delivery_among_small_ones(channel, name):
     for body in sent:
         channel.basic_publish("", name, body)
     assert bodies(take(channel, len(sent))) == sent
+
+
+class History:
+    """Random steps of three channels on one queue, beside a model of it."""
+
+    def __init__(self, connection, name, seed):
+        self.chance = random.Random(seed)
+        self.connection, self.name = connection, name
+        self.keeper = connection.channel()
+        self.keeper.confirm_delivery()
+        self.keeper.queue_declare(name)
+        self.waiting, self.delivered, self.count = [], set(), 0
+        self.channels = [(connection.channel(), {}) for _ in range(3)]
+
+    def step(self):
+        index = self.chance.randrange(len(self.channels))
+        channel, held = self.channels[index]
+        do = self.chance.choice(["publish", "publish", "get", "get", "get", "ack", "nack", "drop", "close"])
+        if do == "publish":
+            self.keeper.basic_publish("", self.name, b"%d" % self.count)
+            self.waiting.append(self.count)
+            self.count += 1
+        elif do == "get":
+            self.get(channel, held)
+        elif do == "close" and self.chance.random() < 0.3:
+            channel.close()
+            self.back(held.values())
+            self.channels[index] = (self.connection.channel(), {})
+        elif held and do in ("ack", "nack", "drop"):
+            self.settle(channel, held, do)
+        # RabbitMQ answers before it has dealt with what it need not answer.
+        eventually(lambda: ready(self.keeper, self.name) == len(self.waiting), what=do)
+
+    def get(self, channel, held):
+        method, _, body = channel.basic_get(self.name)
+        if not self.waiting:
+            assert method is None
+            return
+        first = self.waiting.pop(0)
+        assert (int(body), method.redelivered, method.message_count) == (first, first in self.delivered, len(self.waiting))
+        held[method.delivery_tag] = first
+        self.delivered.add(first)
+
+    def settle(self, channel, held, do):
+        tag, multiple = self.chance.choice(sorted(held)), self.chance.random() < 0.3
+        which = [it for it in sorted(held) if it <= tag] if multiple else [tag]
+        if do == "ack":
+            channel.basic_ack(tag, multiple)
+        else:
+            channel.basic_nack(tag, multiple, requeue=do == "nack")
+        numbers = [held.pop(it) for it in which]
+        if do == "nack":
+            self.back(numbers)
+
+    def back(self, numbers):
+        self.waiting = sorted([*self.waiting, *numbers])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_histories(connect, name, seed):
+    history = History(connect(), name, seed)
+    for _ in range(250):
+        history.step()
+    assert history.count > 40
+    history.keeper.queue_delete(name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(3, 30))
+def test_more_random_histories(connect, name, seed):
+    test_random_histories(connect, name, seed)
 
 
 # What a message carries

@@ -178,6 +178,16 @@ fn a_router_sees_changes_and_looks_at_headers_each_time() {
     assert_eq!((found(&it, &[header("audited", None)]), found(&it, &[])), (vec![1, 2, 3], vec![1, 2]));
 }
 
+#[test]
+fn an_empty_key_has_no_word_for_a_star() {
+    let mut it = Made::default();
+    let exchange = it.exchange("t", ExchangeKind::Topic, None);
+    for (index, pattern) in ["*", "#", "", "#.#", "*.#", ".#"].into_iter().enumerate() {
+        it.lead(exchange, pattern, index as u128);
+    }
+    assert_eq!(it.found(exchange, ""), [1, 2, 3]);
+}
+
 fn word() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("a"), Just("b"), Just(""), Just("*"), Just("#")]
 }
@@ -209,6 +219,10 @@ proptest! {
         for key in keys {
             let key = key.join(".");
             let named = left.iter().copied().filter(|index| {
+                // No key is no word, where one that is empty would be a word.
+                if key.is_empty() {
+                    return patterns[*index] == [""] || patterns[*index].iter().all(|word| *word == "#");
+                }
                 let tokens = patterns[*index].iter().map(|word| match *word {
                     "*" => Token::One,
                     "#" => Token::Rest,
