@@ -8,7 +8,7 @@ import pika.exceptions
 import pytest
 from pika import spec
 
-from amqp_raw import Raw, closes_channel, consume, get_all, published, take
+from amqp_raw import Raw, closes_channel, closes_connection, consume, get_all, published, take
 from conftest import amqp_connection
 
 pytestmark = pytest.mark.timeout(120)
@@ -160,3 +160,24 @@ def test_what_is_durable_is_there_after_a_kill(fresh, name):
     channel.basic_publish(name, "a.c", b"after", mandatory=True)
     channel.basic_publish(name, "x.all", b"around", mandatory=True)
     assert get_all(channel, name) == [b"before", b"after", b"around"]
+
+
+def test_a_broker_that_goes_says_so(fresh, name):
+    connection = amqp_connection(fresh.addresses["amqp"])
+    channel = connection.channel()
+    channel.queue_declare(name, durable=True)
+    channel.confirm_delivery()
+    for i in range(3):
+        channel.basic_publish("", name, b"%d" % i)
+    channel.basic_qos(prefetch_count=2)
+    consume(channel, name)
+    take(channel, 2)
+    fresh.process.terminate()
+    with closes_connection(320, "CONNECTION_FORCED"):
+        while True:
+            connection.process_data_events(time_limit=20)
+    assert fresh.process.wait(20) == 0
+    fresh.start()
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    got = [channel.basic_get(name, auto_ack=True) for _ in range(3)]
+    assert [(it[2], it[0].redelivered) for it in got] == [(b"0", True), (b"1", True), (b"2", False)]
