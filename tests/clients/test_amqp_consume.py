@@ -502,10 +502,8 @@ def test_aio_pika(amqp, name):
             exchange = await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, auto_delete=True)
             queue = await channel.declare_queue(f"{name}.q", durable=True)
             await queue.bind(exchange, "a.#")
-            sent = [
-                exchange.publish(aio_pika.Message(b"%d" % i, headers={"i": i, "half": 0.5}, delivery_mode=2), f"a.{i}") for i in range(200)
-            ]
-            confirmed = await asyncio.gather(*sent)
+            message = lambda i: aio_pika.Message(b"%d" % i, headers={"i": i, "half": 0.5}, delivery_mode=2)
+            confirmed = await asyncio.gather(*(exchange.publish(message(i), f"a.{i}") for i in range(200)))
             assert all(isinstance(it, aiormq.spec.Basic.Ack) for it in confirmed)
             with pytest.raises(aio_pika.exceptions.DeliveryError):
                 await exchange.publish(aio_pika.Message(b"nowhere"), "b")

@@ -82,7 +82,8 @@ class Traffic:
 
     def wait_for(self, holds, what):
         with self.lock:
-            assert self.lock.wait_for(holds, timeout=60), f"{what}: {len(self.confirmed)} confirmed, {len(self.received)} received"
+            seen = lambda: f"{what}: {len(self.confirmed)} confirmed, {len(self.received)} received"
+            assert self.lock.wait_for(holds, timeout=60), seen()
 
 
 def test_what_is_confirmed_is_received_through_kills(fresh, name):
