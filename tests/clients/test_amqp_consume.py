@@ -191,6 +191,11 @@ def test_recover_gives_all_back(channel, name):
     channel.queue_delete(name)
 
 
+def dead_letter(channel, queue):
+    message = channel.basic_get(queue, auto_ack=True)
+    return message[0] and message
+
+
 def test_what_is_rejected_is_dropped_or_dead_lettered(channel, name):
     dead = f"{name}.dead"
     channel.queue_declare(dead)
@@ -202,10 +207,7 @@ def test_what_is_rejected_is_dropped_or_dead_lettered(channel, name):
     channel.basic_reject(1, requeue=False)
     channel.basic_ack(2)
     channel.basic_nack(4, multiple=True, requeue=False)
-    got = []
-    while len(got) < 3:
-        if (message := channel.basic_get(dead, auto_ack=True))[0]:
-            got.append(message)
+    got = [eventually(lambda: dead_letter(channel, dead), what="a dead letter comes") for _ in range(3)]
     assert [it[2] for it in got] == [b"0", b"2", b"told"]
     assert get_all(channel, name) == []
     method, properties, _ = got[-1]
@@ -216,6 +218,14 @@ def test_what_is_rejected_is_dropped_or_dead_lettered(channel, name):
     assert death["count"] == 1 and isinstance(death["time"], datetime.datetime)
     first = [headers[f"x-first-death-{it}"] for it in ("reason", "queue", "exchange")]
     assert first == ["rejected", name, ""]
+    # Out of an exchange, it comes through the default one, and the story has where it was published.
+    channel.queue_bind(name, "amq.topic", f"{name}.key")
+    channel.basic_publish("amq.topic", f"{name}.key", b"x")
+    channel.basic_reject(channel.basic_get(name)[0].delivery_tag, requeue=False)
+    method, properties, _ = eventually(lambda: dead_letter(channel, dead), what="the dead letter comes")
+    assert (method.exchange, method.routing_key) == ("", dead)
+    (death,) = properties.headers["x-death"]
+    assert (death["exchange"], death["routing-keys"]) == ("amq.topic", [f"{name}.key"])
     # Without a place to go to, it is gone.
     channel.basic_publish("", dead, b"gone")
     channel.basic_reject(channel.basic_get(dead)[0].delivery_tag, requeue=False)

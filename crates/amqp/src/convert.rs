@@ -210,6 +210,10 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
             }
         }
     }
+    if is_dead_letter(record) {
+        // It came here by the name of the queue. Where it was published is told by `x-death`.
+        address = Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut(queue) };
+    }
     has_table |= write_made(&mut scratch.table, leased, &overflow);
     if has_table {
         // It has just been written entry by entry.
@@ -262,6 +266,10 @@ fn write_made(out: &mut Vec<u8>, leased: &Leased, overflow: &[&Header]) -> bool 
         });
     }
     out.len() > before
+}
+
+fn is_dead_letter(record: &Record) -> bool {
+    record.headers.iter().any(|it| it.key == headers::DEAD_REASON.as_bytes())
 }
 
 /// Why a message was dead-lettered.
