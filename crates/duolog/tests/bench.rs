@@ -159,3 +159,31 @@ fn sqs_leaves_a_stuck_message_in_so_many_bytes() {
         stderr(&refused)
     );
 }
+
+#[test]
+fn amqp_against_a_broker_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let load = ["--messages", "400", "--in-flight", "64", "--prefetch", "50"];
+    let report = figures(&[&["bench", "amqp", "--spawn", "--json", "--dir", path][..], &load].concat());
+    for (row, messages) in [
+        ("amqp publish, 1024 B", 400),
+        ("amqp consume, 1024 B", 400),
+        ("amqp publish and consume at once, 1024 B", 400),
+        ("amqp publish one at a time, 1024 B", 20),
+    ] {
+        assert_eq!(report[row]["records"], messages, "{row}");
+    }
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "the data was not deleted");
+}
+
+#[test]
+fn amqp_bodies_of_several_frames_and_of_eight_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    for bytes in ["8", "131064", "131065", "400000"] {
+        let load = ["--messages", "20", "--in-flight", "4", "--mode", "apart", "--message-bytes", bytes];
+        let report = figures(&[&["bench", "amqp", "--spawn", "--json", "--dir", path][..], &load].concat());
+        assert_eq!(report[format!("amqp consume, {bytes} B")]["records"], 20);
+    }
+}

@@ -4,6 +4,7 @@
 //! broker. What it sends is derived from partition and offset (or from a number), and every record that it reads is
 //! compared with that: a figure is never of records that were lost, swapped or damaged.
 
+mod amqp;
 mod content;
 mod fill;
 mod kafka;
@@ -54,6 +55,8 @@ pub enum BenchCommand {
     Kafka(kafka::KafkaBench),
     /// Send, receive and delete as an SQS client
     Sqs(sqs::SqsBench),
+    /// Publish and consume persistent messages as AMQP clients
+    Amqp(amqp::AmqpBench),
     /// Publish to subscribers and measure latency as NATS clients
     Nats(live::LiveBench),
     /// Publish to subscribers and measure latency as Redis clients
@@ -67,6 +70,7 @@ pub fn run(command: BenchCommand) -> anyhow::Result<()> {
     let (report, json) = match command {
         BenchCommand::Kafka(bench) => (kafka::run(&bench)?, bench.target.json),
         BenchCommand::Sqs(bench) => (sqs::run(&bench)?, bench.target.json),
+        BenchCommand::Amqp(bench) => (amqp::run(&bench)?, bench.target.json),
         BenchCommand::Nats(bench) => (live::run(Dialect::Nats, &bench)?, bench.target.json),
         BenchCommand::Redis(bench) => (live::run(Dialect::Redis, &bench)?, bench.target.json),
         BenchCommand::Startup(bench) => (startup::run(&bench)?, bench.json),
