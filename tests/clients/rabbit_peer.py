@@ -27,7 +27,6 @@ class Peer:
         directory = pathlib.Path(directory)
         port, dist, epmd = free_ports(3)
         self.address = f"127.0.0.1:{port}"
-        # Two of a machine must not share the daemon that knows the nodes: it is ended with the one.
         self.environment = {
             **os.environ,
             "HOME": str(directory),
@@ -51,6 +50,11 @@ class Peer:
         cookie.write_text("of-this-test")
         cookie.chmod(0o400)
         self.output = open(directory / "output", "wb")
+        # The daemon that knows the nodes would be started by the node, and stay: this one is ended with it.
+        self.names = subprocess.Popen(
+            ["epmd", "-port", str(epmd), "-address", "127.0.0.1"], stdout=self.output, stderr=self.output
+        )
+        eventually(lambda: answers_at(epmd), what="epmd answers")
         self.process = subprocess.Popen(
             [binary()], cwd=directory, env=self.environment, stdout=self.output, stderr=self.output, start_new_session=True
         )
@@ -73,8 +77,17 @@ class Peer:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        subprocess.run(["epmd", "-kill"], env=self.environment, stdout=self.output, stderr=self.output)
+        self.names.terminate()
+        self.names.wait()
         self.output.close()
+
+
+def answers_at(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    except ConnectionError:
+        return False
 
 
 def free_ports(count):
