@@ -50,7 +50,7 @@ impl Wire {
                 .write(out, 0);
         })?;
         wire.ask(|out| {
-            ConnectionTuneOk { channel_max: 0, frame_max: FRAME_MAX, heartbeat: 0 }.write(out, 0);
+            ConnectionTuneOk { channel_max: 16, frame_max: FRAME_MAX, heartbeat: 0 }.write(out, 0);
             ConnectionOpen { virtual_host: ShortStr::cut("/"), ..ConnectionOpen::default() }.write(out, 0);
         })?;
         wire.ask(|out| ChannelOpen::default().write(out, CHANNEL))?;
