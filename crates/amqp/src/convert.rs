@@ -4,6 +4,8 @@
 //! in the header `duolog-type.NAME` that SQS attributes have as well. Properties and the exchange are headers `duolog-amqp-...`.
 //! docs/mapping.md has the table.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use duolog_broker::{Leased, headers};
 use duolog_record::{Header, Record};
@@ -168,6 +170,11 @@ fn decimal_of(text: &str) -> Option<(u8, u32)> {
     Some((u8::try_from(part.len()).ok()?, number))
 }
 
+/// A header that stands for something else: no message may bring one along.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes()) || name.starts_with(TYPE_PREFIX)
+}
+
 /// Buffers that deliveries are put together in.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -196,17 +203,17 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
     let mut properties = Properties::default();
     let mut has_table = false;
     let mut overflow = Vec::new();
+    let (types, mut seen) = (types_of(record), Seen::new(&record.headers));
     for (index, header) in record.headers.iter().enumerate() {
         if let Some(name) = header.key.strip_prefix(PREFIX.as_bytes()) {
             has_table |= header.key == EMPTY_TABLE;
             set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
-        } else if !header.key.starts_with(TYPE_PREFIX) {
+        } else if !header.key.starts_with(TYPE_PREFIX) && !is_made(leased, &header.key) {
             has_table = true;
-            let is_repeated = record.headers[..index].iter().any(|it| it.key == header.key);
-            if header.key.len() > SHORT_STRING_BYTES || is_repeated {
+            if header.key.len() > SHORT_STRING_BYTES || seen.has(index) {
                 overflow.push(header);
             } else {
-                write_entry(&mut scratch.table, record, header);
+                write_entry(&mut scratch.table, header, types.get(&*header.key).copied());
             }
         }
     }
@@ -221,6 +228,45 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
     }
     properties.encode(&mut scratch.properties);
     address
+}
+
+/// The types of headers, by their names.
+fn types_of(record: &Record) -> HashMap<&[u8], &[u8]> {
+    let typed = |header: &'_ Header| header.key.starts_with(TYPE_PREFIX);
+    let headers = record.headers.iter().filter(|header| typed(header));
+    headers.map(|it| (&it.key[TYPE_PREFIX.len()..], it.value.as_deref().unwrap_or_default())).collect()
+}
+
+/// Which headers have a name that came before: looked for among a few, remembered of many.
+struct Seen<'a> {
+    headers: &'a [Header],
+    names: Option<HashSet<&'a [u8]>>,
+}
+
+impl<'a> Seen<'a> {
+    /// So many are looked through.
+    const FEW: usize = 32;
+
+    fn new(headers: &'a [Header]) -> Self {
+        Self { headers, names: (headers.len() > Self::FEW).then(HashSet::new) }
+    }
+
+    fn has(&mut self, index: usize) -> bool {
+        let name = &self.headers[index].key;
+        match &mut self.names {
+            Some(names) => !names.insert(name),
+            None => self.headers[..index].iter().any(|it| it.key == *name),
+        }
+    }
+}
+
+/// True for a header that the broker writes itself: what a message brings along of that name is of an earlier delivery.
+fn is_made(leased: &Leased, name: &[u8]) -> bool {
+    match name {
+        b"x-delivery-count" => leased.attempts > 1,
+        name if name == b"x-death" || name.starts_with(b"x-first-death-") => is_dead_letter(&leased.record),
+        _ => false,
+    }
 }
 
 fn set_property<'p, 'a: 'p>(
@@ -334,11 +380,9 @@ impl<'a> Story<'a> {
     }
 }
 
-fn write_entry(out: &mut Vec<u8>, record: &Record, header: &Header) {
+fn write_entry(out: &mut Vec<u8>, header: &Header, kind: Option<&[u8]>) {
     write_name(out, &header.key);
     let Some(value) = &header.value else { return out.push(b'V') };
-    let typed = record.headers.iter().find(|it| it.key.strip_prefix(TYPE_PREFIX) == Some(&*header.key));
-    let kind = typed.and_then(|it| it.value.as_deref());
     if kind.is_none_or(|kind| write_typed(out, kind, value).is_none()) {
         write_text(out, value);
     }

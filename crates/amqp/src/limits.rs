@@ -59,3 +59,7 @@ pub const CARRY_BYTES: usize = 256 << 10;
 pub const QUEUE_EXPIRES_MS: u64 = u32::MAX as u64;
 /// How often it is looked for queues that have had their time.
 pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+/// How long nothing of a large message may come that memory is held for.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of deliveries of one connection that wait to be written, above which no more are leased.
+pub const READY_BYTES: usize = 4 << 20;

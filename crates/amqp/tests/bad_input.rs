@@ -8,7 +8,9 @@ use common::Stage::{Agreed, Channel, Connected, Open, Started, Tuned};
 use common::{Client, Server, Stage, declare, read, start_ok};
 use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::*;
-use duolog_amqp::codec::{LongStr, MethodId, PROTOCOL_HEADER, Properties, ShortStr, Table, write_heartbeat};
+use duolog_amqp::codec::{
+    LongStr, MethodId, PROTOCOL_HEADER, Properties, ShortStr, Table, Value, write_heartbeat,
+};
 
 /// What comes of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -293,6 +295,9 @@ fn contents() -> Vec<Row> {
             publishing(&[header(60, 0, 0, &[0, 0x10, 4, b'r', b'o', b'o', b't'])]),
             Chan(406),
         ),
+        ("a property among the headers", Channel, with_header("duolog-amqp-user-id", 1), Chan(406)),
+        ("the type of a header among the headers", Channel, with_header("duolog-type.a", 1), Chan(406)),
+        ("more headers than a record may have", Channel, with_header("h", 10_001), Chan(406)),
         ("a message that expires", Channel, publishing(&[header(60, 0, 0, &[1, 0, 1, b'9'])]), Chan(406)),
         (
             "an exchange that is not there",
@@ -313,6 +318,17 @@ fn contents() -> Vec<Row> {
             End,
         ),
     ]
+}
+
+/// A message with so many headers whose names begin so.
+fn with_header(name: &str, count: usize) -> Vec<u8> {
+    let named = |index: usize| if count == 1 { name.to_owned() } else { format!("{name}{index}") };
+    let table = (0..count)
+        .fold(Table::default(), |table, index| table.with(&named(index), Value::from("v")))
+        .encode();
+    let mut properties = Vec::new();
+    Properties { headers: Some(table.as_raw()), ..Properties::default() }.encode(&mut properties);
+    publishing(&[header(60, 0, 0, &properties)])
 }
 
 fn declarations() -> Vec<Row> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
 use duolog_broker::{LeaseAsk, Leased, Outcome, Queue, QueueId};
 use duolog_net::{OverBudget, Reservation};
@@ -25,7 +26,9 @@ use crate::codec::{ReplyCode, ShortString, write_deliver, write_with_content};
 use crate::convert;
 use crate::error::AmqpError;
 use crate::labels;
-use crate::limits::{CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE};
+use crate::limits::{
+    CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE, READY_BYTES,
+};
 
 /// One who consumes.
 pub(super) struct Consumer {
@@ -65,6 +68,7 @@ pub(super) type Leasing = Pin<Box<dyn Future<Output = (u64, u32, Brought)> + Sen
 pub(super) struct Ready {
     consumer: u64,
     leased: Leased,
+    bytes: usize,
     /// Memory that it takes together with those before it that came with it.
     _room: Option<Reservation>,
 }
@@ -142,45 +146,79 @@ impl AmqpSession {
                 asking: None,
             },
         );
-        self.wanting.push(serial);
+        self.wanting.insert(serial);
         Ok(())
     }
 
     pub(super) fn cancel(&mut self, number: u16, method: &BasicCancel<'_>) -> Result<(), AmqpError> {
         let known = self.channel(number)?.consumers.get(&method.consumer_tag.to_owned()).copied();
-        if let Some(serial) = known {
-            self.remove_consumer(serial);
-        }
-        if !method.no_wait {
-            BasicCancelOk { consumer_tag: method.consumer_tag }.write(&mut self.said, number);
+        let deleting = known.and_then(|serial| self.take_consumer(serial));
+        let (tag, no_wait) = (method.consumer_tag.to_owned(), method.no_wait);
+        let answer = move |session: &mut Self, ()| {
+            if !no_wait {
+                BasicCancelOk { consumer_tag: tag.as_short() }.write(&mut session.said, number);
+            }
+            Ok(())
+        };
+        match deleting {
+            // The queue that goes with its last consumer is gone when this is answered.
+            Some(deleting) => self.operate(number, BasicCancel::ID, deleting, answer),
+            None => answer(self, ())?,
         }
         Ok(())
     }
 
-    /// Takes a consumer away. What it was delivered stays with its channel.
+    /// Takes a consumer away; the queue that goes with it is deleted meanwhile.
     pub(super) fn remove_consumer(&mut self, serial: u64) {
-        let Some(consumer) = self.consumers.remove(&serial) else { return };
+        if let Some(deleting) = self.take_consumer(serial) {
+            super::go_on_with(deleting);
+        }
+    }
+
+    /// Takes a consumer away. What it was delivered stays with its channel. Gives the deletion of the queue that goes with it,
+    /// which has begun.
+    fn take_consumer(
+        &mut self,
+        serial: u64,
+    ) -> Option<impl Future<Output = Result<(), AmqpError>> + Send + 'static + use<>> {
+        let consumer = self.consumers.remove(&serial)?;
         if let Some(asking) = &consumer.asking {
             asking.abort();
         }
         if let Some(channel) = self.channels.get_mut(&consumer.channel) {
             channel.consumers.remove(&consumer.tag);
             channel.buffered = channel.buffered.saturating_sub(consumer.buffered);
-            self.wanting.extend(channel.consumers.values());
+            if channel.prefetch_all > 0 {
+                self.wanting.extend(channel.consumers.values());
+            }
         }
         let mut back = Vec::new();
         self.ready.retain(|it| {
             let stays = it.consumer != serial;
             if !stays {
+                self.ready_bytes -= it.bytes;
                 back.push(it.leased.id);
             }
             stays
         });
         self.broker.give_back(consumer.queue.id, back);
         let queue = &consumer.queue;
-        if self.registry.leave(queue.id) && labels::is_auto_delete(&queue.labels) {
-            self.registry.disown(queue.id);
-            super::go_on_with(super::queues::begin_delete(&self.broker, queue.id));
+        if !self.registry.leave(queue.id) || !labels::is_auto_delete(&queue.labels) {
+            return None;
+        }
+        self.registry.disown(queue.id);
+        Some(super::queues::begin_delete(&self.broker, queue.id))
+    }
+
+    /// Lines up all that may have credit.
+    pub(super) fn ask_for_all(&mut self) {
+        for number in std::mem::take(&mut self.sharing) {
+            if let Some(channel) = self.channels.get(&number) {
+                self.wanting.extend(channel.consumers.values());
+            }
+        }
+        for serial in std::mem::take(&mut self.wanting) {
+            self.ask_for(serial);
         }
     }
 
@@ -190,6 +228,11 @@ impl AmqpSession {
         let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
         let count = consumer.credit().min(channel.credit());
         if consumer.asking.is_some() || count == 0 || self.stage != Stage::Running {
+            return;
+        }
+        if self.ready_bytes > READY_BYTES {
+            // Asked for once some of it is written.
+            self.waiting_for_room.insert(serial);
             return;
         }
         let options = self.registry.options();
@@ -219,9 +262,7 @@ impl AmqpSession {
     /// Takes what was leased.
     pub(super) fn poll_leases(&mut self, waiting: &mut Context<'_>) {
         loop {
-            for serial in std::mem::take(&mut self.wanting) {
-                self.ask_for(serial);
-            }
+            self.ask_for_all();
             let Poll::Ready(Some((serial, count, brought))) = self.leasing.poll_next_unpin(waiting) else {
                 return;
             };
@@ -257,9 +298,11 @@ impl AmqpSession {
                 let last = leased.len().saturating_sub(1);
                 for (index, leased) in leased.into_iter().enumerate() {
                     let room = if index == last { room.take() } else { None };
-                    self.ready.push_back(Ready { consumer: serial, leased, _room: room });
+                    let bytes = leased.record.value.as_ref().map_or(0, Bytes::len);
+                    self.ready_bytes += bytes;
+                    self.ready.push_back(Ready { consumer: serial, leased, bytes, _room: room });
                 }
-                self.wanting.push(serial);
+                self.wanting.insert(serial);
             }
             Err(Failed::Lease(LeaseError::NotFound)) => self.cancel_by_server(serial),
             Err(Failed::Lease(error)) => self.fail(number, BasicConsume::ID, &error.into()),
@@ -274,8 +317,9 @@ impl AmqpSession {
         let now = self.broker.clock().now().monotonic;
         let mut written = 0;
         while out.len() < room
-            && let Some(Ready { consumer: serial, leased, _room }) = self.ready.pop_front()
+            && let Some(Ready { consumer: serial, leased, bytes, _room }) = self.ready.pop_front()
         {
+            self.ready_bytes -= bytes;
             let Some(consumer) = self.consumers.get_mut(&serial) else { continue };
             let Some(channel) = self.channels.get_mut(&consumer.channel) else { continue };
             consumer.buffered = consumer.buffered.saturating_sub(1);
@@ -299,10 +343,12 @@ impl AmqpSession {
             write_deliver(out, consumer.channel, &deliver, &self.scratch.properties, body, self.frame_max);
             written += 1;
             if consumer.asking.is_none() && consumer.buffered <= CONSUMER_BUFFER / 2 {
-                self.wanting.push(serial);
+                self.wanting.insert(serial);
             }
         }
-        self.wanting.dedup();
+        if self.ready_bytes <= READY_BYTES {
+            self.wanting.append(&mut self.waiting_for_room);
+        }
         if written > 0 {
             self.registry.counts.messages_out.fetch_add(written, Ordering::Relaxed);
         }
@@ -314,17 +360,13 @@ impl AmqpSession {
             && let Some(consumer) = self.consumers.get_mut(&serial)
         {
             consumer.unacknowledged = consumer.unacknowledged.saturating_sub(1);
-            if self.wanting.last() != Some(&serial) {
-                self.wanting.push(serial);
-            }
+            self.wanting.insert(serial);
         }
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.consumed = channel.consumed.saturating_sub(u32::from(it.consumer.is_some()));
         // All of the channel share its credit.
         if channel.prefetch_all > 0 {
-            self.wanting.extend(channel.consumers.values());
-            self.wanting.sort_unstable();
-            self.wanting.dedup();
+            self.sharing.insert(number);
         }
     }
 
@@ -343,9 +385,10 @@ impl AmqpSession {
         };
         let id = queue.id;
         let got = async move {
+            // The lease last: nobody would give it back if this ended behind it.
+            let ready = ready_in(&broker, id).await?;
             let leased = broker.lease(ask).await?.into_iter().next();
-            let left = ready_in(&broker, id).await?;
-            Ok((leased, left))
+            Ok((leased, ready.saturating_sub(1)))
         };
         self.operate(number, BasicGet::ID, got, move |session, (leased, left)| {
             match leased {
@@ -358,7 +401,7 @@ impl AmqpSession {
     }
 
     fn write_got(&mut self, number: u16, queue: &Queue, no_ack: bool, leased: &Leased, left: u32) {
-        let Some(channel) = self.channels.get_mut(&number) else {
+        let Some(channel) = self.channels.get_mut(&number).filter(|it| !it.is_closing) else {
             return self.broker.give_back(queue.id, vec![leased.id]);
         };
         let since = self.broker.clock().now().monotonic;

@@ -12,8 +12,17 @@ use crate::codec::method::{
     AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk,
     ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
-use crate::codec::{ContentHeader, Frame, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame};
+use crate::codec::{
+    ContentHeader, Frame, FrameError, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame,
+};
 use crate::error::AmqpError;
+
+/// Bytes before the payload of a frame: type, channel, size.
+const FRAME_BEGINNING: usize = 7;
+/// The type of a body frame.
+const BODY: u8 = 3;
+/// What a frame ends with.
+const FRAME_END: u8 = 0xCE;
 
 impl AmqpSession {
     /// The channel, which is open.
@@ -42,20 +51,71 @@ impl AmqpSession {
                 }
                 continue;
             }
+            if let Some((number, left)) = self.partial {
+                match self.take_piece(number, left, rest, &source) {
+                    Some(length) => used += length,
+                    None => return (used, Next::More),
+                }
+                continue;
+            }
             match parse_frame(rest, self.frame_max) {
                 Ok(Some((frame, length))) => {
                     used += length;
                     self.take_frame(&frame, &source);
                 }
+                Ok(None) if self.begins_piece(rest) => used += FRAME_BEGINNING,
                 Ok(None) => return (used, Next::More),
-                Err(error) => {
-                    self.fail(0, MethodId::NONE, &AmqpError::new(error.reply_code(), error));
-                    // Where the next frame would begin is not known: what comes is not looked at.
-                    self.stage = Stage::Over;
-                    return (bytes.len(), Next::End);
-                }
+                Err(error) => self.lose_frames(&error),
             }
         }
+    }
+
+    /// Where the next frame would begin is not known: what comes is not looked at.
+    fn lose_frames(&mut self, error: &FrameError) {
+        self.fail(0, MethodId::NONE, &AmqpError::new(error.reply_code(), error));
+        self.stage = Stage::Over;
+    }
+
+    /// True for the beginning of a frame of a body that there is room for already: it is taken as it comes. To wait for the whole
+    /// frame would take more memory, for which others may wait who hold what this one waits for.
+    fn begins_piece(&mut self, rest: &[u8]) -> bool {
+        let Some(&[BODY, c0, c1, s0, s1, s2, s3]) = rest.first_chunk::<FRAME_BEGINNING>() else {
+            return false;
+        };
+        let number = u16::from_be_bytes([c0, c1]);
+        let has_room =
+            self.channels.get(&number).and_then(|it| it.publishing.as_ref()).is_some_and(|it| it.has_room());
+        if has_room {
+            self.partial = Some((number, u32::from_be_bytes([s0, s1, s2, s3]) as usize));
+        }
+        has_room
+    }
+
+    /// What has come of such a frame; `None` if nothing has.
+    fn take_piece(&mut self, number: u16, left: usize, rest: &[u8], source: &Source<'_>) -> Option<usize> {
+        if left == 0 {
+            self.partial = None;
+            match rest.first() {
+                None => {
+                    self.partial = Some((number, 0));
+                    return None;
+                }
+                Some(&FRAME_END) => {}
+                Some(&end) => self.lose_frames(&FrameError::End(end)),
+            }
+            return Some(1);
+        }
+        let piece = &rest[..left.min(rest.len())];
+        if piece.is_empty() {
+            return None;
+        }
+        self.partial = Some((number, left - piece.len()));
+        if self.stage != Stage::Closing
+            && let Err(error) = self.take_body(number, piece, source)
+        {
+            self.fail(number, MethodId::NONE, &error);
+        }
+        Some(piece.len())
     }
 
     fn take_frame(&mut self, frame: &Frame<'_>, source: &Source<'_>) {

@@ -130,6 +130,7 @@ impl AmqpSession {
             return Err(AmqpError::new(ReplyCode::NotAllowed, format_args!("vhost {vhost} not found")));
         }
         ConnectionOpenOk { known_hosts: ShortStr::EMPTY }.write(&mut self.said, 0);
+        self.timers.opened();
         self.stage = Stage::Running;
         Ok(())
     }

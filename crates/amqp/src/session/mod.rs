@@ -15,7 +15,7 @@ pub(crate) mod queues;
 mod settle;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -87,6 +87,8 @@ pub(crate) struct AmqpSession {
     /// Channels and consumers that there were.
     serials: u64,
     consumers: HashMap<u64, Consumer>,
+    /// Of a large body's frame that has not come whole: the channel, and how much of it is still to come.
+    partial: Option<(u16, usize)>,
     /// As of the last input.
     catalog: Arc<Catalog>,
     router: Router,
@@ -95,9 +97,14 @@ pub(crate) struct AmqpSession {
     in_flight_bytes: usize,
     leasing: FuturesUnordered<Leasing>,
     ready: VecDeque<Ready>,
+    ready_bytes: usize,
     settles: BTreeMap<QueueId, Vec<(LeaseId, Outcome)>>,
     /// Consumers that may have credit now.
-    wanting: Vec<u64>,
+    wanting: BTreeSet<u64>,
+    /// Channels whose consumers share a prefetch and may have credit now.
+    sharing: BTreeSet<u16>,
+    /// Consumers that have credit once some of what is ready is written.
+    waiting_for_room: BTreeSet<u64>,
     /// Exclusive queues that were declared here.
     own_queues: Vec<QueueId>,
     operation: Option<Operation>,
@@ -125,14 +132,18 @@ impl AmqpSession {
             channels: BTreeMap::new(),
             serials: 0,
             consumers: HashMap::new(),
+            partial: None,
             router: Router::default(),
             gathered: Gathered::default(),
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             leasing: FuturesUnordered::new(),
             ready: VecDeque::new(),
+            ready_bytes: 0,
             settles: BTreeMap::new(),
-            wanting: Vec::new(),
+            wanting: BTreeSet::new(),
+            sharing: BTreeSet::new(),
+            waiting_for_room: BTreeSet::new(),
             own_queues: Vec::new(),
             operation: None,
             said: Vec::new(),
@@ -225,9 +236,7 @@ impl AmqpSession {
     fn flush(&mut self) {
         self.flush_published();
         self.flush_settles();
-        for consumer in std::mem::take(&mut self.wanting) {
-            self.ask_for(consumer);
-        }
+        self.ask_for_all();
     }
 
     /// No input is taken for now.

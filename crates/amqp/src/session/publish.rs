@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
-use duolog_broker::{NewRecord, Pending, Routed, TopicId};
+use duolog_broker::{Monotonic, NewRecord, Pending, Routed, TopicId};
 use duolog_net::Reservation;
 
 use super::AmqpSession;
@@ -21,7 +22,9 @@ use crate::codec::{ContentHeader, Properties, RawTable, ReplyCode, ShortStr, Val
 use crate::convert::{self, Copying, Keep};
 use crate::error::AmqpError;
 use crate::labels;
-use crate::limits::{PUBLISH_BYTES, PUBLISH_RECORDS};
+use crate::limits::{BODY_PATIENCE, PUBLISH_BYTES, PUBLISH_RECORDS};
+use duolog_broker::limits::ROUTED_PLACES;
+use duolog_record::limits::HEADERS_PER_RECORD;
 
 /// Bodies up to here are not reserved for: what a connection reads at a time.
 const FREE_BODY_BYTES: u64 = 64 << 10;
@@ -60,9 +63,21 @@ pub(super) struct Publishing {
     header: Option<(Bytes, u64)>,
     body: Vec<u8>,
     room: Option<Reservation>,
+    /// When a part of it has come last.
+    moved_at: Monotonic,
 }
 
 impl Publishing {
+    /// Memory is held for its body.
+    pub(super) fn has_room(&self) -> bool {
+        self.room.is_some()
+    }
+
+    /// It holds memory, and nothing of it has come for too long.
+    pub(super) fn is_stuck(&self, now: Monotonic) -> bool {
+        self.room.is_some() && Duration::from_millis(now.ms_since(self.moved_at)) > BODY_PATIENCE
+    }
+
     pub(super) fn expects_header(&self) -> bool {
         self.header.is_none()
     }
@@ -85,6 +100,8 @@ pub(super) struct Gathered {
     records: Vec<Routed>,
     marks: Vec<Mark>,
     bytes: usize,
+    /// Places that the records take in topics.
+    places: usize,
     rooms: Vec<Reservation>,
 }
 
@@ -109,6 +126,7 @@ impl AmqpSession {
         if method.immediate {
             return Err(AmqpError::not_implemented("immediate=true"));
         }
+        let moved_at = self.broker.clock().now().monotonic;
         let channel = self.channel(number)?;
         channel.publishing = Some(Publishing {
             exchange: source.keep(method.exchange.as_bytes()),
@@ -117,6 +135,7 @@ impl AmqpSession {
             header: None,
             body: Vec::new(),
             room: None,
+            moved_at,
         });
         Ok(())
     }
@@ -151,6 +170,7 @@ impl AmqpSession {
                     && let Some(publishing) = &mut channel.publishing
                 {
                     publishing.room = Some(room);
+                    publishing.moved_at = session.broker.clock().now().monotonic;
                 }
                 Ok(())
             });
@@ -159,10 +179,12 @@ impl AmqpSession {
     }
 
     pub(super) fn body(&mut self, number: u16, piece: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
+        let moved_at = self.broker.clock().now().monotonic;
         let channel = self.channel(number)?;
         let Some(publishing) = &mut channel.publishing else { return Ok(()) };
         let size =
             publishing.header.as_ref().map_or(0, |(_, size)| usize::try_from(*size).unwrap_or(usize::MAX));
+        publishing.moved_at = moved_at;
         let has = publishing.body.len() + piece.len();
         if has > size {
             let text = format!("content body of {has} bytes where the header says {size}");
@@ -199,28 +221,35 @@ impl AmqpSession {
             .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
         self.check_properties(&properties).map_err(blamed)?;
         let topics = self.find(&exchange, &key, &properties).map_err(blamed)?;
+        let record = if topics.is_empty() {
+            None
+        } else {
+            Some(record_of(&exchange, key.clone(), &encoded, &properties, body.clone()).map_err(blamed)?)
+        };
+        let bytes = body.len() + encoded.len() + key.len();
+        if self.gathered.places + topics.len() > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES
+        {
+            self.flush_published();
+        }
         let channel = self.channel(number)?;
         let tag = channel.confirming;
         channel.confirming = tag.map(|tag| tag + 1);
         let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
-        if topics.is_empty() {
-            if mandatory {
-                let returned = BasicReturn {
-                    reply_code: ReplyCode::NoRoute.number(),
-                    reply_text: ShortStr::cut(ReplyCode::NoRoute.name()),
-                    exchange: ShortStr::new(&exchange).unwrap_or_default(),
-                    routing_key: ShortStr::new(&key).unwrap_or_default(),
-                };
-                write_with_content(&mut self.said, number, &returned, &encoded, &body, self.frame_max);
-            }
-        } else {
+        if let Some(record) = record {
             mark.index = Some(self.gathered.records.len());
-            let bytes = body.len() + encoded.len() + key.len();
-            let record = record_of(&exchange, key, &encoded, &properties, body);
+            self.gathered.places += topics.len();
             self.gathered.records.push(Routed { record, topics });
-            self.gathered.bytes += bytes;
             self.gathered.rooms.extend(room);
+        } else if mandatory {
+            let returned = BasicReturn {
+                reply_code: ReplyCode::NoRoute.number(),
+                reply_text: ShortStr::cut(ReplyCode::NoRoute.name()),
+                exchange: ShortStr::new(&exchange).unwrap_or_default(),
+                routing_key: ShortStr::new(&key).unwrap_or_default(),
+            };
+            write_with_content(&mut self.said, number, &returned, &encoded, &body, self.frame_max);
         }
+        self.gathered.bytes += bytes;
         self.gathered.marks.push(mark);
         if self.gathered.marks.len() >= PUBLISH_RECORDS || self.gathered.bytes >= PUBLISH_BYTES {
             self.flush_published();
@@ -279,14 +308,15 @@ impl AmqpSession {
             return Ok(self.router.route(&self.catalog, &exchange, key, &[]));
         }
         // Headers are looked at: here as the record will have them.
-        let headers = convert::record_headers(properties, ShortStr::EMPTY, &Copying);
+        let table = Properties { headers: properties.headers, ..Properties::default() };
+        let headers = convert::record_headers(&table, ShortStr::EMPTY, &Copying);
         let keys: Vec<&[u8]> = std::iter::once(key).chain(copies).collect();
         Ok(self.catalog.route(exchange.id, &keys, &headers).into())
     }
 
     /// Hands over what was gathered.
     pub(super) fn flush_published(&mut self) {
-        let Gathered { records, marks, bytes, rooms } = std::mem::take(&mut self.gathered);
+        let Gathered { records, marks, bytes, rooms, .. } = std::mem::take(&mut self.gathered);
         if marks.is_empty() {
             return;
         }
@@ -391,11 +421,24 @@ fn record_of(
     encoded: &Bytes,
     properties: &Properties<'_>,
     body: Bytes,
-) -> NewRecord {
+) -> Result<NewRecord, AmqpError> {
     let exchange = ShortStr::new(exchange).unwrap_or_default();
+    for (name, _) in properties.headers.unwrap_or_default().iter() {
+        if convert::is_reserved(name.as_bytes()) {
+            let name = String::from_utf8_lossy(name.as_bytes());
+            return Err(AmqpError::precondition(format_args!(
+                "invalid message: the header '{name}' is the broker's own"
+            )));
+        }
+    }
     let mut headers = convert::record_headers(properties, exchange, &KeptIn(encoded));
     headers.retain(|header| header.key != "BCC");
-    NewRecord { key: Some(key), value: Some(body), headers, ..NewRecord::default() }
+    if headers.len() > HEADERS_PER_RECORD {
+        let text =
+            format!("invalid message: more than {HEADERS_PER_RECORD} headers, properties and types counted");
+        return Err(AmqpError::precondition(text));
+    }
+    Ok(NewRecord { key: Some(key), value: Some(body), headers, ..NewRecord::default() })
 }
 
 /// Slices of something that is kept; copies of anything else.

@@ -34,17 +34,18 @@ impl AmqpSession {
     ) -> Result<(), AmqpError> {
         let channel = self.channel(number)?;
         let taken = if multiple {
-            let known = tag == 0 || tag < channel.next_delivery;
+            // Looked at before anything is taken: what is refused stays with the channel.
+            let is_known =
+                tag < channel.next_delivery && channel.unacknowledged.range(..=tag).next().is_some();
+            if tag != 0 && !is_known {
+                return Err(unknown(tag));
+            }
             let rest = if tag == 0 {
                 BTreeMap::new()
             } else {
                 channel.unacknowledged.split_off(&tag.saturating_add(1))
             };
-            let taken = std::mem::replace(&mut channel.unacknowledged, rest);
-            if !known || (taken.is_empty() && tag != 0) {
-                return Err(unknown(tag));
-            }
-            taken
+            std::mem::replace(&mut channel.unacknowledged, rest)
         } else {
             let taken = channel.unacknowledged.remove(&tag).ok_or_else(|| unknown(tag))?;
             return self.settle_one(number, &taken, outcome);

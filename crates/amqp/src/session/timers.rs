@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use super::{AmqpSession, Stage};
-use crate::codec::write_heartbeat;
+use crate::codec::method::BasicPublish;
+use crate::codec::{ReplyCode, write_heartbeat};
 use crate::error::AmqpError;
-use crate::limits::CLOSE_OK;
+use crate::limits::{BODY_PATIENCE, CLOSE_OK};
 
 /// Looks in one interval: one of each two has nothing to say.
 const LOOKS: u32 = 2;
@@ -40,8 +41,12 @@ impl Timers {
     }
 
     /// The connection is open.
-    pub(super) fn begin(&mut self, heartbeat_s: u16) {
+    pub(super) fn opened(&mut self) {
         self.deadline = None;
+    }
+
+    /// The heartbeat is agreed on.
+    pub(super) fn begin(&mut self, heartbeat_s: u16) {
         self.heartbeat = Duration::from_secs(heartbeat_s.into());
         self.look = Some(Box::pin(sleep(self.interval())));
     }
@@ -86,6 +91,7 @@ impl AmqpSession {
         while self.timers.poll_look(waiting) {
             self.look_at_heartbeats();
             self.look_at_unacknowledged();
+            self.look_at_bodies();
         }
     }
 
@@ -93,13 +99,24 @@ impl AmqpSession {
         if self.timers.heartbeat.is_zero() {
             return;
         }
-        self.timers.silent += 1;
+        // What it does not read says nothing about the client.
+        self.timers.silent = if self.is_held() { 0 } else { self.timers.silent + 1 };
         if self.timers.silent > LOOKS * PATIENCE {
             tracing::info!(connection = self.id, peer = %self.peer, "missed heartbeats from client");
             self.leave_behind();
             self.stage = Stage::Over;
         } else if !std::mem::take(&mut self.timers.has_said) {
             write_heartbeat(&mut self.said);
+        }
+    }
+
+    /// Closes the connection of a client that began a large message and sends no more of it: memory is held for it.
+    fn look_at_bodies(&mut self) {
+        let now = self.broker.clock().now().monotonic;
+        let is_stuck = |it: &super::Channel| it.publishing.as_ref().is_some_and(|it| it.is_stuck(now));
+        if let Some(number) = self.channels.values().find(|it| is_stuck(it)).map(|it| it.number) {
+            let text = format!("nothing of a message's body has come for {} s", BODY_PATIENCE.as_secs());
+            self.fail(number, BasicPublish::ID, &AmqpError::new(ReplyCode::ResourceError, text));
         }
     }
 

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use duolog_record::limits::HEADERS_PER_RECORD;
 use duolog_record::{Batch, PartitionId, partitioner};
 
 use super::Core;
@@ -130,6 +131,14 @@ impl Appends {
     }
 }
 
+/// A record with more could not be decoded again.
+pub(super) fn check_headers(record: &NewRecord) -> Result<(), AppendError> {
+    match record.headers.len() {
+        0..=HEADERS_PER_RECORD => Ok(()),
+        _ => Err(AppendError::Malformed("more headers than a record may have (10,000)")),
+    }
+}
+
 impl Core {
     pub(super) fn append(
         &mut self,
@@ -216,6 +225,7 @@ impl Core {
         let bytes_max = u64::from(topic.policy.batch_bytes_max);
         let mut total = 0;
         for record in &records {
+            check_headers(record)?;
             let bytes = record_bytes(record);
             if bytes as u64 > bytes_max {
                 return Err(AppendError::TooLarge { bytes: bytes as u64, bytes_max });

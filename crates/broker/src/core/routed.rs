@@ -7,7 +7,7 @@ use std::sync::Arc;
 use duolog_record::TimestampType;
 
 use super::Core;
-use super::appends::Waiting;
+use super::appends::{Waiting, check_headers};
 use super::command::Reply;
 use super::group::Group;
 use super::sealing::{Frame, Spread, record_bytes};
@@ -73,6 +73,7 @@ impl Core {
     }
 
     fn check_topics_of(&mut self, several: &mut Several) -> Result<(), AppendError> {
+        check_headers(&several.record)?;
         let bytes = record_bytes(&several.record) as u64;
         let mut any = false;
         for &id in &*Arc::clone(&several.topics) {

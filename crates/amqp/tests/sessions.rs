@@ -1,0 +1,175 @@
+//! What happens when much comes at once, or things go in a bad moment.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, Server, declare, read};
+use duolog_amqp::codec::client::{ServerMethod, write_publish};
+use duolog_amqp::codec::method::*;
+use duolog_amqp::codec::{Properties, ShortStr};
+
+const FRAME_MAX: u32 = common::FRAME_MAX;
+
+fn short(text: &str) -> ShortStr<'_> {
+    ShortStr::cut(text)
+}
+
+fn published(exchange: &str, key: &str, body: &[u8]) -> Vec<u8> {
+    let (exchange, routing_key) = (short(exchange), short(key));
+    let publish = BasicPublish { exchange, routing_key, ..BasicPublish::default() };
+    let mut out = Vec::new();
+    write_publish(&mut out, 1, &publish, Properties::NONE, body, FRAME_MAX);
+    out
+}
+
+/// Writes methods on channel 1, and reads as many answers.
+macro_rules! call {
+    ($client:expr, $($method:expr),* $(,)?) => {{
+        $(
+            let mut out = Vec::new();
+            $method.write(&mut out, 1);
+            $client.send(out).await;
+            let (_, answer) = $client.method().await.expect("the connection ends");
+            assert!(!matches!(read(&answer), ServerMethod::ChannelClose(_) | ServerMethod::ConnectionClose(_)), "{:?}", read(&answer));
+        )*
+    }};
+}
+
+/// How many messages are in a queue, ready to be delivered.
+async fn ready(client: &mut Client, queue: &str) -> u32 {
+    let mut out = Vec::new();
+    QueueDeclare { passive: true, ..declare(queue) }.write(&mut out, 1);
+    client.send(out).await;
+    let (_, payload) = client.method().await.unwrap();
+    match read(&payload) {
+        ServerMethod::QueueDeclareOk(it) => it.message_count,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Reads confirms until so many messages are acknowledged; a refusal is a failure.
+async fn confirmed(client: &mut Client, count: u64) {
+    let mut upto = 0;
+    while upto < count {
+        let (_, payload) = client.method().await.expect("the connection ends");
+        match read(&payload) {
+            ServerMethod::BasicAck(it) => upto = upto.max(it.delivery_tag),
+            other => panic!("{other:?} after {upto}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_to_many_queues_are_all_confirmed() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let names: Vec<_> = (0..40).map(|index| format!("q{index}")).collect();
+    for name in &names {
+        let exchange = short("amq.fanout");
+        call!(client, declare(name), QueueBind { queue: short(name), exchange, ..QueueBind::default() });
+    }
+    call!(client, ConfirmSelect { no_wait: false });
+    client.send(published("amq.fanout", "", b"x").repeat(2_000)).await;
+    confirmed(&mut client, 2_000).await;
+    assert_eq!((ready(&mut client, "q0").await, ready(&mut client, "q39").await), (2_000, 2_000));
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_of_many_connections_find_room_in_turn() {
+    let server = Server::start().await;
+    let body = vec![b'x'; 10 << 20];
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = server.client().await;
+        call!(client, ConfirmSelect { no_wait: false });
+        clients.push(client);
+    }
+    // More together than the budget of the server: all begin, then all go on.
+    let whole = published("", "q", &body);
+    let (first, rest) = whole.split_at(5_000);
+    for client in &mut clients {
+        client.send(first).await;
+    }
+    let rest: std::sync::Arc<[u8]> = rest.into();
+    let sending: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let rest = std::sync::Arc::clone(&rest);
+            tokio::spawn(async move {
+                client.send(&*rest).await;
+                confirmed(&mut client, 1).await;
+            })
+        })
+        .collect();
+    for one in sending {
+        one.await.unwrap();
+    }
+    let mut client = server.client().await;
+    assert_eq!(ready(&mut client, "q").await, 12);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_of_too_many_loses_none() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    call!(client, ConfirmSelect { no_wait: false });
+    client.send(published("", "q", b"x").repeat(5)).await;
+    confirmed(&mut client, 5).await;
+    for _ in 0..5 {
+        call!(client, BasicGet { queue: short("q"), ..BasicGet::default() });
+    }
+    let mut out = Vec::new();
+    BasicAck { delivery_tag: 999, multiple: true }.write(&mut out, 1);
+    client.send(out).await;
+    let (_, payload) = client.method().await.unwrap();
+    assert!(matches!(read(&payload), ServerMethod::ChannelClose(it) if it.reply_code == 406));
+    let mut other = server.client().await;
+    assert_eq!(ready(&mut other, "q").await, 5);
+    drop((client, other));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_went_with_its_consumer_can_be_declared_again() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    for _ in 0..20 {
+        call!(
+            client,
+            QueueDeclare { auto_delete: true, ..declare("short-lived") },
+            BasicConsume { queue: short("short-lived"), consumer_tag: short("c"), ..BasicConsume::default() },
+            BasicCancel { consumer_tag: short("c"), no_wait: false },
+        );
+    }
+    assert_eq!(ready(&mut client, "q").await, 0);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_whose_connection_ends_keeps_nothing() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    call!(client, ConfirmSelect { no_wait: false });
+    client.send(published("", "q", b"x").repeat(500)).await;
+    confirmed(&mut client, 500).await;
+    let mut get = Vec::new();
+    BasicGet { queue: short("q"), ..BasicGet::default() }.write(&mut get, 1);
+    for _ in 0..30 {
+        let mut other = server.client().await;
+        other.send(get.repeat(100)).await;
+        drop(other);
+    }
+    common::within(async {
+        while ready(&mut client, "q").await < 500 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(client);
+    server.stop().await;
+}
