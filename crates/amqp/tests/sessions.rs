@@ -173,3 +173,35 @@ async fn a_get_whose_connection_ends_keeps_nothing() {
     drop(client);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_declare_the_same_at_once_all_have_it() {
+    let server = Server::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(server.client().await);
+    }
+    for round in 0..30 {
+        let (queue, exchange) = (format!("q{round}"), format!("x{round}"));
+        let mut out = Vec::new();
+        declare(&queue).write(&mut out, 1);
+        let kind = short("topic");
+        ExchangeDeclare { exchange: short(&exchange), kind, durable: true, ..ExchangeDeclare::default() }
+            .write(&mut out, 1);
+        for client in &mut clients {
+            client.send(&out).await;
+        }
+        for client in &mut clients {
+            let (_, first) = client.method().await.unwrap();
+            assert!(matches!(read(&first), ServerMethod::QueueDeclareOk(_)), "{round}: {:?}", read(&first));
+            let (_, second) = client.method().await.unwrap();
+            assert!(
+                matches!(read(&second), ServerMethod::ExchangeDeclareOk(_)),
+                "{round}: {:?}",
+                read(&second)
+            );
+        }
+    }
+    drop(clients);
+    server.stop().await;
+}

@@ -18,9 +18,11 @@ use crate::codec::method::{
 };
 use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
-use crate::labels::{self, Declared};
+use crate::labels::Declared;
 use crate::limits::QUEUE_EXPIRES_MS;
 
+/// How often a declaration begins again because others create and delete the queue meanwhile.
+const DECLARE_TRIES: u32 = 8;
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
 /// Arguments of a queue that RabbitMQ has and this broker has not: a queue that counts on one is not declared.
@@ -68,11 +70,10 @@ impl AmqpSession {
         if method.passive && name.is_empty() {
             return Err(AmqpError::not_found("no previously declared queue"));
         }
-        if let Some(queue) = self.catalog.queue(&self.namespace, name).cloned() {
+        if method.passive {
+            let known = self.catalog.queue(&self.namespace, name).cloned();
+            let queue = known.ok_or_else(|| self.no_queue(name))?;
             self.registry.check_access(&queue, self.id)?;
-            if !method.passive {
-                self.check_equivalent(&queue, method)?;
-            }
             self.registry.touch(queue.id);
             let (broker, id) = (self.broker.clone(), queue.id);
             let ready = async move { ready_in(&broker, id).await };
@@ -82,26 +83,71 @@ impl AmqpSession {
             });
             return Ok(());
         }
-        if method.passive {
-            return Err(self.no_queue(name));
-        }
-        if name.starts_with(RESERVED) {
+        let is_there = self.catalog.queue(&self.namespace, name).is_some();
+        if name.starts_with(RESERVED) && !is_there {
             let text = format!("queue name '{name}' contains reserved prefix '{RESERVED}*'");
             return Err(AmqpError::refused(text));
         }
         let name = if name.is_empty() { self.registry.new_name("amq.gen-") } else { name.to_owned() };
-        let (spec, exclusive) = (self.queue_spec(&name, method)?, method.exclusive);
-        let expires_ms = labels::expires_ms(&spec.labels);
-        let creating = create(self.broker.clone(), spec);
-        self.operate(number, QueueDeclare::ID, creating, move |session, id| {
-            if let Some(ms) = expires_ms {
+        if let Some(queue) = self.catalog.queue(&self.namespace, &name) {
+            // Before its arguments are judged by themselves: what it differs in is what the client hears of.
+            self.registry.check_access(queue, self.id)?;
+            self.check_equivalent(queue, &declared_by(method, None))?;
+        }
+        let spec = self.queue_spec(&name, method)?;
+        self.declare(number, spec, no_wait, DECLARE_TRIES)
+    }
+
+    /// Finds the queue, or creates it. Between the one and the other somebody else may do the opposite: then again.
+    fn declare(&mut self, number: u16, spec: QueueSpec, no_wait: bool, tries: u32) -> Result<(), AmqpError> {
+        if tries == 0 {
+            let text = format!("queue '{}' comes and goes", spec.name);
+            return Err(AmqpError::new(ReplyCode::ResourceError, text));
+        }
+        let (broker, declared) = (self.broker.clone(), Declared::of(&spec.labels));
+        if let Some(queue) = self.catalog.queue(&self.namespace, &spec.name).cloned() {
+            self.registry.check_access(&queue, self.id)?;
+            self.check_equivalent(&queue, &declared)?;
+            self.registry.touch(queue.id);
+            let ready = async move {
+                match ready_in(&broker, queue.id).await {
+                    // It is about to go from the catalog, too.
+                    Err(error) if error.code == ReplyCode::NotFound => Ok((queue.id, None)),
+                    ready => Ok((queue.id, Some(ready?))),
+                }
+            };
+            self.operate(number, QueueDeclare::ID, ready, move |session, (id, ready)| match ready {
+                Some(ready) => {
+                    session.declared_queue(number, id, &spec.name, ready, no_wait);
+                    Ok(())
+                }
+                None => session.create(number, spec, no_wait, tries - 1),
+            });
+            return Ok(());
+        }
+        self.create(number, spec, no_wait, tries)
+    }
+
+    fn create(&mut self, number: u16, spec: QueueSpec, no_wait: bool, tries: u32) -> Result<(), AmqpError> {
+        let creating = self.broker.create_queue(spec.clone());
+        let created = async move {
+            match creating.await {
+                Err(ChangeError::Exists(_)) => Ok(None),
+                created => Ok(Some(created?)),
+            }
+        };
+        self.operate(number, QueueDeclare::ID, created, move |session, created| {
+            // Another connection was faster: the queue is as it says.
+            let Some(id) = created else { return session.declare(number, spec, no_wait, tries - 1) };
+            let declared = Declared::of(&spec.labels);
+            if let Some(ms) = declared.expires_ms {
                 session.registry.expire(id, ms);
             }
-            if exclusive {
+            if declared.exclusive {
                 session.registry.own(id, session.id);
                 session.own_queues.push(id);
             }
-            session.declared_queue(number, id, &name, 0, no_wait);
+            session.declared_queue(number, id, &spec.name, 0, no_wait);
             Ok(())
         });
         Ok(())
@@ -119,14 +165,7 @@ impl AmqpSession {
     }
 
     fn queue_spec(&self, name: &str, method: &QueueDeclare<'_>) -> Result<QueueSpec, AmqpError> {
-        let declared = Declared {
-            durable: method.durable,
-            exclusive: method.exclusive,
-            auto_delete: method.auto_delete,
-            internal: false,
-            expires_ms: expires_ms(name, self.vhost(), method.arguments)?,
-            arguments: method.arguments.as_bytes().to_vec(),
-        };
+        let declared = declared_by(method, expires_ms(name, self.vhost(), method.arguments)?);
         let lasts = method.durable && !method.exclusive;
         Ok(QueueSpec {
             namespace: self.namespace.clone(),
@@ -138,21 +177,21 @@ impl AmqpSession {
 
     /// # Errors
     /// `PreconditionFailed` if the queue was declared otherwise, as RabbitMQ words it.
-    fn check_equivalent(&self, queue: &Queue, method: &QueueDeclare<'_>) -> Result<(), AmqpError> {
+    fn check_equivalent(&self, queue: &Queue, wanted: &Declared) -> Result<(), AmqpError> {
         let is = Declared::of(&queue.labels);
         let what = format!("queue '{}' in vhost '{}'", queue.name, self.vhost());
-        if method.exclusive != is.exclusive {
+        if wanted.exclusive != is.exclusive {
             return Err(crate::registry::locked(queue));
         }
         let flags =
-            [("durable", method.durable, is.durable), ("auto_delete", method.auto_delete, is.auto_delete)];
+            [("durable", wanted.durable, is.durable), ("auto_delete", wanted.auto_delete, is.auto_delete)];
         for (name, received, current) in flags {
             if received != current {
                 return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
             }
         }
         for name in COMPARED {
-            let (received, current) = (method.arguments.get(name), is.table().get(name));
+            let (received, current) = (wanted.table().get(name), is.table().get(name));
             check_argument(name, &what, received, current)?;
         }
         Ok(())
@@ -273,16 +312,15 @@ fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &Queue) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
 }
 
-async fn create(broker: Session, spec: QueueSpec) -> Result<QueueId, AmqpError> {
-    let (namespace, name) = (spec.namespace.clone(), spec.name.clone());
-    match broker.create_queue(spec).await {
-        // Another connection was faster.
-        Err(ChangeError::Exists(_)) => {
-            let catalog = broker.catalog();
-            let known = catalog.queue(&namespace, &name).map(|queue| queue.id);
-            known.ok_or_else(|| AmqpError::new(ReplyCode::InternalError, "the queue came and went"))
-        }
-        created => Ok(created?),
+/// What a declaration says of a queue.
+fn declared_by(method: &QueueDeclare<'_>, expires_ms: Option<u64>) -> Declared {
+    Declared {
+        durable: method.durable,
+        exclusive: method.exclusive,
+        auto_delete: method.auto_delete,
+        internal: false,
+        expires_ms,
+        arguments: method.arguments.as_bytes().to_vec(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::Core;
 use super::command::Reply;
 use super::rewind::{AtTime, Found};
 use super::topics::check_name;
-use super::verdict::{Verdict, when_durable};
+use super::verdict::{Verdict, refused_when_durable, when_durable};
 use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Ledger;
 use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
@@ -86,7 +86,7 @@ impl Core {
                 self.look_by_time(topic, at, AtTime::Create { spec: Box::new(spec), reply });
             }
             (Ok(_), _) => self.declare(now, spec, &Found::new(), reply),
-            (Err(error), _) => drop(reply.send(Err(error))),
+            (Err(error), _) => self.refuse_declaration(reply, error),
         }
     }
 
@@ -104,7 +104,20 @@ impl Core {
                 self.settle_outlived(now, id);
                 self.settle_down(now, id);
             }
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => self.refuse_declaration(reply, error),
+        }
+    }
+
+    /// Whoever hears that something exists finds it in the catalog.
+    pub(super) fn refuse_declaration<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T, ChangeError>,
+        error: ChangeError,
+    ) {
+        if matches!(error, ChangeError::Exists(_)) {
+            self.answer_when_durable(refused_when_durable(reply, error));
+        } else {
+            drop(reply.send(Err(error)));
         }
     }
 

@@ -54,7 +54,7 @@ impl Core {
                 self.note_routes(Owner::Exchange(id.0));
                 self.answer_when_durable(when_durable(reply, id));
             }
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => self.refuse_declaration(reply, error),
         }
     }
 

@@ -59,7 +59,7 @@ impl Core {
                 let id = self.add_topic(now, spec, false);
                 self.answer_when_durable(when_durable(reply, id));
             }
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => self.refuse_declaration(reply, error),
         }
     }
 

@@ -51,3 +51,20 @@ where
         let _ = reply.send(answer);
     })
 }
+
+/// Answers `error` once what it tells of is durable, and so in the catalog that the caller may look into.
+pub(crate) fn refused_when_durable<T, E>(reply: Reply<T, E>, error: E) -> Answer
+where
+    T: Send + 'static,
+    E: Refused + Send + 'static,
+{
+    Box::new(move |verdict| {
+        let answer = match verdict {
+            Verdict::Durable => Err(error),
+            Verdict::DiskFull => Err(E::disk_full()),
+            Verdict::Stopped(stopped) => Err(stopped.clone().into()),
+        };
+        // A caller that no longer listens needs no answer.
+        let _ = reply.send(answer);
+    })
+}
