@@ -139,7 +139,7 @@ impl Route {
     }
 }
 
-/// A table of routes, in which each of the exchanges has a line at least.
+/// A table of routes, in which each of the exchanges that somebody declared has a line at least.
 pub fn routes(exchanges: &[Value], routes: &Value, cut: &Value) -> String {
     let mut of: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for route in items(routes) {
@@ -157,7 +157,9 @@ pub fn routes(exchanges: &[Value], routes: &Value, cut: &Value) -> String {
             let to = end(&json!({ "exchange": alternate }));
             table.row(vec![name.clone(), kind.clone(), to, "nothing else takes it".to_owned()]);
         }
-        if is_bare {
+        // Those that AMQP clients expect are always there: they have a line once something is bound.
+        let is_always_there = exchanges.len() > 1 && name.starts_with("amq.");
+        if is_bare && !is_always_there {
             table.row(vec![name, kind, "-".to_owned(), "-".to_owned()]);
         }
     }
