@@ -61,7 +61,7 @@ impl AmqpFrontend {
         }
         let registry = Arc::new(Registry::new(session, options));
         for queue in registry.broker().catalog().queues(DEFAULT_NAMESPACE) {
-            if let Some(ms) = labels::expires_ms(&queue.labels) {
+            if let Some(ms) = Declared::of(&queue.labels).expires_ms() {
                 registry.expire(queue.id, ms);
             }
         }
@@ -81,9 +81,12 @@ impl AmqpFrontend {
                 () = shutdown.begun() => return,
                 () = sleep(EXPIRY_LOOK) => {}
             }
-            for queue in self.registry.take_expired() {
-                if let Err(error) = delete(self.registry.broker(), queue).await {
-                    tracing::warn!(queue = queue.0, %error, "a queue that has expired cannot be deleted");
+            for queue in self.registry.expired() {
+                match delete(self.registry.broker(), queue).await {
+                    Ok(()) => self.registry.disown(queue),
+                    Err(error) => {
+                        tracing::warn!(queue = queue.0, %error, "a queue that has expired cannot be deleted yet")
+                    }
                 }
             }
         }

@@ -14,7 +14,6 @@ const EXCLUSIVE: &str = "amqp.exclusive";
 const AUTO_DELETE: &str = "amqp.auto-delete";
 const INTERNAL: &str = "amqp.internal";
 const ARGUMENTS: &str = "amqp.arguments";
-const EXPIRES: &str = "amqp.expires";
 
 /// The flags of a declaration and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +22,6 @@ pub(crate) struct Declared {
     pub(crate) exclusive: bool,
     pub(crate) auto_delete: bool,
     pub(crate) internal: bool,
-    /// Without use for so many milliseconds a queue goes.
-    pub(crate) expires_ms: Option<u64>,
     /// The table, encoded, without its size.
     pub(crate) arguments: Vec<u8>,
 }
@@ -42,9 +39,6 @@ impl Declared {
             .filter(|it| it.1)
             .map(|(name, _)| (name.to_owned(), "true".to_owned()))
             .collect();
-        if let Some(ms) = self.expires_ms {
-            labels.insert(EXPIRES.to_owned(), ms.to_string());
-        }
         if !self.arguments.is_empty() {
             labels.insert(ARGUMENTS.to_owned(), STANDARD.encode(&self.arguments));
         }
@@ -57,9 +51,13 @@ impl Declared {
             exclusive: labels.contains_key(EXCLUSIVE),
             auto_delete: labels.contains_key(AUTO_DELETE),
             internal: labels.contains_key(INTERNAL),
-            expires_ms: expires_ms(labels),
             arguments: labels.get(ARGUMENTS).and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
         }
+    }
+
+    /// Without use for how many milliseconds a queue goes.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        self.table().get("x-expires")?.as_integer()?.try_into().ok()
     }
 
     /// The arguments; none if somebody has put nonsense into the label.
@@ -70,11 +68,6 @@ impl Declared {
 
 pub(crate) fn is_exclusive(queue: &Queue) -> bool {
     queue.labels.contains_key(EXCLUSIVE)
-}
-
-/// Without use for how many milliseconds a queue goes.
-pub(crate) fn expires_ms(labels: &Labels) -> Option<u64> {
-    labels.get(EXPIRES)?.parse().ok()
 }
 
 pub(crate) fn is_auto_delete(labels: &Labels) -> bool {

@@ -196,20 +196,15 @@ impl Registry {
         }
     }
 
-    /// Queues that have had their time; they are not named again.
-    pub(crate) fn take_expired(&self) -> Vec<QueueId> {
+    /// Queues that have had their time; named again until [`Self::disown`].
+    pub(crate) fn expired(&self) -> Vec<QueueId> {
         let now = self.broker.clock().now().monotonic;
         let uses = self.uses.lock();
         let has_consumers = |queue: &QueueId| uses.get(queue).is_some_and(|it| it.consumers > 0);
-        let mut expired = Vec::new();
-        self.expiring.lock().retain(|queue, it| {
-            let stays = has_consumers(queue) || now.ms_since(it.used_at) < it.after_ms;
-            if !stays {
-                expired.push(*queue);
-            }
-            stays
-        });
-        expired
+        let expiring = self.expiring.lock();
+        let is_over = |it: &Expiring| now.ms_since(it.used_at) >= it.after_ms;
+        let expired = expiring.iter().filter(|(queue, it)| !has_consumers(queue) && is_over(it));
+        expired.map(|(queue, _)| *queue).collect()
     }
 
     pub(crate) fn consumers(&self, queue: QueueId) -> u32 {

@@ -3,10 +3,13 @@
 
 mod common;
 
-use common::{Client, Server, declare, read};
+use std::time::Duration;
+
+use common::{Client, Server, Stage, declare, read};
+use duolog_amqp::AmqpOptions;
 use duolog_amqp::codec::client::{ServerMethod, write_publish};
 use duolog_amqp::codec::method::*;
-use duolog_amqp::codec::{Properties, ShortStr};
+use duolog_amqp::codec::{Properties, ShortStr, Table};
 
 const FRAME_MAX: u32 = common::FRAME_MAX;
 
@@ -203,5 +206,127 @@ async fn connections_that_declare_the_same_at_once_all_have_it() {
         }
     }
     drop(clients);
+    server.stop().await;
+}
+
+/// The code of the close that comes next.
+async fn closed(client: &mut Client) -> u16 {
+    let (_, payload) = client.method().await.expect("the connection ends without a word");
+    match read(&payload) {
+        ServerMethod::ChannelClose(it) => it.reply_code,
+        ServerMethod::ConnectionClose(it) => it.reply_code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_does_not_end_is_cut() {
+    let handshake = Duration::from_millis(50);
+    let server = Server::with(AmqpOptions { handshake, ..AmqpOptions::default() }).await;
+    for stage in [Stage::Connected, Stage::Started, Stage::Tuned, Stage::Agreed] {
+        let mut client = server.connect().await;
+        client.reach(stage).await;
+        assert!(client.method().await.is_none(), "{stage:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_without_a_heartbeat_is_cut_and_what_it_held_is_back() {
+    let server = Server::start().await;
+    let mut other = server.client().await;
+    other.send(published("", "q", b"x")).await;
+    let mut client = server.beating_client().await;
+    call!(client, BasicGet { queue: short("q"), ..BasicGet::default() });
+    assert!(client.method().await.is_none());
+    assert_eq!(ready(&mut other, "q").await, 1);
+    drop((client, other));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_nobody_acknowledges_closes_its_channel_in_time() {
+    let server = Server::start().await;
+    let mut client = server.beating_client().await;
+    client.send(published("", "q", b"x")).await;
+    call!(client, BasicGet { queue: short("q"), ..BasicGet::default() });
+    server.clock.pass_ms(30 * 60 * 1000 + 1);
+    assert_eq!(closed(&mut client).await, 406);
+    let mut other = server.client().await;
+    assert_eq!(ready(&mut other, "q").await, 1);
+    drop((client, other));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_of_which_no_more_comes_is_given_up() {
+    let server = Server::start().await;
+    let mut client = server.beating_client().await;
+    client.send(&published("", "q", &vec![b'x'; 1 << 20])[..200_000]).await;
+    // Memory is held for all of it by now.
+    common::within(async {
+        while server.budget.used_bytes() < 1 << 20 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.clock.pass_ms(60_001);
+    assert_eq!(closed(&mut client).await, 506);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_nobody_uses_goes_and_one_with_a_consumer_stays() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let arguments = Table::default().with("x-expires", 60_000).encode();
+    for name in ["left", "used"] {
+        call!(client, QueueDeclare { arguments: arguments.as_raw(), ..declare(name) });
+    }
+    call!(client, BasicConsume { queue: short("used"), ..BasicConsume::default() });
+    server.clock.pass_ms(60_000);
+    let is_there = |name: &str| server.session.catalog().queue("default", name).is_some();
+    common::within(async {
+        while is_there("left") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(is_there("used"));
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_queue_does_not_outlive_a_connection_that_ends_at_once() {
+    let server = Server::start().await;
+    let mut out = Vec::new();
+    QueueDeclare { exclusive: true, ..declare("own") }.write(&mut out, 1);
+    for _ in 0..50 {
+        let mut client = server.client().await;
+        client.send(&out).await;
+        drop(client);
+        // The next one gets it as its own, once the last has left.
+        let mut next = server.client().await;
+        common::within(async {
+            loop {
+                next.send(&out).await;
+                let (_, payload) = next.method().await.unwrap();
+                match read(&payload) {
+                    ServerMethod::QueueDeclareOk(_) => break,
+                    ServerMethod::ChannelClose(it) if it.reply_code == 405 => {
+                        let mut again = Vec::new();
+                        ChannelCloseOk {}.write(&mut again, 1);
+                        ChannelOpen::default().write(&mut again, 1);
+                        next.send(again).await;
+                        next.method().await.unwrap();
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await;
+    }
     server.stop().await;
 }

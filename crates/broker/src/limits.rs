@@ -146,8 +146,6 @@ pub const ROUTES_KNOWN: usize = 4_096;
 pub const ROUTES_KNOWN_BYTES: usize = 1 << 20;
 /// Places that the records of one routed publish take together, at most: a commit may have 65,536.
 pub const ROUTED_PLACES: usize = 16_384;
-/// Targets of one stored body; of more, it is stored again. Source: `duolog_storage::limits`.
-pub const BODY_TARGETS: usize = 1_024;
 /// Bytes that labels take however few they are, about: a leaf of a `BTreeMap` has room for eleven.
 pub const LABELS_OVERHEAD: usize = 550;
 /// The longest time between two commits that is remembered, microseconds.

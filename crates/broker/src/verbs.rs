@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 use duolog_storage::StoredBatch;
+use duolog_storage::limits::TARGETS_PER_ENTRY;
 
+use crate::core::record_bytes;
 use crate::limits::ATTEMPT_ID_BYTES;
 use crate::{QueueId, TopicId};
 
@@ -67,6 +69,20 @@ pub struct Routed {
     pub record: NewRecord,
     /// Where it goes; a topic that has gone meanwhile is left out.
     pub topics: Arc<[TopicId]>,
+}
+
+impl Routed {
+    /// Bytes that it takes in a commit: its body once for so many topics as one may be for, and once more where topics stamp
+    /// records with their own time; a delayed one waits in each topic by itself.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        let copies = match self.topics.len() {
+            0 | 1 => 1,
+            topics if self.record.is_delayed() => topics,
+            topics => topics.div_ceil(TARGETS_PER_ENTRY) + 1,
+        };
+        record_bytes(&self.record).saturating_mul(copies)
+    }
 }
 
 /// A published record took its place, or had it already.

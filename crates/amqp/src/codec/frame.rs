@@ -20,7 +20,8 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
-const END: u8 = 0xCE;
+/// The octet that a frame ends with.
+pub const END: u8 = 0xCE;
 const HEAD_BYTES: usize = 7;
 
 /// A client that begins otherwise: it is answered [`PROTOCOL_HEADER`] and the connection is closed.
@@ -156,6 +157,15 @@ pub fn parse_frame(bytes: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, us
         Some(&END) => Ok(Some((Frame { channel, kind: make(payload) }, HEAD_BYTES + payload.len() + 1))),
         Some(&other) => Err(FrameError::End(other)),
     }
+}
+
+/// The channel and the size of the payload, and the bytes before it, of a body frame that has begun: for who takes the payload as
+/// it comes. Behind it stands [`END`]. Whether it may be so large is for [`parse_frame`] to say before.
+#[must_use]
+pub fn body_beginning(bytes: &[u8]) -> Option<(u16, usize, usize)> {
+    let &[BODY, c0, c1, s0, s1, s2, s3] = bytes.first_chunk::<HEAD_BYTES>()? else { return None };
+    let size = usize::try_from(u32::from_be_bytes([s0, s1, s2, s3])).ok()?;
+    Some((u16::from_be_bytes([c0, c1]), size, HEAD_BYTES))
 }
 
 /// What stands around a payload that `fill` appends.

@@ -26,8 +26,8 @@ mod table;
 mod wire;
 
 pub use content::{ContentError, ContentHeader, write_content, write_deliver, write_with_content};
+pub use frame::{END, body_beginning, parse_frame, parse_protocol_header, write_heartbeat};
 pub use frame::{Frame, FrameError, FrameKind, PROTOCOL_HEADER, ProtocolError};
-pub use frame::{parse_frame, parse_protocol_header, write_heartbeat};
 pub use malformed::Malformed;
 pub use method::{Arguments, Method, MethodError, MethodId};
 pub use properties::Properties;

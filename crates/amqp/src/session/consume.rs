@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
@@ -207,7 +208,7 @@ impl AmqpSession {
             return None;
         }
         self.registry.disown(queue.id);
-        Some(super::queues::begin_delete(&self.broker, queue.id))
+        Some(super::queues::delete(&self.broker, queue.id))
     }
 
     /// Lines up all that may have credit.
@@ -235,16 +236,7 @@ impl AmqpSession {
             self.waiting_for_room.insert(serial);
             return;
         }
-        let options = self.registry.options();
-        let lasts = options.consumer_timeout + LEASE_GRACE;
-        let ask = LeaseAsk {
-            queue: consumer.queue.id,
-            count,
-            visibility_ms: Some(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
-            wait_ms: u64::try_from(CONSUMER_LINE.as_millis()).unwrap_or(u64::MAX),
-            attempt: None,
-            bound: true,
-        };
+        let ask = lease_of(consumer.queue.id, count, CONSUMER_LINE, self.registry.options().consumer_timeout);
         consumer.buffered += count;
         channel.buffered += count;
         let (broker, budget) = (self.broker.clone(), self.budget.clone());
@@ -374,15 +366,7 @@ impl AmqpSession {
         let queue = self.queue_named(number, method.queue)?;
         self.registry.touch(queue.id);
         let (broker, no_ack) = (self.broker.clone(), method.no_ack);
-        let lasts = self.registry.options().consumer_timeout + LEASE_GRACE;
-        let ask = LeaseAsk {
-            queue: queue.id,
-            count: 1,
-            visibility_ms: Some(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
-            wait_ms: 0,
-            attempt: None,
-            bound: true,
-        };
+        let ask = lease_of(queue.id, 1, Duration::ZERO, self.registry.options().consumer_timeout);
         let id = queue.id;
         let got = async move {
             // The lease last: nobody would give it back if this ended behind it.
@@ -422,6 +406,13 @@ impl AmqpSession {
         let body = leased.record.value.as_deref().unwrap_or_default();
         write_with_content(&mut self.said, number, &got, &self.scratch.properties, body, self.frame_max);
     }
+}
+
+/// A lease that lasts until after its channel would be closed for it, and ends with the broker.
+fn lease_of(queue: QueueId, count: u32, wait: Duration, consumer_timeout: Duration) -> LeaseAsk {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let visibility_ms = Some(ms(consumer_timeout + LEASE_GRACE));
+    LeaseAsk { queue, count, visibility_ms, wait_ms: ms(wait), attempt: None, bound: true }
 }
 
 /// Messages that could be delivered now.

@@ -10,7 +10,7 @@ use duolog_broker::routing::{
 use duolog_broker::{Catalog, Labels, Session};
 
 use super::AmqpSession;
-use super::queues::{check_argument, inequivalent, unbind};
+use super::queues::{check_argument, check_name, inequivalent, unbind};
 use crate::codec::method::{
     ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk,
     ExchangeUnbind, ExchangeUnbindOk,
@@ -20,7 +20,6 @@ use crate::convert::{self, Copying};
 use crate::error::AmqpError;
 use crate::labels::{self, Declared};
 
-const RESERVED: &str = "amq.";
 const ALTERNATE: &str = "alternate-exchange";
 
 fn kind_of(name: &str) -> Option<ExchangeKind> {
@@ -90,24 +89,26 @@ impl AmqpSession {
             return Err(AmqpError::new(ReplyCode::CommandInvalid, text));
         };
         if let Some(exchange) = self.catalog.exchange(&self.namespace, name).cloned() {
-            self.check_same(&exchange, kind, method)?;
+            self.check_same(&exchange, kind, &declared_by(method))?;
             self.declared_exchange(number, method.no_wait);
             return Ok(());
         }
-        if name.starts_with(RESERVED) {
-            let text = format!("exchange name '{name}' contains reserved prefix '{RESERVED}*'");
-            return Err(AmqpError::refused(text));
-        }
+        check_name("exchange", name)?;
         let spec = self.exchange_spec(name, kind, method)?;
-        let (creating, no_wait) = (self.broker.create_exchange(spec), method.no_wait);
+        let (name, declared, no_wait) = (name.to_owned(), declared_by(method), method.no_wait);
+        let creating = self.broker.create_exchange(spec);
         let created = async move {
             match creating.await {
-                // Another connection was faster.
-                Ok(_) | Err(ChangeError::Exists(_)) => Ok(()),
+                Ok(_) => Ok(true),
+                Err(ChangeError::Exists(_)) => Ok(false),
                 Err(error) => Err(error.into()),
             }
         };
-        self.operate(number, ExchangeDeclare::ID, created, move |session, ()| {
+        self.operate(number, ExchangeDeclare::ID, created, move |session, is_new| {
+            // Another connection was faster, if it is not new.
+            if !is_new && let Some(exchange) = session.catalog.exchange(&session.namespace, &name) {
+                session.check_same(exchange, kind, &declared)?;
+            }
             session.declared_exchange(number, no_wait);
             Ok(())
         });
@@ -140,20 +141,12 @@ impl AmqpSession {
             return Err(AmqpError::unsupported("exchange argument 'hash-property'"));
         }
         let hash_header = method.arguments.get("hash-header").and_then(ValueRef::as_str);
-        let declared = Declared {
-            durable: method.durable,
-            exclusive: false,
-            auto_delete: method.auto_delete,
-            internal: method.internal,
-            expires_ms: None,
-            arguments: method.arguments.as_bytes().to_vec(),
-        };
         Ok(ExchangeSpec {
             namespace: self.namespace.clone(),
             alternate: alternate.map(str::to_owned),
             hash_on: hash_header
                 .map_or(HashOn::Key, |name| HashOn::Header(Bytes::copy_from_slice(name.as_bytes()))),
-            labels: declared.labels(),
+            labels: declared_by(method).labels(),
             ..ExchangeSpec::new(name, kind)
         })
     }
@@ -162,7 +155,7 @@ impl AmqpSession {
         &self,
         exchange: &Exchange,
         kind: ExchangeKind,
-        method: &ExchangeDeclare<'_>,
+        wanted: &Declared,
     ) -> Result<(), AmqpError> {
         let is = Declared::of(&exchange.labels);
         let what = format!("exchange '{}' in vhost '{}'", exchange.name, self.vhost());
@@ -171,16 +164,16 @@ impl AmqpSession {
             return Err(inequivalent("type", &what, &format!("'{received}'"), &format!("'{current}'")));
         }
         let flags = [
-            ("durable", method.durable, is.durable),
-            ("auto_delete", method.auto_delete, is.auto_delete),
-            ("internal", method.internal, is.internal),
+            ("durable", wanted.durable, is.durable),
+            ("auto_delete", wanted.auto_delete, is.auto_delete),
+            ("internal", wanted.internal, is.internal),
         ];
         for (name, received, current) in flags {
             if received != current {
                 return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
             }
         }
-        let (received, current) = (method.arguments.get(ALTERNATE), is.table().get(ALTERNATE));
+        let (received, current) = (wanted.table().get(ALTERNATE), is.table().get(ALTERNATE));
         check_argument(ALTERNATE, &what, received, current)
     }
 
@@ -193,10 +186,7 @@ impl AmqpSession {
         if name.is_empty() {
             return Err(AmqpError::refused("operation not permitted on the default exchange"));
         }
-        if name.starts_with(RESERVED) {
-            let text = format!("exchange name '{name}' contains reserved prefix '{RESERVED}*'");
-            return Err(AmqpError::refused(text));
-        }
+        check_name("exchange", name)?;
         let no_wait = method.no_wait;
         let answer = move |session: &mut Self| {
             if !no_wait {
@@ -265,6 +255,17 @@ impl AmqpSession {
             Ok(())
         });
         Ok(())
+    }
+}
+
+/// What a declaration says of an exchange.
+fn declared_by(method: &ExchangeDeclare<'_>) -> Declared {
+    Declared {
+        durable: method.durable,
+        exclusive: false,
+        auto_delete: method.auto_delete,
+        internal: method.internal,
+        arguments: method.arguments.as_bytes().to_vec(),
     }
 }
 

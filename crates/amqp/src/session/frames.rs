@@ -13,16 +13,10 @@ use crate::codec::method::{
     ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
 };
 use crate::codec::{
-    ContentHeader, Frame, FrameError, FrameKind, LongStr, Method, MethodId, ReplyCode, parse_frame,
+    ContentHeader, END, Frame, FrameError, FrameKind, LongStr, Method, MethodId, ReplyCode, body_beginning,
+    parse_frame,
 };
 use crate::error::AmqpError;
-
-/// Bytes before the payload of a frame: type, channel, size.
-const FRAME_BEGINNING: usize = 7;
-/// The type of a body frame.
-const BODY: u8 = 3;
-/// What a frame ends with.
-const FRAME_END: u8 = 0xCE;
 
 impl AmqpSession {
     /// The channel, which is open.
@@ -63,8 +57,10 @@ impl AmqpSession {
                     used += length;
                     self.take_frame(&frame, &source);
                 }
-                Ok(None) if self.begins_piece(rest) => used += FRAME_BEGINNING,
-                Ok(None) => return (used, Next::More),
+                Ok(None) => match self.begin_piece(rest) {
+                    Some(length) => used += length,
+                    None => return (used, Next::More),
+                },
                 Err(error) => self.lose_frames(&error),
             }
         }
@@ -76,32 +72,23 @@ impl AmqpSession {
         self.stage = Stage::Over;
     }
 
-    /// True for the beginning of a frame of a body that there is room for already: it is taken as it comes. To wait for the whole
-    /// frame would take more memory, for which others may wait who hold what this one waits for.
-    fn begins_piece(&mut self, rest: &[u8]) -> bool {
-        let Some(&[BODY, c0, c1, s0, s1, s2, s3]) = rest.first_chunk::<FRAME_BEGINNING>() else {
-            return false;
-        };
-        let number = u16::from_be_bytes([c0, c1]);
-        let has_room =
-            self.channels.get(&number).and_then(|it| it.publishing.as_ref()).is_some_and(|it| it.has_room());
-        if has_room {
-            self.partial = Some((number, u32::from_be_bytes([s0, s1, s2, s3]) as usize));
-        }
-        has_room
+    /// Begins with the frame of a body that there is room for already: it is taken as it comes. To wait for the whole frame
+    /// would take more memory, for which others may wait who hold what this one waits for.
+    fn begin_piece(&mut self, rest: &[u8]) -> Option<usize> {
+        let (number, size, length) = body_beginning(rest)?;
+        let publishing = self.channels.get(&number)?.publishing.as_ref();
+        publishing.filter(|it| it.has_room())?;
+        self.partial = Some((number, size));
+        Some(length)
     }
 
     /// What has come of such a frame; `None` if nothing has.
     fn take_piece(&mut self, number: u16, left: usize, rest: &[u8], source: &Source<'_>) -> Option<usize> {
         if left == 0 {
+            let end = *rest.first()?;
             self.partial = None;
-            match rest.first() {
-                None => {
-                    self.partial = Some((number, 0));
-                    return None;
-                }
-                Some(&FRAME_END) => {}
-                Some(&end) => self.lose_frames(&FrameError::End(end)),
+            if end != END {
+                self.lose_frames(&FrameError::End(end));
             }
             return Some(1);
         }

@@ -11,26 +11,19 @@ use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;
 use crate::{AmqpOptions, RABBITMQ_VERSION};
 
-/// What clients look for among the capabilities.
-const CAPABILITIES: [&str; 9] = [
+/// What clients look for among the capabilities; `consumer_priorities` and `direct_reply_to` are not there.
+const CAPABILITIES: [&str; 7] = [
     "publisher_confirms",
     "exchange_exchange_bindings",
     "basic.nack",
     "consumer_cancel_notify",
     "connection.blocked",
-    "consumer_priorities",
     "authentication_failure_close",
     "per_consumer_qos",
-    "direct_reply_to",
 ];
-/// Of these, what this broker does not do.
-const ABSENT: [&str; 2] = ["consumer_priorities", "direct_reply_to"];
 
 fn server_properties(options: &AmqpOptions) -> Table {
-    let capabilities = CAPABILITIES
-        .into_iter()
-        .filter(|name| !ABSENT.contains(name))
-        .fold(Table::default(), |table, name| table.with(name, true));
+    let capabilities = CAPABILITIES.into_iter().fold(Table::default(), |table, name| table.with(name, true));
     Table::default()
         .with("capabilities", Value::Table(capabilities))
         .with("cluster_name", options.server_name.as_str())

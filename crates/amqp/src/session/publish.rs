@@ -221,24 +221,26 @@ impl AmqpSession {
             .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
         self.check_properties(&properties).map_err(blamed)?;
         let topics = self.find(&exchange, &key, &properties).map_err(blamed)?;
-        let record = if topics.is_empty() {
+        let routed = if topics.is_empty() {
             None
         } else {
-            Some(record_of(&exchange, key.clone(), &encoded, &properties, body.clone()).map_err(blamed)?)
+            let record =
+                record_of(&exchange, key.clone(), &encoded, &properties, body.clone()).map_err(blamed)?;
+            Some(Routed { record, topics })
         };
-        let bytes = body.len() + encoded.len() + key.len();
-        if self.gathered.places + topics.len() > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES
-        {
+        let places = routed.as_ref().map_or(0, |it| it.topics.len());
+        let bytes = routed.as_ref().map_or(body.len(), Routed::stored_bytes);
+        if self.gathered.places + places > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES {
             self.flush_published();
         }
         let channel = self.channel(number)?;
         let tag = channel.confirming;
         channel.confirming = tag.map(|tag| tag + 1);
         let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
-        if let Some(record) = record {
+        if let Some(routed) = routed {
             mark.index = Some(self.gathered.records.len());
-            self.gathered.places += topics.len();
-            self.gathered.records.push(Routed { record, topics });
+            self.gathered.places += places;
+            self.gathered.records.push(routed);
             self.gathered.rooms.extend(room);
         } else if mandatory {
             let returned = BasicReturn {

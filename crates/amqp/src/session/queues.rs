@@ -1,12 +1,14 @@
 //! Class `queue`: declared, bound, purged, deleted.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{BindingSpec, Destination, Exchange};
-use duolog_broker::{Queue, QueueId, QueuePolicy, QueueSpec, Session};
+use duolog_broker::{Pending, Queue, QueueId, QueuePolicy, QueueSpec, Session};
 use duolog_storage::Durability;
 
 use super::AmqpSession;
@@ -84,15 +86,14 @@ impl AmqpSession {
             return Ok(());
         }
         let is_there = self.catalog.queue(&self.namespace, name).is_some();
-        if name.starts_with(RESERVED) && !is_there {
-            let text = format!("queue name '{name}' contains reserved prefix '{RESERVED}*'");
-            return Err(AmqpError::refused(text));
+        if !is_there {
+            check_name("queue", name)?;
         }
         let name = if name.is_empty() { self.registry.new_name("amq.gen-") } else { name.to_owned() };
         if let Some(queue) = self.catalog.queue(&self.namespace, &name) {
             // Before its arguments are judged by themselves: what it differs in is what the client hears of.
             self.registry.check_access(queue, self.id)?;
-            self.check_equivalent(queue, &declared_by(method, None))?;
+            self.check_equivalent(queue, &declared_by(method))?;
         }
         let spec = self.queue_spec(&name, method)?;
         self.declare(number, spec, no_wait, DECLARE_TRIES)
@@ -129,7 +130,12 @@ impl AmqpSession {
     }
 
     fn create(&mut self, number: u16, spec: QueueSpec, no_wait: bool, tries: u32) -> Result<(), AmqpError> {
-        let creating = self.broker.create_queue(spec.clone());
+        let is_own = Declared::of(&spec.labels).exclusive;
+        let creating = Creating {
+            pending: Some(self.broker.create_queue(spec.clone())),
+            broker: self.broker.clone(),
+            is_own,
+        };
         let created = async move {
             match creating.await {
                 Err(ChangeError::Exists(_)) => Ok(None),
@@ -140,7 +146,7 @@ impl AmqpSession {
             // Another connection was faster: the queue is as it says.
             let Some(id) = created else { return session.declare(number, spec, no_wait, tries - 1) };
             let declared = Declared::of(&spec.labels);
-            if let Some(ms) = declared.expires_ms {
+            if let Some(ms) = declared.expires_ms() {
                 session.registry.expire(id, ms);
             }
             if declared.exclusive {
@@ -165,7 +171,7 @@ impl AmqpSession {
     }
 
     fn queue_spec(&self, name: &str, method: &QueueDeclare<'_>) -> Result<QueueSpec, AmqpError> {
-        let declared = declared_by(method, expires_ms(name, self.vhost(), method.arguments)?);
+        let declared = declared_by(method);
         let lasts = method.durable && !method.exclusive;
         Ok(QueueSpec {
             namespace: self.namespace.clone(),
@@ -294,7 +300,7 @@ impl AmqpSession {
     pub(super) fn delete_own_queues(&mut self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let own = std::mem::take(&mut self.own_queues);
         own.iter().for_each(|id| self.registry.disown(*id));
-        let deleting: Vec<_> = own.into_iter().map(|id| begin_delete(&self.broker, id)).collect();
+        let deleting: Vec<_> = own.into_iter().map(|id| delete(&self.broker, id)).collect();
         async move {
             for deleted in deleting {
                 // Nobody is left to hear of it: the broker stops.
@@ -302,6 +308,15 @@ impl AmqpSession {
             }
         }
     }
+}
+
+/// # Errors
+/// `AccessRefused` for a name that only the server gives out.
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), AmqpError> {
+    if !name.starts_with(RESERVED) {
+        return Ok(());
+    }
+    Err(AmqpError::refused(format_args!("{what} name '{name}' contains reserved prefix '{RESERVED}*'")))
 }
 
 /// An empty key with an empty queue name is the name of the queue. Source: AMQP 0-9-1, `queue.bind`, field `routing-key`.
@@ -312,25 +327,46 @@ fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &Queue) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
 }
 
+/// A queue on its way. One that is its connection's own is deleted again if that ends before it hears of it: nobody else could.
+struct Creating {
+    pending: Option<Pending<Result<QueueId, ChangeError>>>,
+    broker: Session,
+    is_own: bool,
+}
+
+impl Future for Creating {
+    type Output = Result<QueueId, ChangeError>;
+
+    fn poll(mut self: Pin<&mut Self>, waiting: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(pending) = &mut self.pending else { return Poll::Pending };
+        let created = ready!(Pin::new(pending).poll(waiting));
+        self.pending = None;
+        Poll::Ready(created)
+    }
+}
+
+impl Drop for Creating {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take().filter(|_| self.is_own) {
+            let broker = self.broker.clone();
+            super::go_on_with(async move { delete(&broker, pending.await?).await });
+        }
+    }
+}
+
 /// What a declaration says of a queue.
-fn declared_by(method: &QueueDeclare<'_>, expires_ms: Option<u64>) -> Declared {
+fn declared_by(method: &QueueDeclare<'_>) -> Declared {
     Declared {
         durable: method.durable,
         exclusive: method.exclusive,
         auto_delete: method.auto_delete,
         internal: false,
-        expires_ms,
         arguments: method.arguments.as_bytes().to_vec(),
     }
 }
 
-/// Deletes a queue, and the exchanges that go with their last binding.
-pub(crate) async fn delete(broker: &Session, id: QueueId) -> Result<(), AmqpError> {
-    begin_delete(broker, id).await
-}
-
-/// The same; it is on its way before it is waited for.
-pub(super) fn begin_delete(
+/// Deletes a queue, and the exchanges that go with their last binding. It is on its way before it is waited for.
+pub(crate) fn delete(
     broker: &Session,
     id: QueueId,
 ) -> impl Future<Output = Result<(), AmqpError>> + Send + 'static + use<> {
@@ -396,17 +432,6 @@ fn shown(value: Option<ValueRef<'_>>) -> String {
     }
 }
 
-/// Without use for how long a queue is to go, milliseconds.
-fn expires_ms(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<Option<u64>, AmqpError> {
-    let Some(value) = arguments.get("x-expires") else { return Ok(None) };
-    match value.as_integer().map(u64::try_from) {
-        Some(Ok(ms @ 1..=QUEUE_EXPIRES_MS)) => Ok(Some(ms)),
-        _ => Err(AmqpError::precondition(format_args!(
-            "invalid arg 'x-expires' for queue '{name}' in vhost '{vhost}': it is a number of milliseconds from 1 to {QUEUE_EXPIRES_MS}"
-        ))),
-    }
-}
-
 /// What the arguments of a declaration ask for.
 fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolicy, AmqpError> {
     let invalid = |argument: &str, why: &str| {
@@ -433,6 +458,12 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
     match arguments.get("x-queue-type").map(|value| value.as_str()) {
         None | Some(Some("classic" | "quorum")) => {}
         Some(_) => return Err(invalid("x-queue-type", "there are queues of type classic and quorum")),
+    }
+    if !matches!(whole("x-expires")?, None | Some(1..=QUEUE_EXPIRES_MS)) {
+        return Err(invalid(
+            "x-expires",
+            &format!("it is a number of milliseconds from 1 to {QUEUE_EXPIRES_MS}"),
+        ));
     }
     let message_ttl_ms = whole("x-message-ttl")?.map(|ms| ms.max(1));
     let limit = whole("x-delivery-limit")?;

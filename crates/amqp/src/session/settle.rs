@@ -48,15 +48,16 @@ impl AmqpSession {
             std::mem::replace(&mut channel.unacknowledged, rest)
         } else {
             let taken = channel.unacknowledged.remove(&tag).ok_or_else(|| unknown(tag))?;
-            return self.settle_one(number, &taken, outcome);
+            self.settle_one(number, &taken, outcome);
+            return Ok(());
         };
-        taken.values().try_for_each(|it| self.settle_one(number, it, outcome))
+        taken.values().for_each(|it| self.settle_one(number, it, outcome));
+        Ok(())
     }
 
-    fn settle_one(&mut self, number: u16, it: &Unacknowledged, outcome: Outcome) -> Result<(), AmqpError> {
+    fn settle_one(&mut self, number: u16, it: &Unacknowledged, outcome: Outcome) {
         self.settle(it.lease, outcome);
         self.credit(it, number);
-        Ok(())
     }
 
     /// `basic.recover`: all go back to their places.
@@ -66,7 +67,7 @@ impl AmqpSession {
         }
         let taken = std::mem::take(&mut self.channel(number)?.unacknowledged);
         for it in taken.values() {
-            self.settle_one(number, it, Outcome::Release { after_ms: 0 })?;
+            self.settle_one(number, it, Outcome::Release { after_ms: 0 });
         }
         if answer {
             BasicRecoverOk {}.write(&mut self.said, number);

@@ -27,6 +27,12 @@ pub const FRAME_MAX: u32 = 131_072;
 
 pub struct HandClock(AtomicI64);
 
+impl HandClock {
+    pub fn pass_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
 impl Clock for HandClock {
     fn now(&self) -> Now {
         let wall = self.0.load(Ordering::Relaxed);
@@ -39,36 +45,50 @@ pub struct Server {
     pub session: Session,
     pub budget: Budget,
     pub shutdown: Shutdown,
+    pub clock: Arc<HandClock>,
     broker: Broker,
     listening: JoinHandle<()>,
 }
 
 impl Server {
     pub async fn start() -> Self {
+        Self::with(AmqpOptions::default()).await
+    }
+
+    pub async fn with(options: AmqpOptions) -> Self {
         let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
         let log = Arc::new(MemoryLog::new());
         let broker_options =
             BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
-        let broker = Broker::start(log, clock, Arc::new(Permissive), broker_options).unwrap();
+        let broker = Broker::start(log, clock.clone(), Arc::new(Permissive), broker_options).unwrap();
         let session = broker.session(Principal::anonymous());
-        let frontend = Arc::new(AmqpFrontend::start(session.clone(), AmqpOptions::default()).await.unwrap());
+        let frontend = Arc::new(AmqpFrontend::start(session.clone(), options).await.unwrap());
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let (budget, shutdown) = (Budget::new(64 << 20), Shutdown::new());
         let context =
             Context { budget: budget.clone(), shutdown: shutdown.clone(), limits: Limits::default() };
+        tokio::spawn(Arc::clone(&frontend).run(shutdown.clone()));
         let listening = tokio::spawn(listener.run(frontend, context));
-        Self { address, session, budget, shutdown, broker, listening }
+        Self { address, session, budget, shutdown, clock, broker, listening }
     }
 
     /// A connection on which nothing was said.
     pub async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), unread: Vec::new() }
+        Client { stream: TcpStream::connect(self.address).await.unwrap(), unread: Vec::new(), heartbeat: 0 }
     }
 
     /// One that is open, with channel 1 and the queue `q`.
     pub async fn client(&self) -> Client {
         let mut client = self.connect().await;
+        client.reach(Stage::Channel).await;
+        client
+    }
+
+    /// The same with heartbeats each second, and so with a look at what is overdue each half.
+    pub async fn beating_client(&self) -> Client {
+        let mut client = self.connect().await;
+        client.heartbeat = 1;
         client.reach(Stage::Channel).await;
         client
     }
@@ -104,6 +124,8 @@ pub type Said = (u16, Vec<u8>);
 pub struct Client {
     pub stream: TcpStream,
     unread: Vec<u8>,
+    /// Seconds.
+    heartbeat: u16,
 }
 
 impl Client {
@@ -124,7 +146,8 @@ impl Client {
             self.ask(&mut out).await;
         }
         if stage >= Stage::Agreed {
-            ConnectionTuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 }.write(&mut out, 0);
+            ConnectionTuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: self.heartbeat }
+                .write(&mut out, 0);
         }
         if stage >= Stage::Open {
             ConnectionOpen { virtual_host: ShortStr::cut("/"), ..ConnectionOpen::default() }

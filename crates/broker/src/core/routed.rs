@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use duolog_record::TimestampType;
+use duolog_storage::limits::TARGETS_PER_ENTRY;
 
 use super::Core;
-use super::appends::{Waiting, check_headers};
+use super::appends::{Placed, Waiting, check_headers};
 use super::command::Reply;
 use super::group::Group;
 use super::sealing::{Frame, Spread, record_bytes};
 use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
-use crate::limits::{BODY_TARGETS, GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
+use crate::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
 use crate::{NewRecord, Now, Routed, Topic, TopicId};
 
 /// A routed record, waiting.
@@ -51,7 +52,7 @@ impl Core {
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     ) {
         let places: usize = records.iter().map(|it| it.topics.len()).sum();
-        let bytes: usize = records.iter().map(|it| record_bytes(&it.record)).sum();
+        let bytes: usize = records.iter().map(Routed::stored_bytes).sum();
         if bytes > GROUP_BYTES {
             let error = AppendError::TooLarge { bytes: bytes as u64, bytes_max: GROUP_BYTES as u64 };
             return drop(reply.send(Err(error)));
@@ -75,43 +76,31 @@ impl Core {
     fn check_topics_of(&mut self, several: &mut Several) -> Result<(), AppendError> {
         check_headers(&several.record)?;
         let bytes = record_bytes(&several.record) as u64;
-        let mut any = false;
-        for &id in &*Arc::clone(&several.topics) {
-            let Some(topic) = self.catalog.topic_by_id(id).cloned() else {
-                if !several.keys.is_empty() {
-                    several.keys.push(None);
-                }
-                continue;
-            };
+        let (mut any, mut deduplicates) = (false, false);
+        for &id in &*several.topics {
+            let Some(topic) = self.catalog.topic_by_id(id).cloned() else { continue };
             any = true;
             let bytes_max = u64::from(topic.policy.batch_bytes_max);
             if bytes > bytes_max {
                 return Err(AppendError::TooLarge { bytes, bytes_max });
             }
-            if topic.partitions.len() == 1 {
-                self.check_sound(topic.partitions[0])?;
-            }
-            self.note_key_of(several, &topic)?;
+            deduplicates |= topic.policy.deduplicates().is_some();
             if several.record.is_delayed() {
                 self.open_delays(id)?;
             }
         }
+        if deduplicates {
+            let keys = several.topics.iter().map(|id| self.key_of(*id, &several.record));
+            several.keys = keys.collect::<Result<_, _>>()?;
+        }
         if any { Ok(()) } else { Err(AppendError::NotFound) }
     }
 
-    fn note_key_of(&self, several: &mut Several, topic: &Topic) -> Result<(), AppendError> {
-        let Some(dedup) = topic.policy.deduplicates() else {
-            if !several.keys.is_empty() {
-                several.keys.push(None);
-            }
-            return Ok(());
-        };
-        if several.keys.is_empty() {
-            let before = several.topics.iter().take_while(|id| **id != topic.id).count();
-            several.keys = vec![None; before];
+    fn key_of(&self, topic: TopicId, record: &NewRecord) -> Result<Option<ScopedKey>, AppendError> {
+        match self.catalog.topic_by_id(topic).and_then(|topic| topic.policy.deduplicates()) {
+            Some(dedup) => idempotency::of_record(&dedup, record),
+            None => Ok(None),
         }
-        several.keys.push(idempotency::of_record(&dedup, &several.record)?);
-        Ok(())
     }
 
     pub(super) fn seal_routed(
@@ -135,66 +124,81 @@ impl Core {
         if let Some(error) = refused {
             return Err(error);
         }
-        let seats = self.places_of(now, &record, &topics, keys)?;
+        let mut keys = keys.into_iter();
+        if let [id] = *topics {
+            let key = keys.next().flatten();
+            let Some(Seat { topic, index, key, .. }) = self.seat_of(now, id, &record, key)? else {
+                return Err(AppendError::NotFound);
+            };
+            let wants_keys = self.queues.wants_keys(id);
+            let placed = Placed { partition: topic.partitions[index as usize], index, record, key };
+            return self.seal_record(now, frame, group, &topic, placed, wants_keys).map(|_| ());
+        }
+        let mut seats = Vec::with_capacity(topics.len());
+        for &id in &*topics {
+            seats.extend(self.seat_of(now, id, &record, keys.next().flatten())?);
+        }
         if seats.is_empty() {
             return Err(AppendError::NotFound);
         }
-        // The records of a batch carry one kind of time, so topics with the other get a body of their own.
-        let mut spreads = [TimestampType::Create, TimestampType::Append].map(Spread::new);
-        for Seat { topic, index, key, is_new } in seats {
-            if !is_new {
-                continue;
-            }
-            let place = if record.is_delayed() {
-                let sealed = self.seal_delayed(now, frame, group, topic.id, record.clone());
-                sealed.map(|(partition, offset, _)| (partition, offset))
-            } else {
-                let partition = topic.partitions[index as usize];
-                self.partitions.get_mut(&partition).map(|sequencer| {
-                    group.firsts.entry(partition).or_insert(sequencer.next);
-                    let target = sequencer.take(partition, 1);
-                    let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
-                    spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
-                    (partition, target.base)
-                })
-            };
-            if let (Some(key), Some(place)) = (key, place) {
-                self.note_key(now, group, topic.id, key, place);
-            }
-        }
-        for spread in spreads {
-            spread.each_body(BODY_TARGETS, |spread| frame.push_spread(spread, &record));
-        }
+        self.seal_seats(now, frame, group, &record, seats);
         Ok(())
     }
 
-    /// The topics that are still there, the index of the partition in each, and whether the record is new to it.
-    ///
-    /// # Errors
-    /// If one of them cannot take it: then none does.
-    fn places_of(
+    /// A record to its places, which can take it.
+    fn seal_seats(
         &mut self,
         now: Now,
+        frame: &mut Frame,
+        group: &mut Group,
         record: &NewRecord,
-        topics: &[TopicId],
-        keys: Vec<Option<ScopedKey>>,
-    ) -> Result<Vec<Seat>, AppendError> {
-        let mut places = Vec::with_capacity(topics.len());
-        let mut keys = keys.into_iter();
-        for id in topics {
-            let key = keys.next().flatten();
-            let Some(topic) = self.catalog.topic_by_id(*id).cloned() else { continue };
-            let index = match topic.partitions.len() {
-                1 => 0,
-                _ => self.appends.place(&topic, record.key.as_deref()),
-            };
-            self.check_sound(topic.partitions[index as usize])?;
-            if let Some(key) = &key {
-                self.check_dedup_room(now, topic.id, std::iter::once(key))?;
+        seats: Vec<Seat>,
+    ) {
+        // The records of a batch carry one kind of time, so topics with the other get a body of their own.
+        let mut spreads = [TimestampType::Create, TimestampType::Append].map(Spread::new);
+        for Seat { topic, index, key, is_new } in seats {
+            let partition = topic.partitions[index as usize];
+            if record.is_delayed() {
+                // It waits in a hidden partition, which was opened for it when it came.
+                let placed = Placed { partition, index, record: record.clone(), key };
+                let _ = self.seal_record(now, frame, group, &topic, placed, false);
+                continue;
             }
-            let is_new = self.first_append(now, topic.id, key.as_ref()).is_none();
-            places.push(Seat { topic, index, key, is_new });
+            let Some(sequencer) = self.partitions.get_mut(&partition).filter(|_| is_new) else { continue };
+            group.firsts.entry(partition).or_insert(sequencer.next);
+            let target = sequencer.take(partition, 1);
+            let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
+            spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
+            if let Some(key) = key {
+                self.note_key(now, group, topic.id, key, (partition, target.base));
+            }
         }
-        Ok(places)
+        for spread in spreads {
+            spread.each_body(TARGETS_PER_ENTRY, |spread| frame.push_spread(spread, record));
+        }
+    }
+
+    /// Where a record is to go in a topic; `None` if that has gone.
+    ///
+    /// # Errors
+    /// If it cannot take the record: then none of them does.
+    fn seat_of(
+        &mut self,
+        now: Now,
+        id: TopicId,
+        record: &NewRecord,
+        key: Option<ScopedKey>,
+    ) -> Result<Option<Seat>, AppendError> {
+        let Some(topic) = self.catalog.topic_by_id(id).cloned() else { return Ok(None) };
+        let index = match topic.partitions.len() {
+            1 => 0,
+            _ => self.appends.place(&topic, record.key.as_deref()),
+        };
+        self.check_sound(topic.partitions[index as usize])?;
+        if let Some(key) = &key {
+            self.check_dedup_room(now, id, std::iter::once(key))?;
+        }
+        let is_new = self.first_append(now, id, key.as_ref()).is_none();
+        Ok(Some(Seat { topic, index, key, is_new }))
     }
 }

@@ -150,6 +150,9 @@ impl Core {
             let why = format!("it is the weight of the destination, a number from 1 to {HASH_WEIGHT_MAX}");
             return Err(invalid("key", &why));
         }
+        if source.kind != ExchangeKind::Headers && spec.filter != Filter::All {
+            return Err(invalid("filter", "only exchanges of kind headers look at one"));
+        }
         if spec.filter.bytes() > FILTER_BYTES {
             return Err(invalid("filter", "it is longer than 64 KiB"));
         }

@@ -30,7 +30,7 @@ use crate::limits::{
     STATE_CURSOR_BYTES,
 };
 use crate::state::{Owner, STATE_PARTITION};
-use crate::{Appended, Monotonic, Now, Published, QueueId, TopicId};
+use crate::{Appended, Monotonic, Now, Published, QueueId, Topic, TopicId};
 
 /// A group on its way to the log.
 pub struct Sealed {
@@ -223,29 +223,42 @@ impl Core {
         self.check_publish_keys(now, topic.id, &records)?;
         let mut published = Vec::with_capacity(records.len());
         let wants_keys = self.queues.wants_keys(topic.id);
-        for Placed { partition, index, record, key } in records {
-            if let Some((partition, offset)) = self.first_append(now, topic.id, key.as_ref()) {
-                let partition_index = self.sequencer(partition).map_or(index, |it| it.index);
-                let timestamp = record.timestamp.unwrap_or(now.wall);
-                published.push(Published { partition, partition_index, offset, timestamp, duplicate: true });
-                continue;
-            }
-            let (partition, partition_index, offset, timestamp) = if record.is_delayed() {
-                let sealed = self.seal_delayed(now, frame, group, topic.id, record);
-                let (partition, offset, timestamp) = sealed.ok_or(AppendError::NotFound)?;
-                (partition, Published::DELAYED, offset, timestamp)
-            } else {
-                let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
-                group.firsts.entry(partition).or_insert(sequencer.next);
-                let target = sequencer.take(partition, 1);
-                (partition, index, target.base, frame.push_record(&topic.policy, target, &record, wants_keys))
-            };
-            if let Some(key) = key {
-                self.note_key(now, group, topic.id, key, (partition, offset));
-            }
-            published.push(Published { partition, partition_index, offset, timestamp, duplicate: false });
+        for placed in records {
+            published.push(self.seal_record(now, frame, group, &topic, placed, wants_keys)?);
         }
         Ok(published)
+    }
+
+    /// One record to its place in a topic, unless it is there already.
+    pub(super) fn seal_record(
+        &mut self,
+        now: Now,
+        frame: &mut Frame,
+        group: &mut Group,
+        topic: &Topic,
+        placed: Placed,
+        wants_keys: bool,
+    ) -> Result<Published, AppendError> {
+        let Placed { partition, index, record, key } = placed;
+        if let Some((partition, offset)) = self.first_append(now, topic.id, key.as_ref()) {
+            let partition_index = self.sequencer(partition).map_or(index, |it| it.index);
+            let timestamp = record.timestamp.unwrap_or(now.wall);
+            return Ok(Published { partition, partition_index, offset, timestamp, duplicate: true });
+        }
+        let (partition, partition_index, offset, timestamp) = if record.is_delayed() {
+            let sealed = self.seal_delayed(now, frame, group, topic.id, record);
+            let (partition, offset, timestamp) = sealed.ok_or(AppendError::NotFound)?;
+            (partition, Published::DELAYED, offset, timestamp)
+        } else {
+            let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
+            group.firsts.entry(partition).or_insert(sequencer.next);
+            let target = sequencer.take(partition, 1);
+            (partition, index, target.base, frame.push_record(&topic.policy, target, &record, wants_keys))
+        };
+        if let Some(key) = key {
+            self.note_key(now, group, topic.id, key, (partition, offset));
+        }
+        Ok(Published { partition, partition_index, offset, timestamp, duplicate: false })
     }
 
     /// Takes the state of everything dirty.

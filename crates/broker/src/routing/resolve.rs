@@ -100,15 +100,16 @@ fn on_ring(ring: &[(u64, Destination)], by: &[u8]) -> Option<Destination> {
     ring.get(index).or(ring.first()).map(|&(_, destination)| destination)
 }
 
-/// An exchange and a key.
-type Address = (ExchangeId, Box<[u8]>);
+/// Topics by key.
+type Routes = HashMap<Box<[u8]>, Arc<[TopicId]>>;
 
 /// What has been found by exchange and key, remembered by one who publishes, until the catalog changes. What depends on
 /// headers is found anew each time.
 #[derive(Default)]
 pub struct Router {
     version: u64,
-    known: HashMap<Address, Arc<[TopicId]>>,
+    known: HashMap<ExchangeId, Routes>,
+    len: usize,
     bytes: usize,
 }
 
@@ -142,9 +143,9 @@ impl Router {
 
     /// Forgets what may have changed, and what is too much.
     fn look_again(&mut self, catalog: &Catalog) {
-        let is_too_much = self.bytes > ROUTES_KNOWN_BYTES || self.known.len() >= ROUTES_KNOWN;
+        let is_too_much = self.bytes > ROUTES_KNOWN_BYTES || self.len >= ROUTES_KNOWN;
         if self.version != catalog.version || is_too_much {
-            (self.known, self.bytes, self.version) = (HashMap::new(), 0, catalog.version);
+            *self = Self { version: catalog.version, ..Self::default() };
         }
     }
 
@@ -154,13 +155,14 @@ impl Router {
         key: &[u8],
         find: impl FnOnce() -> Arc<[TopicId]>,
     ) -> Arc<[TopicId]> {
-        // The key is small, and copying it costs less than a second look-up.
-        let route = self.known.entry((exchange, key.into())).or_insert_with(|| {
-            let found = find();
-            self.bytes += key.len() + size_of_val(&*found) + 64;
-            found
-        });
-        Arc::clone(route)
+        if let Some(found) = self.known.get(&exchange).and_then(|routes| routes.get(key)) {
+            return Arc::clone(found);
+        }
+        let found = find();
+        self.len += 1;
+        self.bytes += key.len() + size_of_val(&*found) + 64;
+        self.known.entry(exchange).or_default().insert(key.into(), Arc::clone(&found));
+        found
     }
 }
 

@@ -291,7 +291,7 @@ fn a_full_disk_refuses_all_places_of_a_record() {
 fn more_targets_than_a_body_may_have_are_several_bodies() {
     let mut h = Harness::new(|_| {});
     let a = h.exchange("a", ExchangeKind::Fanout);
-    let topics: Vec<_> = (0..crate::limits::BODY_TARGETS + 1)
+    let topics: Vec<_> = (0..duolog_storage::limits::TARGETS_PER_ENTRY + 1)
         .map(|index| h.topic(&format!("t{index}"), 1, policy()))
         .collect();
     for topic in &topics {
@@ -302,4 +302,44 @@ fn more_targets_than_a_body_may_have_are_several_bodies() {
     let records = vec![h.routed(a, record("k", "v")), h.routed(a, record("k", "w"))];
     assert_eq!(h.route(records).unwrap(), [Ok(()), Ok(())]);
     assert!(topics.into_iter().all(|topic| h.topic_values(topic) == ["v", "w"]));
+}
+
+#[test]
+fn what_would_not_fit_into_a_commit_is_refused_before_it_comes_there() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let large = TopicPolicy { batch_bytes_max: 16 << 20, ..policy() };
+    let count = duolog_storage::limits::TARGETS_PER_ENTRY + 1;
+    for index in 0..count {
+        let topic = h.topic(&format!("t{index}"), 1, large.clone());
+        let spec = Box::new(binding(a, "", Destination::Topic(topic)));
+        drop(h.ask(|reply| Command::Bind { spec, reply }));
+    }
+    h.settle();
+    // Twice for so many topics, and perhaps once more.
+    let body = NewRecord { value: Some(Bytes::from(vec![b'x'; 6 << 20])), ..record("k", "") };
+    let records = vec![h.routed(a, body.clone())];
+    assert!(matches!(h.route(records), Err(AppendError::TooLarge { .. })));
+    let few = NewRecord { delay_ms: Some(1), ..body };
+    let topics = h.core.catalog.route(a, &[b"k"], &[])[..3].to_vec();
+    assert!(matches!(
+        h.route(vec![Routed { record: few, topics: topics.into() }]),
+        Err(AppendError::TooLarge { .. })
+    ));
+    let records = vec![h.routed(a, record("k", "v"))];
+    assert_eq!(h.route(records).unwrap(), [Ok(())]);
+}
+
+#[test]
+fn a_filter_is_for_those_who_look_at_it() {
+    let mut h = Harness::new(|_| {});
+    let (t, direct, headers) = (
+        h.topic("t", 1, policy()),
+        h.exchange("d", ExchangeKind::Direct),
+        h.exchange("h", ExchangeKind::Headers),
+    );
+    let filter = Filter::Every(vec![Match { name: "region".into(), value: None }]);
+    let with = |source| BindingSpec { filter: filter.clone(), ..binding(source, "k", Destination::Topic(t)) };
+    assert!(matches!(h.bind(with(direct)), Err(ChangeError::Invalid { what: "filter", .. })));
+    h.bind(with(headers)).unwrap();
 }
