@@ -250,7 +250,7 @@ async fn a_delivery_that_nobody_acknowledges_closes_its_channel_in_time() {
     let mut client = server.beating_client().await;
     client.send(published("", "q", b"x")).await;
     call!(client, BasicGet { queue: short("q"), ..BasicGet::default() });
-    server.clock.pass_ms(30 * 60 * 1000 + 1);
+    server.clock.advance(30 * 60 * 1000 + 1);
     assert_eq!(closed(&mut client).await, 406);
     let mut other = server.client().await;
     assert_eq!(ready(&mut other, "q").await, 1);
@@ -270,7 +270,7 @@ async fn a_large_message_of_which_no_more_comes_is_given_up() {
         }
     })
     .await;
-    server.clock.pass_ms(60_001);
+    server.clock.advance(60_001);
     assert_eq!(closed(&mut client).await, 506);
     drop(client);
     server.stop().await;
@@ -285,7 +285,7 @@ async fn a_queue_that_nobody_uses_goes_and_one_with_a_consumer_stays() {
         call!(client, QueueDeclare { arguments: arguments.as_raw(), ..declare(name) });
     }
     call!(client, BasicConsume { queue: short("used"), ..BasicConsume::default() });
-    server.clock.pass_ms(60_000);
+    server.clock.advance(60_000);
     let is_there = |name: &str| server.session.catalog().queue("default", name).is_some();
     common::within(async {
         while is_there("left") {

@@ -333,25 +333,10 @@ async fn a_queue_has_at_most_fifty_tags() {
 
 #[tokio::test]
 async fn a_queue_is_attached_to_a_topic_by_name_and_by_tag() {
-    use duolog_broker::{Keep, Labels, NewRecord, TopicPolicy, TopicSpec};
+    use duolog_broker::{NewRecord, TopicPolicy, TopicSpec};
     let server = Server::start();
     let session = server.session();
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 1 << 20,
-        timestamps: Default::default(),
-        durability: None,
-        dedup: None,
-    };
-    let spec = TopicSpec {
-        namespace: "default".to_owned(),
-        name: "orders".to_owned(),
-        partitions: 2,
-        policy,
-        labels: Labels::new(),
-    };
+    let spec = TopicSpec::new("orders", 2, TopicPolicy::default());
     let topic = session.create_topic(spec).await.unwrap();
     let record = |body: &'static str| NewRecord { value: Some(body.into()), ..NewRecord::default() };
     session.publish(topic, vec![record("1"), record("2")]).await.unwrap();

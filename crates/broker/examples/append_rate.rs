@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::core::STATE_PARTITION;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, CursorMove, Keep, Labels, Monotonic, Now, Pending, Permissive, Principal,
-    Session, TopicPolicy, TopicSpec,
+    Broker, BrokerOptions, Clock, CursorMove, Monotonic, Now, Pending, Permissive, Principal, Session,
+    TopicPolicy, TopicSpec,
 };
-use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp, TimestampType};
+use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp};
 use duolog_storage::{Log, MemoryLog};
 
 type Failure = Box<dyn std::error::Error>;
@@ -40,17 +39,7 @@ fn start(log: &Arc<MemoryLog>) -> Result<Broker, Failure> {
 }
 
 async fn topic(session: &Session, partitions: u32) -> Result<Vec<PartitionId>, Failure> {
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 1 << 20,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: None,
-    };
-    let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), "orders".to_owned());
-    let spec = TopicSpec { namespace, name, partitions, policy, labels: Labels::new() };
+    let spec = TopicSpec::new("orders", partitions, TopicPolicy::default());
     let id = session.create_topic(spec).await?;
     Ok(session.catalog().topic_by_id(id).map(|topic| topic.partitions.clone()).unwrap_or_default())
 }

@@ -11,12 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, Keep, Labels, Monotonic, Now, Permissive, Principal, Session, TopicPolicy,
-    TopicSpec,
+    Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session, TopicPolicy, TopicSpec,
 };
-use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp, TimestampType};
+use duolog_record::{Batch, BatchBuilder, PartitionId, Timestamp};
 use duolog_storage::{DiskLog, FsDisk, Log, Options};
 use parking_lot::Mutex;
 
@@ -64,17 +62,8 @@ async fn topics(session: &Session) -> Result<Vec<PartitionId>, Failure> {
     let mut partitions = Vec::new();
     for number in 0..TOPICS {
         let (retention_ms, retention_bytes) = retention(number);
-        let policy = TopicPolicy {
-            keep: Keep::Retention,
-            retention_ms,
-            retention_bytes,
-            batch_bytes_max: 1 << 20,
-            timestamps: TimestampType::Create,
-            durability: None,
-            dedup: None,
-        };
-        let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), format!("topic-{number}"));
-        let spec = TopicSpec { namespace, name, partitions: 1, policy, labels: Labels::new() };
+        let policy = TopicPolicy { retention_ms, retention_bytes, ..TopicPolicy::default() };
+        let spec = TopicSpec::new(&format!("topic-{number}"), 1, policy);
         let id = session.create_topic(spec).await?;
         partitions.extend(session.catalog().topic_by_id(id).into_iter().flat_map(|it| it.partitions.clone()));
     }

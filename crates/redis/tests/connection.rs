@@ -28,7 +28,7 @@ async fn a_client_names_itself_and_others_see_it() {
     one.ask("CLIENT NO-TOUCH on", "+OK|").await;
     one.ask("SELECT 3", "+OK|").await;
     one.ask("SUBSCRIBE a b", "*3|$9|subscribe|$1|a|:1|*3|$9|subscribe|$1|b|:2|").await;
-    server.clock.pass_ms(7_000);
+    server.clock.advance(7_000);
     let list = other.text("CLIENT LIST TYPE pubsub").await;
     let line = list.lines().next().unwrap();
     for (name, value) in [
@@ -76,7 +76,7 @@ async fn clients_are_ended_by_what_they_are() {
 
     let mut old = server.client().await;
     old.ask("PING", "+PONG|").await;
-    server.clock.pass_ms(10_000);
+    server.clock.advance(10_000);
     let mut young = server.client().await;
     young.ask("PING", "+PONG|").await;
     killer.ask("CLIENT KILL MAXAGE 5", ":1|").await;
@@ -185,7 +185,7 @@ async fn info_tells_what_is_true() {
     let (mut client, mut listener) = (server.client().await, server.client().await);
     listener.ask("PSUBSCRIBE a*", "*3|$10|psubscribe|$2|a*|:1|").await;
     listener.ask("SUBSCRIBE b", "*3|$9|subscribe|$1|b|:2|").await;
-    server.clock.pass_ms(90_000_000);
+    server.clock.advance(90_000_000);
     let text = client.text("INFO").await;
     for line in [
         "# Server",

@@ -227,11 +227,11 @@ async fn the_soft_bound_may_be_passed_for_a_while() {
         sent += 1;
         assert!(sent < 1_000, "100 MB are nowhere");
     }
-    server.clock.pass_ms(9_000);
+    server.clock.advance(9_000);
     publisher.send(&message).await;
     publisher.expect(":1|").await;
     assert_eq!(server.frontend.stats().subscribers_cut, 0);
-    server.clock.pass_ms(2_000);
+    server.clock.advance(2_000);
     publisher.send(&message).await;
     publisher.expect(":1|").await;
     server.until(|server| server.frontend.stats().subscribers_cut == 1).await;

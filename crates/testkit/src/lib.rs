@@ -9,6 +9,9 @@ pub mod history;
 mod random;
 pub mod sim;
 pub mod storm;
+mod within;
 
 pub use disk::SimDisk;
 pub use random::Random;
+pub use sim::ManualClock;
+pub use within::within;

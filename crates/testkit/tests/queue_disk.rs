@@ -7,13 +7,11 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, LeaseAsk, Monotonic, NewRecord, Now, Outcome, Permissive, Principal,
-    QueueId, QueuePolicy, QueueSpec, Session, Stepper,
+    Broker, BrokerOptions, Clock, LeaseAsk, NewRecord, Outcome, Permissive, Principal, QueueId, QueuePolicy,
+    QueueSpec, Session, Stepper,
 };
-use duolog_record::Timestamp;
 use duolog_storage::{DiskLog, Log, Options};
-use duolog_testkit::SimDisk;
-use parking_lot::Mutex;
+use duolog_testkit::{ManualClock, SimDisk};
 
 const FILE_BYTES: u64 = 256 << 10;
 const MESSAGE_BYTES: usize = 1 << 10;
@@ -22,19 +20,10 @@ const MESSAGES: u64 = 32 * FILE_BYTES / MESSAGE_BYTES as u64;
 /// One message in so many is received and never settled: one a file.
 const STUCK_ONE_IN: u64 = FILE_BYTES / MESSAGE_BYTES as u64;
 
-#[derive(Default)]
-struct HandClock(Mutex<Now>);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        *self.0.lock()
-    }
-}
-
 struct Node {
     disk: SimDisk,
     log: Arc<DiskLog>,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     session: Session,
     stepper: Stepper,
 }
@@ -45,7 +34,7 @@ impl Node {
         let options =
             Options { file_bytes: FILE_BYTES, cache_bytes: 64 << 10, reserve_files: 2, ..Options::default() };
         let log = Arc::new(DiskLog::open_manual(Arc::new(disk.clone()), options).unwrap());
-        let clock = Arc::new(HandClock::default());
+        let clock = Arc::new(ManualClock::new());
         let options = BrokerOptions { seed: 1, retention_check_ms: 30_000, ..BrokerOptions::default() };
         let (broker, stepper) =
             Broker::start_manual(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();
@@ -54,13 +43,7 @@ impl Node {
     }
 
     fn pass_ms(&mut self, ms: u64) {
-        {
-            let mut now = self.clock.0.lock();
-            *now = Now {
-                monotonic: Monotonic(now.monotonic.0 + ms * 1000),
-                wall: Timestamp(now.wall.0 + i64::try_from(ms).unwrap()),
-            };
-        }
+        self.clock.advance(ms);
         self.stepper.step();
         while self.log.pump() {
             self.stepper.step();

@@ -3,8 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::{
@@ -12,40 +10,24 @@ use duolog_amqp::codec::method::{
 };
 use duolog_amqp::codec::{FrameKind, LongStr, PROTOCOL_HEADER, RawTable, ShortStr, parse_frame};
 use duolog_amqp::{AmqpFrontend, AmqpOptions};
-use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
+use duolog_broker::{Broker, BrokerOptions, Permissive, Principal, Session};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
-use duolog_record::Timestamp;
 use duolog_storage::MemoryLog;
+use duolog_testkit::ManualClock;
+pub use duolog_testkit::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// Where the clock of tests begins, milliseconds.
-pub const NOON: i64 = 1_750_000_000_000;
 /// A frame that a client of these tests takes.
 pub const FRAME_MAX: u32 = 131_072;
-
-pub struct HandClock(AtomicI64);
-
-impl HandClock {
-    pub fn pass_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let wall = self.0.load(Ordering::Relaxed);
-        Now { monotonic: Monotonic((wall - NOON).cast_unsigned() * 1000), wall: Timestamp(wall) }
-    }
-}
 
 pub struct Server {
     pub address: SocketAddr,
     pub session: Session,
     pub budget: Budget,
     pub shutdown: Shutdown,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<ManualClock>,
     broker: Broker,
     listening: JoinHandle<()>,
 }
@@ -56,7 +38,7 @@ impl Server {
     }
 
     pub async fn with(options: AmqpOptions) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
+        let clock = Arc::new(ManualClock::new());
         let log = Arc::new(MemoryLog::new());
         let broker_options =
             BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
@@ -100,11 +82,6 @@ impl Server {
         assert_eq!(self.budget.used_bytes(), 0, "memory is still reserved");
         self.broker.stop();
     }
-}
-
-/// A wait that must end by itself.
-pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
 }
 
 /// How far a client has come.

@@ -9,8 +9,9 @@ mod support;
 
 use std::sync::Arc;
 
+use duolog_testkit::ManualClock;
 use serde_json::{Value, json};
-use support::{Client, HandClock, Server};
+use support::{Client, Server};
 
 /// Visibility timeout of the queues here, seconds.
 const VISIBILITY_S: u64 = 30;
@@ -32,7 +33,7 @@ impl Kind {
 
 struct Bench {
     server: Server,
-    clock: Arc<HandClock>,
+    clock: Arc<ManualClock>,
     kind: Kind,
     /// A client that lives.
     client: Client,
@@ -40,7 +41,7 @@ struct Bench {
 
 impl Bench {
     async fn new(kind: Kind) -> Self {
-        let clock = HandClock::new();
+        let clock = Arc::new(ManualClock::new());
         let server = Server::start_at(&clock);
         let client = server.client().await;
         Self { server, clock, kind, client }

@@ -13,7 +13,7 @@ use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Pr
 use duolog_net::{Budget, Connection, Context, Frontend, Limits, Listener, Shutdown};
 use duolog_record::Timestamp;
 use duolog_storage::MemoryLog;
-use parking_lot::Mutex;
+use duolog_testkit::ManualClock;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,28 +25,6 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         Now { monotonic: Monotonic(self.0.elapsed().as_micros() as u64), wall: Timestamp(wall as i64) }
-    }
-}
-
-/// Stands still until it is moved.
-pub struct HandClock(Mutex<Now>);
-
-impl HandClock {
-    pub fn new() -> Arc<Self> {
-        let begin = Now { monotonic: Monotonic(1_000_000), wall: Timestamp(1_700_000_000_000) };
-        Arc::new(Self(Mutex::new(begin)))
-    }
-
-    fn pass_s(&self, seconds: u64) {
-        let mut now = self.0.lock();
-        now.monotonic = now.monotonic.plus_ms(seconds * 1000);
-        now.wall = Timestamp(now.wall.0 + i64::try_from(seconds * 1000).unwrap());
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        *self.0.lock()
     }
 }
 
@@ -99,7 +77,7 @@ impl Server {
     }
 
     /// One whose time passes by hand.
-    pub fn start_at(clock: &Arc<HandClock>) -> Self {
+    pub fn start_at(clock: &Arc<ManualClock>) -> Self {
         Self::run(MemoryLog::new(), clock.clone(), Limits::default(), AwsOptions::default())
     }
 
@@ -124,7 +102,7 @@ impl Server {
     }
 
     /// What is there after the process was killed and started anew: nothing but what was durable at this moment.
-    pub async fn killed(self, clock: &Arc<HandClock>) -> Self {
+    pub async fn killed(self, clock: &Arc<ManualClock>) -> Self {
         let log = self.log.reopen();
         self.shutdown.begin();
         self.listening.await.unwrap();
@@ -132,8 +110,8 @@ impl Server {
     }
 
     /// Time passes on the clock that the server was started at.
-    pub fn pass_s(&self, clock: &HandClock, seconds: u64) {
-        clock.pass_s(seconds);
+    pub fn pass_s(&self, clock: &ManualClock, seconds: u64) {
+        clock.advance(seconds * 1000);
         self.broker.nudge();
     }
 

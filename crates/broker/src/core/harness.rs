@@ -5,18 +5,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp, TimestampType};
+use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp};
 use duolog_storage::{Commit, Durability, Log, LogError, MemoryLog, Trim};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::command::Reply;
 use super::{Command, Core, CoreOptions, STATE_PARTITION, Shared};
-use crate::catalog::DEFAULT_NAMESPACE;
 use crate::errors::{AppendError, ChangeError, Stopped};
 use crate::limits::SECOND_GROUP_BYTES;
 use crate::state::{BrokerValue, Value};
-use crate::{Appended, CursorMove, Keep, Labels, Monotonic, Now, TopicId, TopicPolicy, TopicSpec};
+use crate::{Appended, CursorMove, Labels, Monotonic, Now, TopicId, TopicPolicy, TopicSpec};
 
 /// What names the run that wrote a value is left out.
 fn without_run(value: Vec<u8>) -> Vec<u8> {
@@ -43,20 +42,11 @@ pub(super) fn dump(core: &Core) -> Dump {
 }
 
 pub(super) fn policy() -> TopicPolicy {
-    TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 1 << 20,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: None,
-    }
+    TopicPolicy::default()
 }
 
 pub(super) fn spec(name: &str, partitions: u32, policy: TopicPolicy) -> TopicSpec {
-    let (namespace, name) = (DEFAULT_NAMESPACE.to_owned(), name.to_owned());
-    TopicSpec { namespace, name, partitions, policy, labels: Labels::new() }
+    TopicSpec::new(name, partitions, policy)
 }
 
 /// A batch of `records` records of ten bytes.

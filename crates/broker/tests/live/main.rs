@@ -4,37 +4,24 @@
 mod captures;
 mod echoes;
 mod faulty;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use duolog_broker::live::{
     Capture, Captured, Listener, ListenerOptions, Message, Overflow, Pattern, Publisher, Tag, Token, Waiting,
 };
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, DedupPolicy, Monotonic, NewRecord, Now, Permissive, Principal, Session,
-    TopicId, TopicPolicy, TopicSpec,
+    Broker, BrokerOptions, DedupPolicy, NewRecord, Permissive, Principal, Session, TopicId, TopicPolicy,
+    TopicSpec,
 };
 use duolog_record::{Header, Offset, PartitionId, Record};
 use faulty::FaultyLog;
-
-/// Moved by hand.
-#[derive(Default)]
-struct HandClock(AtomicU64);
-
-impl HandClock {
-    fn pass_ms(&self, ms: u64) {
-        self.0.fetch_add(ms * 1000, Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        Now { monotonic: Monotonic(self.0.load(Ordering::SeqCst)), ..Now::default() }
-    }
-}
+use support::HandClock;
 
 struct Bench {
     broker: Broker,

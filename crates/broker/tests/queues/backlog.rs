@@ -1,18 +1,17 @@
 //! Receivers of a backlog that lies on the disk: what one reads along, the others find.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use duolog_record::Offset;
-use duolog_storage::{
-    Bounds, Commit, Done, Log, LogError, LogStats, MemoryLog, ReadError, ReadLimit, Span, StoredBatch,
-};
+use duolog_storage::{Log, MemoryLog, ReadError, ReadLimit, StoredBatch};
 
 use super::*;
+use crate::support::{ReadThrough, Reads};
 
 /// A log whose old batches are not in memory, and whose reads are counted.
-struct OldLog {
-    log: MemoryLog,
+type OldLog = ReadThrough<OldReads>;
+
+struct OldReads {
     reads: AtomicU64,
     /// From this offset on everything is in memory.
     cached_from: AtomicU64,
@@ -20,16 +19,17 @@ struct OldLog {
     broken_at: AtomicU64,
 }
 
-impl Log for OldLog {
+impl Reads for OldReads {
     fn read(
         &self,
+        log: &MemoryLog,
         partition: PartitionId,
         from: Offset,
         limit: ReadLimit,
     ) -> Result<Vec<StoredBatch>, ReadError> {
-        let batches = self.log.read(partition, from, limit)?;
+        let batches = log.read(partition, from, limit)?;
         // The state is read from memory.
-        if self.is_cached(partition, from) || batches.is_empty() {
+        if self.is_cached(log, partition, from) || batches.is_empty() {
             return Ok(batches);
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -40,79 +40,18 @@ impl Log for OldLog {
         Ok(batches)
     }
 
-    fn is_cached(&self, _: PartitionId, from: Offset) -> bool {
+    fn is_cached(&self, _: &MemoryLog, _: PartitionId, from: Offset) -> bool {
         from.0 >= self.cached_from.load(Ordering::Relaxed)
-    }
-
-    fn commit(&self, commit: Commit, done: Done) {
-        self.log.commit(commit, done);
-    }
-
-    fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError> {
-        self.log.spans(partition, from, count)
-    }
-
-    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
-        self.log.readable_behind(partition, at)
-    }
-
-    fn bounds(&self, partition: PartitionId) -> Option<Bounds> {
-        self.log.bounds(partition)
-    }
-
-    fn partitions(&self) -> Vec<(PartitionId, Bounds)> {
-        self.log.partitions()
-    }
-
-    fn first_at_or_after(&self, partition: PartitionId, at: Timestamp) -> Result<Option<Span>, ReadError> {
-        self.log.first_at_or_after(partition, at)
-    }
-
-    fn first_appended_at_or_after(
-        &self,
-        partition: PartitionId,
-        at: Timestamp,
-    ) -> Result<Option<Span>, ReadError> {
-        self.log.first_appended_at_or_after(partition, at)
-    }
-
-    fn partition_bytes(&self, partition: PartitionId) -> u64 {
-        self.log.partition_bytes(partition)
-    }
-
-    fn start_for_bytes(&self, partition: PartitionId, bytes_max: u64) -> Offset {
-        self.log.start_for_bytes(partition, bytes_max)
-    }
-
-    fn discard(&self, partition: PartitionId, runs: &[Range<Offset>]) {
-        self.log.discard(partition, runs);
-    }
-
-    fn reclaim(&self, now: Timestamp) -> Result<(), LogError> {
-        self.log.reclaim(now)
-    }
-
-    fn incarnation(&self) -> u32 {
-        self.log.incarnation()
-    }
-
-    fn stats(&self) -> LogStats {
-        self.log.stats()
-    }
-
-    fn close(&self) {
-        self.log.close();
     }
 }
 
 /// A queue with so many messages, each a batch of its own, of which those from `cached_from` on are in memory.
 async fn backlog(messages: u64, cached_from: u64) -> (Arc<OldLog>, Bench, QueueId) {
-    let log = Arc::new(OldLog {
-        log: MemoryLog::new(),
+    let log = Arc::new(OldLog::new(OldReads {
         reads: AtomicU64::new(0),
         cached_from: AtomicU64::new(0),
         broken_at: AtomicU64::new(u64::MAX),
-    });
+    }));
     let clock = Arc::new(HandClock::default());
     let options = BrokerOptions { seed: 1, retention_check_ms: 60_000, ..BrokerOptions::default() };
     let broker = Broker::start(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();

@@ -4,6 +4,8 @@
 mod backlog;
 mod overview;
 mod room;
+#[path = "../support/mod.rs"]
+mod support;
 mod turns;
 
 use std::sync::Arc;
@@ -11,21 +13,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, Keep, Labels, LeaseAsk, Leased, Monotonic, NewRecord, Now, Outcome,
-    Permissive, Principal, QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
+    Broker, BrokerOptions, Clock, LeaseAsk, Leased, NewRecord, Outcome, Permissive, Principal, QueueId,
+    QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
 };
-use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType, crc32c};
+use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, crc32c};
 use duolog_storage::MemoryLog;
-use parking_lot::Mutex;
-
-#[derive(Default)]
-struct HandClock(Mutex<Now>);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        *self.0.lock()
-    }
-}
+use support::HandClock;
 
 struct Bench {
     clock: Arc<HandClock>,
@@ -48,11 +41,7 @@ impl Bench {
     }
 
     fn pass_ms(&self, ms: u64) {
-        {
-            let mut now = self.clock.0.lock();
-            now.monotonic = Monotonic(now.monotonic.0 + ms * 1000);
-            now.wall = Timestamp(now.wall.0 + i64::try_from(ms).unwrap());
-        }
+        self.clock.pass_ms(ms);
         self.broker.nudge();
     }
 
@@ -256,22 +245,7 @@ async fn waiting_ends_by_the_clock_and_by_the_end() {
 #[tokio::test]
 async fn a_stream_and_a_queue_read_the_same_topic() {
     let bench = Bench::new();
-    let policy = TopicPolicy {
-        keep: Keep::Retention,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 1 << 20,
-        timestamps: TimestampType::Create,
-        durability: None,
-        dedup: None,
-    };
-    let spec = TopicSpec {
-        namespace: "default".to_owned(),
-        name: "orders".to_owned(),
-        partitions: 4,
-        policy,
-        labels: Labels::new(),
-    };
+    let spec = TopicSpec::new("orders", 4, TopicPolicy::default());
     let topic = bench.session.create_topic(spec).await.unwrap();
     let partitions = bench.session.catalog().topic_by_id(topic).unwrap().partitions.clone();
     for &partition in &partitions {

@@ -189,7 +189,7 @@ async fn the_producers_of_a_partition_are_told() {
         let producer = Producer { id, epoch, base_sequence };
         let sent = batch_with(&[b"a", b"b", b"c"], Codec::None, Some(producer));
         assert_eq!(client.produce("t", 0, sent).await.error_code, 0);
-        server.clock.pass_ms(1_000);
+        server.clock.advance(1_000);
     }
     let topic = |name: &str, partition_indexes: Vec<i32>| DescribeProducersTopicRequest {
         name: name.to_owned(),

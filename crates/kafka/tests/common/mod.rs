@@ -4,17 +4,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
+use duolog_broker::{Broker, BrokerOptions, Now, Permissive, Principal, Session};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{Api, decode_response, encode_request};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
 use duolog_record::{BatchBuilder, Codec, Offset, Producer, Record, Timestamp};
 use duolog_storage::MemoryLog;
+use duolog_testkit::ManualClock;
+pub use duolog_testkit::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -22,28 +23,13 @@ use tokio::task::JoinHandle;
 /// Where the clock of tests begins, milliseconds.
 pub const NOON: i64 = 1_750_000_000_000;
 
-pub struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let wall = self.0.load(Ordering::Relaxed);
-        Now { monotonic: Monotonic((wall - NOON).cast_unsigned() * 1000), wall: Timestamp(wall) }
-    }
-}
-
-impl HandClock {
-    pub fn pass_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
 pub struct Server {
     pub address: SocketAddr,
     pub log: Arc<MemoryLog>,
     pub session: Session,
     pub budget: Budget,
     pub shutdown: Shutdown,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<ManualClock>,
     broker: Broker,
     listening: JoinHandle<()>,
 }
@@ -72,7 +58,7 @@ impl Server {
     }
 
     pub async fn with(settings: Settings) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
+        let clock = Arc::new(ManualClock::at(Now { wall: Timestamp(NOON), ..Now::default() }));
         let log = Arc::new(settings.log);
         let options = BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
         let broker = Broker::start(log.clone(), clock.clone(), Arc::new(Permissive), options).unwrap();
@@ -98,11 +84,6 @@ impl Server {
         assert_eq!(self.budget.used_bytes(), 0, "memory is still reserved");
         self.broker.stop();
     }
-}
-
-/// A wait that must end by itself.
-pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
 }
 
 pub struct Client {

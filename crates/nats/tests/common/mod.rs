@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
+use duolog_broker::{Broker, BrokerOptions, Now, Permissive, Principal, Session};
 use duolog_nats::{NatsFrontend, NatsOptions};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
 use duolog_record::Timestamp;
 use duolog_storage::MemoryLog;
+use duolog_testkit::ManualClock;
+pub use duolog_testkit::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -20,22 +21,13 @@ pub const NOON: i64 = 1_750_000_000_000;
 /// What a client of today says first, but for its name.
 pub const QUIET: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n";
 
-pub struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let wall = self.0.load(Ordering::Relaxed);
-        Now { monotonic: Monotonic((wall - NOON).cast_unsigned() * 1000), wall: Timestamp(wall) }
-    }
-}
-
 pub struct Server {
     pub address: SocketAddr,
     pub frontend: Arc<NatsFrontend>,
     pub session: Session,
     pub budget: Budget,
     pub shutdown: Shutdown,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<ManualClock>,
     broker: Broker,
     listening: JoinHandle<()>,
 }
@@ -46,7 +38,7 @@ impl Server {
     }
 
     pub async fn with(options: NatsOptions) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
+        let clock = Arc::new(ManualClock::at(Now { wall: Timestamp(NOON), ..Now::default() }));
         let log = Arc::new(MemoryLog::new());
         let broker_options =
             BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
@@ -87,11 +79,6 @@ impl Server {
         assert_eq!(self.frontend.totals().connections, 0, "somebody is still known");
         self.broker.stop();
     }
-}
-
-/// A wait that must end by itself.
-pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
 }
 
 pub struct Client {

@@ -3,14 +3,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use duolog_broker::{Broker, BrokerOptions, Clock, Monotonic, Now, Permissive, Principal, Session};
+use duolog_broker::{Broker, BrokerOptions, Now, Permissive, Principal, Session};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
 use duolog_record::Timestamp;
 use duolog_redis::{RedisFrontend, RedisOptions};
 use duolog_storage::MemoryLog;
+use duolog_testkit::ManualClock;
+pub use duolog_testkit::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -18,26 +18,11 @@ use tokio::task::JoinHandle;
 /// Where the clock of tests begins, milliseconds.
 pub const NOON: i64 = 1_750_000_000_000;
 
-pub struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> Now {
-        let wall = self.0.load(Ordering::Relaxed);
-        Now { monotonic: Monotonic((wall - NOON).cast_unsigned() * 1000), wall: Timestamp(wall) }
-    }
-}
-
-impl HandClock {
-    pub fn pass_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::Relaxed);
-    }
-}
-
 pub struct Server {
     pub address: SocketAddr,
     pub session: Session,
     pub budget: Budget,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<ManualClock>,
     pub frontend: Arc<RedisFrontend>,
     pub shutdown: Shutdown,
     broker: Broker,
@@ -50,7 +35,7 @@ impl Server {
     }
 
     pub async fn with(options: RedisOptions, limits: Limits) -> Self {
-        let clock = Arc::new(HandClock(AtomicI64::new(NOON)));
+        let clock = Arc::new(ManualClock::at(Now { wall: Timestamp(NOON), ..Now::default() }));
         let broker_options = BrokerOptions { retention_check_ms: 1_000_000, ..BrokerOptions::default() };
         let log = Arc::new(MemoryLog::new());
         let broker = Broker::start(log, clock.clone(), Arc::new(Permissive), broker_options).unwrap();
@@ -88,11 +73,6 @@ impl Server {
         assert_eq!(self.frontend.stats().connections, 0);
         self.broker.stop();
     }
-}
-
-/// A wait that must end by itself.
-pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
 }
 
 /// A request as an array of bulk strings.

@@ -1,4 +1,4 @@
-//! A clock that moves only when the run says so.
+//! A clock that moves only when the run, or the test, says so.
 
 use duolog_broker::{Clock, Monotonic, Now};
 use duolog_record::Timestamp;
@@ -25,7 +25,13 @@ impl ManualClock {
     /// At the beginning of time.
     #[must_use]
     pub fn new() -> Self {
-        Self { now: Mutex::new(Now { monotonic: Monotonic(START_US), wall: Timestamp(EPOCH_MS) }) }
+        Self::at(Now { monotonic: Monotonic(START_US), wall: Timestamp(EPOCH_MS) })
+    }
+
+    /// At a time of the test's own.
+    #[must_use]
+    pub fn at(now: Now) -> Self {
+        Self { now: Mutex::new(now) }
     }
 
     /// Lets time pass, milliseconds.

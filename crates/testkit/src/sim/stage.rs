@@ -6,7 +6,7 @@ use duolog_broker::{
     Backoff, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
     TopicSpec,
 };
-use duolog_record::{PartitionId, TimestampType};
+use duolog_record::PartitionId;
 
 use super::node::Node;
 use crate::history::Broken;
@@ -69,12 +69,8 @@ pub(super) fn moves_under_way(node: &mut Node) -> Result<u64, Broken> {
 fn topic_policy(keep: Keep) -> TopicPolicy {
     TopicPolicy {
         keep,
-        retention_ms: None,
-        retention_bytes: None,
-        batch_bytes_max: 1 << 20,
-        timestamps: TimestampType::Create,
-        durability: None,
         dedup: Some(DedupPolicy { window_ms: DEDUP_WINDOW_MS, per_key: false }),
+        ..TopicPolicy::default()
     }
 }
 
@@ -142,13 +138,7 @@ pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
         if node.session.catalog().topic(DEFAULT_NAMESPACE, name).is_some() {
             continue;
         }
-        let asked = node.session.create_topic(TopicSpec {
-            namespace: DEFAULT_NAMESPACE.to_owned(),
-            name: name.to_owned(),
-            partitions,
-            policy: topic_policy(keep),
-            labels: Labels::new(),
-        });
+        let asked = node.session.create_topic(TopicSpec::new(name, partitions, topic_policy(keep)));
         created(node.complete(asked))?;
     }
     let dead = declare(node, "dead", None)?;

@@ -8,16 +8,14 @@ mod memory;
 mod offsets;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use duolog_broker::catalog::{DEFAULT_NAMESPACE, Keep};
 use duolog_broker::{
-    Action, Authorizer, Broker, BrokerOptions, Clock, Labels, Monotonic, Now, Permissive, Principal, Topic,
-    TopicPolicy, TopicSpec,
+    Action, Authorizer, Broker, BrokerOptions, Clock, Permissive, Principal, Topic, TopicPolicy, TopicSpec,
 };
 use duolog_net::{Budget, Shutdown};
-use duolog_record::{Timestamp, TimestampType};
+use duolog_record::Timestamp;
 use duolog_storage::{Log, MemoryLog};
+use duolog_testkit::ManualClock;
 
 use super::Client;
 use crate::codec::header::decode_response;
@@ -31,38 +29,24 @@ const SESSION_MS: u64 = 10_000;
 const REBALANCE_MS: u64 = 60_000;
 const RETENTION_MS: u64 = 1_000_000;
 
-/// A clock that stands still until it is moved.
-#[derive(Default)]
-struct Hand(AtomicU64);
-
-impl Clock for Hand {
-    fn now(&self) -> Now {
-        let ms = self.0.load(Ordering::SeqCst);
-        Now {
-            monotonic: Monotonic::default().plus_ms(ms),
-            wall: Timestamp(1_700_000_000_000 + i64::try_from(ms).unwrap()),
-        }
-    }
-}
-
 /// A broker with its groups, and one connection.
 struct Bench {
     broker: Broker,
     log: Arc<dyn Log>,
-    clock: Arc<Hand>,
+    clock: Arc<ManualClock>,
     client: Client,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self::over(Arc::new(MemoryLog::new()), Arc::new(Hand::default()), Arc::new(Permissive))
+        Self::over(Arc::new(MemoryLog::new()), Arc::new(ManualClock::new()), Arc::new(Permissive))
     }
 
     fn guarded(authorizer: impl Authorizer + 'static) -> Self {
-        Self::over(Arc::new(MemoryLog::new()), Arc::new(Hand::default()), Arc::new(authorizer))
+        Self::over(Arc::new(MemoryLog::new()), Arc::new(ManualClock::new()), Arc::new(authorizer))
     }
 
-    fn over(log: Arc<dyn Log>, clock: Arc<Hand>, authorizer: Arc<dyn Authorizer>) -> Self {
+    fn over(log: Arc<dyn Log>, clock: Arc<ManualClock>, authorizer: Arc<dyn Authorizer>) -> Self {
         let options = BrokerOptions { seed: 1, retention_check_ms: 1_000, ..BrokerOptions::default() };
         let broker =
             Broker::start(Arc::clone(&log), clock.clone() as Arc<dyn Clock>, authorizer, options).unwrap();
@@ -96,7 +80,7 @@ impl Bench {
     }
 
     fn pass(&self, ms: u64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.advance(ms);
         self.client.groups.tick();
     }
 
@@ -111,22 +95,7 @@ impl Bench {
     }
 
     async fn topic(&self, name: &str, partitions: u32) -> Arc<Topic> {
-        let policy = TopicPolicy {
-            keep: Keep::Retention,
-            retention_ms: None,
-            retention_bytes: None,
-            batch_bytes_max: 1 << 20,
-            timestamps: TimestampType::Create,
-            durability: None,
-            dedup: None,
-        };
-        let spec = TopicSpec {
-            namespace: DEFAULT_NAMESPACE.to_owned(),
-            name: name.to_owned(),
-            partitions,
-            policy,
-            labels: Labels::new(),
-        };
+        let spec = TopicSpec::new(name, partitions, TopicPolicy::default());
         let id = self.client.session.create_topic(spec).await.unwrap();
         self.client.session.catalog().topic_by_id(id).unwrap().clone()
     }
