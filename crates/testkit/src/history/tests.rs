@@ -1,3 +1,5 @@
+//! Histories by hand: what the checks accept and what they do not.
+
 use super::*;
 
 const P: PartitionId = PartitionId(5);

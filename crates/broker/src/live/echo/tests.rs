@@ -1,3 +1,5 @@
+//! An echo against a log by hand: what it says to listeners, and when.
+
 use std::collections::HashMap;
 
 use duolog_record::{Offset, PartitionId};
