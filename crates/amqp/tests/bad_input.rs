@@ -207,7 +207,22 @@ fn channels() -> Vec<Row> {
             Connection(540),
         ),
         ("recover in place", Channel, said!(BasicRecover { requeue: false }), Connection(540)),
-        ("a transaction", Channel, said!(TxSelect {}), Connection(540)),
+        ("a commit of nothing", Channel, said!(TxCommit {}), Chan(406)),
+        ("a rollback of nothing", Channel, said!(TxRollback {}), Chan(406)),
+        (
+            "confirms in a transaction",
+            Channel,
+            said!(TxSelect {}, ConfirmSelect { no_wait: true }),
+            Chan(406),
+        ),
+        (
+            "a transaction with confirms",
+            Channel,
+            said!(ConfirmSelect { no_wait: true }, TxSelect {}),
+            Chan(406),
+        ),
+        ("a transaction of too many", Channel, transaction_of(10_001), Chan(406)),
+        ("an acknowledgement of nothing in a transaction", Channel, in_transaction(), Chan(406)),
         (
             "an acknowledgement of nothing",
             Channel,
@@ -248,6 +263,15 @@ fn channels() -> Vec<Row> {
             Connection(530),
         ),
     ]
+}
+
+fn transaction_of(count: usize) -> Vec<u8> {
+    let one = [publish(""), header(60, 0, 0, Properties::NONE)].concat();
+    [said!(TxSelect {}), one.repeat(count)].concat()
+}
+
+fn in_transaction() -> Vec<u8> {
+    said!(TxSelect {}, BasicAck { delivery_tag: 1, multiple: false })
 }
 
 fn contents() -> Vec<Row> {

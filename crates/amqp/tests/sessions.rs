@@ -333,3 +333,71 @@ async fn an_exclusive_queue_does_not_outlive_a_connection_that_ends_at_once() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_as_large_as_a_commit_and_no_larger() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    call!(client, TxSelect {});
+    client.send(published("", "q", &vec![b'x'; 8 << 20])).await;
+    client.send(published("", "q", &vec![b'y'; 7 << 20])).await;
+    call!(client, TxCommit {});
+    assert_eq!(ready(&mut client, "q").await, 2);
+    client.send(published("", "q", &vec![b'x'; 8 << 20])).await;
+    client.send(published("", "q", &vec![b'y'; 9 << 20])).await;
+    let (_, payload) = client.method().await.unwrap();
+    match read(&payload) {
+        ServerMethod::ChannelClose(it) => {
+            assert_eq!((it.reply_code, it.method), (406, BasicPublish::ID));
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(client);
+    // Who holds nothing of it any more finds the memory free again.
+    let mut next = server.client().await;
+    assert_eq!(ready(&mut next, "q").await, 2);
+    drop(next);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_do_not_wait_for_the_memory_of_one_another() {
+    let server = Server::start().await;
+    let body = vec![b'x'; 6 << 20];
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = server.client().await;
+        call!(client, TxSelect {});
+        clients.push(client);
+    }
+    // Each has a first message in turn, until there is no memory for a second one of all.
+    let sending: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let messages = [published("", "q", &body), published("", "q", &body)].concat();
+            tokio::spawn(async move {
+                client.send(messages).await;
+                let mut out = Vec::new();
+                TxCommit {}.write(&mut out, 1);
+                client.send(out).await;
+                let (_, payload) = client.method().await.unwrap();
+                match read(&payload) {
+                    ServerMethod::TxCommitOk(_) => 2,
+                    ServerMethod::ChannelClose(it) => {
+                        assert_eq!(it.reply_code, 406);
+                        0
+                    }
+                    other => panic!("{other:?}"),
+                }
+            })
+        })
+        .collect();
+    let mut stored = 0;
+    for one in sending {
+        stored += one.await.unwrap();
+    }
+    let mut client = server.client().await;
+    assert_eq!(ready(&mut client, "q").await, stored);
+    drop(client);
+    server.stop().await;
+}

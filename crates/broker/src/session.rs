@@ -132,13 +132,29 @@ impl Session {
     /// Publishes records to the topics that [`Catalog::route`] found for each: all of one call are one commit, and what goes to
     /// many topics is stored once. One result for each record, in order; `NotFound` if none of its topics is there any more.
     pub fn route(&self, records: Vec<Routed>) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
+        self.route_as(records, false)
+    }
+
+    /// The same, all or none: one that a topic cannot take refuses the others, too.
+    pub fn route_all(
+        &self,
+        records: Vec<Routed>,
+    ) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
+        self.route_as(records, true)
+    }
+
+    fn route_as(
+        &self,
+        records: Vec<Routed>,
+        whole: bool,
+    ) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
         let mut topics: Vec<TopicId> = records.iter().flat_map(|it| it.topics.iter().copied()).collect();
         topics.sort_unstable();
         topics.dedup();
         if !topics.into_iter().all(|topic| self.may_on_topic(Action::Produce, topic)) {
             return refused(AppendError::Denied);
         }
-        self.ask(|reply| Command::Route { records, reply })
+        self.ask(|reply| Command::Route { records, whole, reply })
     }
 
     /// Declares an exchange.

@@ -6,6 +6,7 @@ use duolog_broker::{LeaseId, Monotonic, Outcome};
 
 use super::AmqpSession;
 use super::publish::Publishing;
+use super::transactions::Transaction;
 use crate::codec::ShortString;
 
 /// A delivery that is not acknowledged.
@@ -28,6 +29,8 @@ pub(super) struct Channel {
     pub(super) publishing: Option<Publishing>,
     /// The number of the next message to confirm, if they are.
     pub(super) confirming: Option<u64>,
+    /// What waits for `tx.commit`, if something does.
+    pub(super) transaction: Option<Box<Transaction>>,
     /// The number of the next delivery.
     pub(super) next_delivery: u64,
     pub(super) unacknowledged: BTreeMap<u64, Unacknowledged>,
@@ -51,6 +54,7 @@ impl Channel {
             is_closing: false,
             publishing: None,
             confirming: None,
+            transaction: None,
             next_delivery: 1,
             unacknowledged: BTreeMap::new(),
             consumed: 0,
@@ -74,7 +78,10 @@ impl Channel {
     }
 
     pub(super) fn oldest_unacknowledged(&self) -> Option<Monotonic> {
-        self.unacknowledged.first_key_value().map(|(_, it)| it.since)
+        let first = self.unacknowledged.first_key_value().map(|(_, it)| it.since);
+        // What a transaction has acknowledged it still holds.
+        let held = self.transaction.iter().flat_map(|it| it.settled()).map(|it| it.since);
+        held.chain(first).min()
     }
 
     /// So many more may be leased for all consumers together.
@@ -91,7 +98,10 @@ impl AmqpSession {
     pub(super) fn leave_channel(&mut self, number: u16) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.publishing = None;
-        let held = std::mem::take(&mut channel.unacknowledged);
+        let mut held = std::mem::take(&mut channel.unacknowledged);
+        if let Some(mut transaction) = channel.transaction.take() {
+            held.extend(transaction.take_settled().into_iter().map(|(tag, (it, _))| (tag, it)));
+        }
         let consumers: Vec<u64> = channel.consumers.drain().map(|(_, serial)| serial).collect();
         // First, so that what it held is not leased for it once more.
         consumers.into_iter().for_each(|serial| self.remove_consumer(serial));

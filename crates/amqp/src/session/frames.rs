@@ -231,6 +231,9 @@ impl AmqpSession {
             Method::ExchangeDelete(it) => self.delete_exchange(number, it),
             Method::ConfirmSelect(it) => {
                 let channel = self.channel(number)?;
+                if channel.transaction.is_some() {
+                    return Err(AmqpError::precondition("cannot switch from tx to confirm mode"));
+                }
                 channel.confirming.get_or_insert(1);
                 if !it.no_wait {
                     ConfirmSelectOk {}.write(&mut self.said, number);
@@ -254,9 +257,9 @@ impl AmqpSession {
                 AccessRequestOk { ticket: 1 }.write(&mut self.said, number);
                 Ok(())
             }
-            Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
-                Err(AmqpError::not_implemented("transactions: use publisher confirms"))
-            }
+            Method::TxSelect(_) => self.tx_select(number),
+            Method::TxCommit(_) => self.tx_commit(number),
+            Method::TxRollback(_) => self.tx_rollback(number),
             _ => Err(AmqpError::new(
                 ReplyCode::CommandInvalid,
                 "method of the connection on another channel than 0",

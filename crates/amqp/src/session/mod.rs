@@ -14,6 +14,7 @@ mod publish;
 pub(crate) mod queues;
 mod settle;
 mod timers;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;

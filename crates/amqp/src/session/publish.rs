@@ -16,7 +16,7 @@ use duolog_broker::errors::AppendError;
 use duolog_broker::{Monotonic, NewRecord, Pending, Routed, TopicId};
 use duolog_net::Reservation;
 
-use super::AmqpSession;
+use super::{AmqpSession, transactions};
 use crate::codec::method::{BasicAck, BasicNack, BasicPublish, BasicReturn};
 use crate::codec::{ContentHeader, Properties, RawTable, ReplyCode, ShortStr, ValueRef, write_with_content};
 use crate::convert::{self, Copying, Keep};
@@ -94,6 +94,28 @@ struct Mark {
     index: Option<usize>,
 }
 
+/// A mandatory message that no queue takes.
+pub(super) struct Unroutable {
+    exchange: Bytes,
+    key: Bytes,
+    /// Encoded.
+    properties: Bytes,
+    body: Bytes,
+}
+
+impl Unroutable {
+    /// Appends its `basic.return`.
+    pub(super) fn write(&self, out: &mut Vec<u8>, channel: u16, frame_max: u32) {
+        let returned = BasicReturn {
+            reply_code: ReplyCode::NoRoute.number(),
+            reply_text: ShortStr::cut(ReplyCode::NoRoute.name()),
+            exchange: ShortStr::new(&self.exchange).unwrap_or_default(),
+            routing_key: ShortStr::new(&self.key).unwrap_or_default(),
+        };
+        write_with_content(out, channel, &returned, &self.properties, &self.body, frame_max);
+    }
+}
+
 /// Messages on their way to the broker.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -161,7 +183,11 @@ impl AmqpSession {
             return self.complete(number, Bytes::new());
         }
         if size > FREE_BODY_BYTES {
-            let (budget, bytes) = (self.budget.clone(), usize::try_from(size).unwrap_or(usize::MAX));
+            let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+            if self.held_bytes() > 0 {
+                return self.body_room(number, bytes);
+            }
+            let budget = self.budget.clone();
             let reserving = async move {
                 budget.reserve(bytes).await.map_err(|error| AmqpError::new(ReplyCode::ResourceError, error))
             };
@@ -174,6 +200,16 @@ impl AmqpSession {
                 }
                 Ok(())
             });
+        }
+        Ok(())
+    }
+
+    /// Memory for a body without waiting for it: for who holds some that others wait for.
+    fn body_room(&mut self, number: u16, bytes: usize) -> Result<(), AmqpError> {
+        let room = self.budget.try_reserve(bytes).ok().flatten().ok_or_else(transactions::no_memory)?;
+        let moved_at = self.broker.clock().now().monotonic;
+        if let Some(publishing) = &mut self.channel(number)?.publishing {
+            (publishing.room, publishing.moved_at) = (Some(room), moved_at);
         }
         Ok(())
     }
@@ -221,15 +257,30 @@ impl AmqpSession {
             .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
         self.check_properties(&properties).map_err(blamed)?;
         let topics = self.find(&exchange, &key, &properties).map_err(blamed)?;
-        let routed = if topics.is_empty() {
-            None
+        // What no queue takes is told of if somebody wants to hear it.
+        let (message, bytes) = if topics.is_empty() {
+            let bytes = body.len();
+            (Err(mandatory.then_some(Unroutable { exchange, key, properties: encoded, body })), bytes)
         } else {
-            let record =
-                record_of(&exchange, key.clone(), &encoded, &properties, body.clone()).map_err(blamed)?;
-            Some(Routed { record, topics })
+            let record = record_of(&exchange, key, &encoded, &properties, body).map_err(blamed)?;
+            let routed = Routed { record, topics };
+            let bytes = routed.stored_bytes();
+            (Ok(routed), bytes)
         };
-        let places = routed.as_ref().map_or(0, |it| it.topics.len());
-        let bytes = routed.as_ref().map_or(body.len(), Routed::stored_bytes);
+        if self.channel(number)?.transaction.is_some() {
+            return self.hold(number, message, bytes, room).map_err(blamed);
+        }
+        self.gather(number, message, bytes, room)
+    }
+
+    fn gather(
+        &mut self,
+        number: u16,
+        message: Result<Routed, Option<Unroutable>>,
+        bytes: usize,
+        room: Option<Reservation>,
+    ) -> Result<(), AmqpError> {
+        let places = message.as_ref().map_or(0, |it| it.topics.len());
         if self.gathered.places + places > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES {
             self.flush_published();
         }
@@ -237,19 +288,15 @@ impl AmqpSession {
         let tag = channel.confirming;
         channel.confirming = tag.map(|tag| tag + 1);
         let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
-        if let Some(routed) = routed {
-            mark.index = Some(self.gathered.records.len());
-            self.gathered.places += places;
-            self.gathered.records.push(routed);
-            self.gathered.rooms.extend(room);
-        } else if mandatory {
-            let returned = BasicReturn {
-                reply_code: ReplyCode::NoRoute.number(),
-                reply_text: ShortStr::cut(ReplyCode::NoRoute.name()),
-                exchange: ShortStr::new(&exchange).unwrap_or_default(),
-                routing_key: ShortStr::new(&key).unwrap_or_default(),
-            };
-            write_with_content(&mut self.said, number, &returned, &encoded, &body, self.frame_max);
+        match message {
+            Ok(routed) => {
+                mark.index = Some(self.gathered.records.len());
+                self.gathered.places += places;
+                self.gathered.records.push(routed);
+                self.gathered.rooms.extend(room);
+            }
+            Err(Some(unroutable)) => unroutable.write(&mut self.said, number, self.frame_max),
+            Err(None) => {}
         }
         self.gathered.bytes += bytes;
         self.gathered.marks.push(mark);
@@ -316,13 +363,17 @@ impl AmqpSession {
         Ok(self.catalog.route(exchange.id, &keys, &headers).into())
     }
 
+    pub(super) fn count_published(&self, count: u64) {
+        self.registry.counts.messages_in.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Hands over what was gathered.
     pub(super) fn flush_published(&mut self) {
         let Gathered { records, marks, bytes, rooms, .. } = std::mem::take(&mut self.gathered);
         if marks.is_empty() {
             return;
         }
-        self.registry.counts.messages_in.fetch_add(marks.len() as u64, Ordering::Relaxed);
+        self.count_published(marks.len() as u64);
         let pending = (!records.is_empty()).then(|| self.broker.route(records));
         self.in_flight_bytes += bytes;
         self.in_flight.push_back(InFlight { pending, marks, bytes, _rooms: rooms });

@@ -48,11 +48,22 @@ impl AmqpSession {
             std::mem::replace(&mut channel.unacknowledged, rest)
         } else {
             let taken = channel.unacknowledged.remove(&tag).ok_or_else(|| unknown(tag))?;
-            self.settle_one(number, &taken, outcome);
+            self.settle_or_hold(number, tag, taken, outcome);
             return Ok(());
         };
-        taken.values().for_each(|it| self.settle_one(number, it, outcome));
+        for (tag, it) in taken {
+            self.settle_or_hold(number, tag, it, outcome);
+        }
         Ok(())
+    }
+
+    /// At once, or with the transaction of the channel.
+    fn settle_or_hold(&mut self, number: u16, tag: u64, it: Unacknowledged, outcome: Outcome) {
+        let transaction = self.channels.get_mut(&number).and_then(|it| it.transaction.as_deref_mut());
+        match transaction {
+            Some(transaction) => transaction.settle(tag, it, outcome),
+            None => self.settle_one(number, &it, outcome),
+        }
     }
 
     fn settle_one(&mut self, number: u16, it: &Unacknowledged, outcome: Outcome) {

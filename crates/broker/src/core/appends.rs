@@ -21,9 +21,25 @@ use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
 
 /// One append, waiting.
 pub(super) enum Waiting {
-    Batch { partition: PartitionId, batch: Batch, keys: BatchKeys, reply: Reply<Appended, AppendError> },
-    Publish { topic: TopicId, records: Vec<Placed>, bytes: usize, reply: Reply<Vec<Published>, AppendError> },
-    Routed { records: Vec<Several>, bytes: usize, reply: Reply<Vec<Result<(), AppendError>>, AppendError> },
+    Batch {
+        partition: PartitionId,
+        batch: Batch,
+        keys: BatchKeys,
+        reply: Reply<Appended, AppendError>,
+    },
+    Publish {
+        topic: TopicId,
+        records: Vec<Placed>,
+        bytes: usize,
+        reply: Reply<Vec<Published>, AppendError>,
+    },
+    Routed {
+        records: Vec<Several>,
+        /// All or none of them.
+        whole: bool,
+        bytes: usize,
+        reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
+    },
 }
 
 /// A record and its partition.

@@ -47,6 +47,8 @@ pub enum Command {
     Route {
         /// What, and where to.
         records: Vec<Routed>,
+        /// One that cannot be stored refuses all.
+        whole: bool,
         /// Answered when durable: one result for each record.
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     },

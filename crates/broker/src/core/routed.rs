@@ -2,6 +2,7 @@
 //!
 //! Invariant: a record takes its places in all of its topics in one commit, or in none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duolog_record::TimestampType;
@@ -42,6 +43,11 @@ impl Several {
     pub(super) fn keyed(&self) -> impl Iterator<Item = (TopicId, Option<&ScopedKey>)> {
         self.topics.iter().copied().zip(self.keys.iter().map(Option::as_ref))
     }
+
+    /// Why none of those with it can be stored either. That its topics have gone is no reason: it goes nowhere.
+    fn is_in_the_way(&self) -> Option<AppendError> {
+        self.refused.clone().filter(|error| !matches!(error, AppendError::NotFound))
+    }
 }
 
 impl Core {
@@ -49,6 +55,7 @@ impl Core {
         &mut self,
         now: Now,
         records: Vec<Routed>,
+        whole: bool,
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     ) {
         let places: usize = records.iter().map(|it| it.topics.len()).sum();
@@ -61,8 +68,11 @@ impl Core {
             let error = AppendError::Malformed("more records or places than one publish may have");
             return drop(reply.send(Err(error)));
         }
-        let records = records.into_iter().map(|it| self.check_routed(now, it)).collect();
-        self.appends.push(Waiting::Routed { records, bytes, reply });
+        let records: Vec<_> = records.into_iter().map(|it| self.check_routed(now, it)).collect();
+        if whole && let Some(error) = records.iter().find_map(Several::is_in_the_way) {
+            return drop(reply.send(Err(error)));
+        }
+        self.appends.push(Waiting::Routed { records, whole, bytes, reply });
     }
 
     fn check_routed(&mut self, now: Now, routed: Routed) -> Several {
@@ -109,8 +119,28 @@ impl Core {
         frame: &mut Frame,
         group: &mut Group,
         records: Vec<Several>,
-    ) -> Vec<Result<(), AppendError>> {
-        records.into_iter().map(|several| self.seal_several(now, frame, group, several)).collect()
+        whole: bool,
+    ) -> Result<Vec<Result<(), AppendError>>, AppendError> {
+        if whole {
+            self.check_all(now, &records)?;
+        }
+        Ok(records.into_iter().map(|several| self.seal_several(now, frame, group, several)).collect())
+    }
+
+    /// # Errors
+    /// If one of the records could not take a place in one of its topics, wherever in it that would be.
+    fn check_all(&mut self, now: Now, records: &[Several]) -> Result<(), AppendError> {
+        let mut keys: BTreeMap<TopicId, Vec<&ScopedKey>> = BTreeMap::new();
+        for several in records {
+            for &id in &*several.topics {
+                let Some(topic) = self.catalog.topic_by_id(id) else { continue };
+                topic.partitions.iter().try_for_each(|it| self.check_sound(*it))?;
+            }
+            for (id, key) in several.keyed() {
+                keys.entry(id).or_default().extend(key);
+            }
+        }
+        keys.into_iter().try_for_each(|(id, keys)| self.check_dedup_room(now, id, keys.into_iter()))
     }
 
     fn seal_several(

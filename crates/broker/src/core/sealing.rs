@@ -119,9 +119,11 @@ impl Core {
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Waiting::Routed { records, reply, .. } => {
-                    let results = self.seal_routed(now, frame, group, records);
-                    group.append_answers.push(when_durable(reply, results));
+                Waiting::Routed { records, whole, reply, .. } => {
+                    match self.seal_routed(now, frame, group, records, whole) {
+                        Ok(results) => group.append_answers.push(when_durable(reply, results)),
+                        Err(error) => drop(reply.send(Err(error))),
+                    }
                 }
                 Waiting::Publish { topic, records, reply, .. } => {
                     match self.seal_publish(now, frame, group, topic, records) {

@@ -45,14 +45,18 @@ impl Harness {
     }
 
     fn route(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
-        self.done(|reply| Command::Route { records, reply })
+        self.done(|reply| Command::Route { records, whole: false, reply })
+    }
+
+    fn route_all(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
+        self.done(|reply| Command::Route { records, whole: true, reply })
     }
 
     fn ask_route(
         &mut self,
         records: Vec<Routed>,
     ) -> oneshot::Receiver<Result<Vec<Result<(), AppendError>>, AppendError>> {
-        self.ask(|reply: Reply<_, _>| Command::Route { records, reply })
+        self.ask(|reply: Reply<_, _>| Command::Route { records, whole: false, reply })
     }
 
     fn batches_of(&self, topic: TopicId) -> Vec<StoredBatch> {
@@ -224,6 +228,34 @@ fn what_one_topic_cannot_take_none_does() {
     h.done(|reply| Command::DeleteTopic { topic: small, reply }).unwrap();
     assert_eq!(h.route(records).unwrap(), [Ok(())]);
     assert_eq!(h.topic_values(large).concat(), "vw");
+}
+
+#[test]
+fn all_or_none_is_stored_of_what_belongs_together() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Direct);
+    let small = h.topic("small", 1, TopicPolicy { batch_bytes_max: 100, ..policy() });
+    let (large, gone) = (h.topic("large", 1, policy()), h.topic("gone", 1, policy()));
+    for (key, topic) in [("s", small), ("l", large), ("g", gone)] {
+        h.bind(binding(a, key, Destination::Topic(topic))).unwrap();
+    }
+    let long = "0123456789".repeat(10).leak();
+    let all = [("l", "1"), ("s", &*long), ("l", "2")];
+    let records = all.into_iter().map(|(key, value)| h.routed(a, record(key, value))).collect();
+    assert!(matches!(h.route_all(records), Err(AppendError::TooLarge { bytes_max: 100, .. })));
+    assert_eq!(h.topic_values(large).concat(), "");
+    // What goes nowhere is in nobody's way.
+    let all = [("l", "3"), ("g", "4"), ("s", "5")];
+    let records = all.into_iter().map(|(key, value)| h.routed(a, record(key, value))).collect();
+    h.done(|reply| Command::DeleteTopic { topic: gone, reply }).unwrap();
+    assert_eq!(h.route_all(records).unwrap(), [Ok(()), Err(AppendError::NotFound), Ok(())]);
+    assert_eq!((h.topic_values(large).concat(), h.topic_values(small).concat()), ("3".into(), "5".into()));
+    // Damage in one topic keeps the others from taking their part.
+    let partition = h.partition(small, 0);
+    h.core.partitions.get_mut(&partition).unwrap().quarantined = true;
+    let records = vec![h.routed(a, record("l", "6")), h.routed(a, record("s", "7"))];
+    assert_eq!(h.route_all(records), Err(AppendError::Quarantined(partition)));
+    assert_eq!(h.topic_values(large).concat(), "3");
 }
 
 #[test]
