@@ -24,6 +24,9 @@ const TYPE_PREFIX: &[u8] = b"duolog-type.";
 /// Where what no table can hold is found: names that are too long or repeated.
 const OVERFLOW: &[u8] = b"duolog-overflow";
 
+/// What is at least as large is worth the rest of the input that it came with.
+const SHARED_BYTES: usize = 32 << 10;
+
 /// Makes `Bytes` of what was borrowed from an input.
 pub(crate) trait Keep {
     fn keep(&self, bytes: &[u8]) -> Bytes;
@@ -43,6 +46,11 @@ impl Keep for Copying {
     fn keep(&self, bytes: &[u8]) -> Bytes {
         Bytes::copy_from_slice(bytes)
     }
+}
+
+/// Bytes that may outlive their input for long: small ones do not keep all of it.
+pub(crate) fn apart(bytes: &Bytes) -> Bytes {
+    if bytes.len() < SHARED_BYTES { Copying.keep(bytes) } else { bytes.clone() }
 }
 
 macro_rules! property_headers {

@@ -12,6 +12,7 @@ mod labels;
 pub mod limits;
 mod options;
 mod registry;
+mod replies;
 mod session;
 
 pub use frontend::AmqpFrontend;

@@ -63,5 +63,9 @@ pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 pub const BODY_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of deliveries of one connection that wait to be written, above which no more are leased.
 pub const READY_BYTES: usize = 4 << 20;
+/// Bytes of answers that wait for a connection that asked: what comes beyond is dropped.
+pub const REPLY_BYTES: usize = 18 << 20;
+/// Answers that wait for it.
+pub const REPLIES: usize = 10_000;
 /// Bytes that an open transaction reserves at a time.
 pub const TRANSACTION_STEP_BYTES: usize = 64 << 10;

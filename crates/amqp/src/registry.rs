@@ -13,6 +13,7 @@ use crate::AmqpOptions;
 use crate::codec::ReplyCode;
 use crate::error::AmqpError;
 use crate::labels;
+use crate::replies::Addresses;
 
 /// Identity of a connection within the process.
 pub(crate) type ConnectionId = u64;
@@ -25,6 +26,8 @@ pub(crate) struct Registry {
     uses: Mutex<HashMap<QueueId, Use>>,
     expiring: Mutex<HashMap<QueueId, Expiring>>,
     pub(crate) counts: Counts,
+    /// Who can be answered directly.
+    pub(crate) addresses: Addresses,
 }
 
 /// A queue that goes when nobody uses it.
@@ -92,6 +95,7 @@ impl Registry {
             uses: Mutex::default(),
             expiring: Mutex::default(),
             counts: Counts::default(),
+            addresses: Addresses::default(),
         }
     }
 

@@ -222,6 +222,25 @@ fn channels() -> Vec<Row> {
             Chan(406),
         ),
         ("a transaction of too many", Channel, transaction_of(10_001), Chan(406)),
+        (
+            "replies that are to be acknowledged",
+            Channel,
+            said!(BasicConsume { queue: short("amq.rabbitmq.reply-to"), ..BasicConsume::default() }),
+            Chan(406),
+        ),
+        ("replies twice", Channel, [replies(), replies()].concat(), Chan(406)),
+        (
+            "a question without anyone who waits for the answer",
+            Channel,
+            publishing(&[header(60, 0, 0, &question())]),
+            Chan(406),
+        ),
+        (
+            "an address that nobody has",
+            Channel,
+            said!(QueueDeclare { passive: true, ..declare("amq.rabbitmq.reply-to.x") }),
+            Chan(404),
+        ),
         ("an acknowledgement of nothing in a transaction", Channel, in_transaction(), Chan(406)),
         (
             "an acknowledgement of nothing",
@@ -268,6 +287,19 @@ fn channels() -> Vec<Row> {
 fn transaction_of(count: usize) -> Vec<u8> {
     let one = [publish(""), header(60, 0, 0, Properties::NONE)].concat();
     [said!(TxSelect {}), one.repeat(count)].concat()
+}
+
+fn replies() -> Vec<u8> {
+    let queue = short("amq.rabbitmq.reply-to");
+    said!(BasicConsume { queue, no_ack: true, no_wait: true, ..BasicConsume::default() })
+}
+
+/// Properties of one that is to be answered directly.
+fn question() -> Vec<u8> {
+    let mut properties = Vec::new();
+    let reply_to = Some(short("amq.rabbitmq.reply-to"));
+    Properties { reply_to, ..Properties::default() }.encode(&mut properties);
+    properties
 }
 
 fn in_transaction() -> Vec<u8> {

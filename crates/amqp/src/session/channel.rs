@@ -6,6 +6,7 @@ use duolog_broker::{LeaseId, Monotonic, Outcome};
 
 use super::AmqpSession;
 use super::publish::Publishing;
+use super::replies::Replies;
 use super::transactions::Transaction;
 use crate::codec::ShortString;
 
@@ -31,6 +32,8 @@ pub(super) struct Channel {
     pub(super) confirming: Option<u64>,
     /// What waits for `tx.commit`, if something does.
     pub(super) transaction: Option<Box<Transaction>>,
+    /// It can be answered directly.
+    pub(super) replies: Option<Replies>,
     /// The number of the next delivery.
     pub(super) next_delivery: u64,
     pub(super) unacknowledged: BTreeMap<u64, Unacknowledged>,
@@ -55,6 +58,7 @@ impl Channel {
             publishing: None,
             confirming: None,
             transaction: None,
+            replies: None,
             next_delivery: 1,
             unacknowledged: BTreeMap::new(),
             consumed: 0,
@@ -96,6 +100,7 @@ impl Channel {
 impl AmqpSession {
     /// Ends what a channel does; it stays until the client knows.
     pub(super) fn leave_channel(&mut self, number: u16) {
+        self.leave_replies(number);
         let Some(channel) = self.channels.get_mut(&number) else { return };
         channel.publishing = None;
         let mut held = std::mem::take(&mut channel.unacknowledged);

@@ -30,6 +30,7 @@ use crate::labels;
 use crate::limits::{
     CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE, READY_BYTES,
 };
+use crate::replies::REPLY_TO;
 
 /// One who consumes.
 pub(super) struct Consumer {
@@ -104,6 +105,10 @@ impl AmqpSession {
     }
 
     pub(super) fn consume(&mut self, number: u16, method: &BasicConsume<'_>) -> Result<(), AmqpError> {
+        if method.queue == REPLY_TO {
+            let tag = self.consumer_tag(number, method)?;
+            return self.consume_replies(number, method, tag);
+        }
         let queue = self.queue_named(number, method.queue)?;
         for name in ["x-priority", "x-stream-offset"] {
             if method.arguments.get(name).is_some() {
@@ -116,15 +121,7 @@ impl AmqpSession {
                 format_args!("more than {CONSUMERS} consumers"),
             ));
         }
-        let tag = if method.consumer_tag.is_empty() {
-            ShortString::cut(&self.registry.new_name("amq.ctag-"))
-        } else {
-            method.consumer_tag.to_owned()
-        };
-        if self.channel(number)?.consumers.contains_key(&tag) {
-            let text = format!("attempt to reuse consumer tag '{}'", tag.as_str().unwrap_or_default());
-            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
-        }
+        let tag = self.consumer_tag(number, method)?;
         self.registry.consume(&queue, method.exclusive)?;
         let serial = self.next_serial();
         let channel = self.channel(number)?;
@@ -151,10 +148,29 @@ impl AmqpSession {
         Ok(())
     }
 
+    /// The tag that a method names, or a new one.
+    fn consumer_tag(&mut self, number: u16, method: &BasicConsume<'_>) -> Result<ShortString, AmqpError> {
+        let tag = if method.consumer_tag.is_empty() {
+            ShortString::cut(&self.registry.new_name("amq.ctag-"))
+        } else {
+            method.consumer_tag.to_owned()
+        };
+        let channel = self.channel(number)?;
+        if channel.consumers.contains_key(&tag) || channel.replies.as_ref().is_some_and(|it| it.tag == tag) {
+            let text = format!("attempt to reuse consumer tag '{}'", tag.as_str().unwrap_or_default());
+            return Err(AmqpError::new(ReplyCode::NotAllowed, text));
+        }
+        Ok(tag)
+    }
+
     pub(super) fn cancel(&mut self, number: u16, method: &BasicCancel<'_>) -> Result<(), AmqpError> {
-        let known = self.channel(number)?.consumers.get(&method.consumer_tag.to_owned()).copied();
+        let tag = method.consumer_tag.to_owned();
+        if self.channel(number)?.replies.as_ref().is_some_and(|it| it.tag == tag) {
+            self.leave_replies(number);
+        }
+        let known = self.channel(number)?.consumers.get(&tag).copied();
         let deleting = known.and_then(|serial| self.take_consumer(serial));
-        let (tag, no_wait) = (method.consumer_tag.to_owned(), method.no_wait);
+        let no_wait = method.no_wait;
         let answer = move |session: &mut Self, ()| {
             if !no_wait {
                 BasicCancelOk { consumer_tag: tag.as_short() }.write(&mut session.said, number);

@@ -7,7 +7,7 @@ use duolog_net::Next;
 
 use super::channel::Channel;
 use super::publish::Source;
-use super::{AmqpSession, Stage};
+use super::{AmqpSession, Stage, replies};
 use crate::codec::method::{
     AccessRequestOk, BasicNack, BasicQosOk, ChannelCloseOk, ChannelFlowOk, ChannelOpenOk, ConfirmSelectOk,
     ConnectionClose, ConnectionCloseOk, ConnectionUpdateSecretOk,
@@ -220,6 +220,7 @@ impl AmqpSession {
     /// Those that change what exists, or the channel itself.
     fn take_other_method(&mut self, number: u16, method: &Method<'_>) -> Result<(), AmqpError> {
         match method {
+            Method::QueueDeclare(it) if replies::is_reply_to(it.queue) => self.declare_replies(number, it),
             Method::QueueDeclare(it) => self.declare_queue(number, it),
             Method::QueueBind(it) => self.bind_queue(number, it),
             Method::QueueUnbind(it) => self.unbind_queue(number, it),

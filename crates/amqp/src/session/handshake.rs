@@ -11,8 +11,8 @@ use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;
 use crate::{AmqpOptions, RABBITMQ_VERSION};
 
-/// What clients look for among the capabilities; `consumer_priorities` and `direct_reply_to` are not there.
-const CAPABILITIES: [&str; 7] = [
+/// What clients look for among the capabilities; `consumer_priorities` is not there.
+const CAPABILITIES: [&str; 8] = [
     "publisher_confirms",
     "exchange_exchange_bindings",
     "basic.nack",
@@ -20,6 +20,7 @@ const CAPABILITIES: [&str; 7] = [
     "connection.blocked",
     "authentication_failure_close",
     "per_consumer_qos",
+    "direct_reply_to",
 ];
 
 fn server_properties(options: &AmqpOptions) -> Table {

@@ -12,6 +12,7 @@ mod frames;
 mod handshake;
 mod publish;
 pub(crate) mod queues;
+mod replies;
 mod settle;
 mod timers;
 mod transactions;
@@ -39,6 +40,7 @@ use crate::convert::Scratch;
 use crate::error::AmqpError;
 use crate::limits::{CHANNELS, FRAME_INITIAL_BYTES, PUBLISH_BYTES_IN_FLIGHT, SAID_BYTES};
 use crate::registry::{ConnectionId, Registry};
+use crate::replies::Mailbox;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ pub(crate) struct AmqpSession {
     /// Exclusive queues that were declared here.
     own_queues: Vec<QueueId>,
     operation: Option<Operation>,
+    /// Direct replies to its channels.
+    mailbox: Arc<Mailbox>,
     said: Vec<u8>,
     timers: Timers,
     scratch: Scratch,
@@ -147,6 +151,7 @@ impl AmqpSession {
             waiting_for_room: BTreeSet::new(),
             own_queues: Vec::new(),
             operation: None,
+            mailbox: Arc::default(),
             said: Vec::new(),
             scratch: Scratch::default(),
             registry,
@@ -309,6 +314,7 @@ impl Talk for AmqpSession {
         if self.stage == Stage::Over {
             return Poll::Ready(Then::End);
         }
+        self.write_replies(waiting, out, room);
         self.write_deliveries(out, room);
         self.flush();
         if !out.is_empty() {

@@ -23,6 +23,7 @@ use crate::convert::{self, Copying, Keep};
 use crate::error::AmqpError;
 use crate::labels;
 use crate::limits::{BODY_PATIENCE, PUBLISH_BYTES, PUBLISH_RECORDS};
+use crate::replies::ADDRESSES;
 use duolog_broker::limits::ROUTED_PLACES;
 use duolog_record::limits::HEADERS_PER_RECORD;
 
@@ -92,6 +93,25 @@ struct Mark {
     tag: Option<u64>,
     /// Its place among the records; `None` if it went nowhere.
     index: Option<usize>,
+}
+
+/// A message that has come whole.
+struct Message {
+    exchange: Bytes,
+    key: Bytes,
+    mandatory: bool,
+    /// Encoded.
+    properties: Bytes,
+    body: Bytes,
+}
+
+impl Message {
+    /// It may have to wait for long.
+    fn apart(self) -> Self {
+        let [exchange, key, properties, body] =
+            [&self.exchange, &self.key, &self.properties, &self.body].map(convert::apart);
+        Self { exchange, key, properties, body, mandatory: self.mandatory }
+    }
 }
 
 /// A mandatory message that no queue takes.
@@ -250,27 +270,56 @@ impl AmqpSession {
         else {
             return Ok(());
         };
-        let blamed = |error: AmqpError| AmqpError { method: Some(BasicPublish::ID), ..error };
-        let encoded =
-            header.map_or_else(|| Bytes::from_static(Properties::NONE), |(properties, _)| properties);
-        let properties = Properties::decode(&encoded)
-            .map_err(|error| blamed(AmqpError::new(error.reply_code(), error)))?;
-        self.check_properties(&properties).map_err(blamed)?;
-        let topics = self.find(&exchange, &key, &properties).map_err(blamed)?;
+        let properties = header.map_or(Bytes::from_static(Properties::NONE), |(properties, _)| properties);
+        let mut message = Message { exchange, key, mandatory, properties, body };
+        if channel.transaction.is_some() {
+            message = message.apart();
+        }
+        self.send(number, message, room)
+            .map_err(|error| AmqpError { method: Some(error.method.unwrap_or(BasicPublish::ID)), ..error })
+    }
+
+    fn send(&mut self, number: u16, message: Message, room: Option<Reservation>) -> Result<(), AmqpError> {
+        let Message { exchange, key, mandatory, properties: encoded, body } = message;
+        let properties = decoded(&encoded)?;
+        let addressed = self.with_address(number, &properties)?;
+        let properties = addressed.as_ref().map_or(Ok(properties), decoded)?;
+        let encoded = addressed.as_ref().unwrap_or(&encoded);
+        self.check_properties(&properties)?;
+        let topics = self.find(&exchange, &key, &properties)?;
+        if exchange.is_empty() {
+            self.reply(&key, &properties, (&exchange, encoded, &body))?;
+        }
         // What no queue takes is told of if somebody wants to hear it.
         let (message, bytes) = if topics.is_empty() {
             let bytes = body.len();
-            (Err(mandatory.then_some(Unroutable { exchange, key, properties: encoded, body })), bytes)
+            (Err(mandatory.then_some(Unroutable { exchange, key, properties: encoded.clone(), body })), bytes)
         } else {
-            let record = record_of(&exchange, key, &encoded, &properties, body).map_err(blamed)?;
+            let record = record_of(&exchange, key, encoded, &properties, body)?;
             let routed = Routed { record, topics };
             let bytes = routed.stored_bytes();
             (Ok(routed), bytes)
         };
         if self.channel(number)?.transaction.is_some() {
-            return self.hold(number, message, bytes, room).map_err(blamed);
+            return self.hold(number, message, bytes, room);
         }
-        self.gather(number, message, bytes, room)
+        self.gather(number, message, bytes, room);
+        Ok(())
+    }
+
+    /// Answers whom the keys name, at once: what is not stored is not part of a transaction, either.
+    fn reply(
+        &self,
+        key: &Bytes,
+        properties: &Properties<'_>,
+        (exchange, encoded, body): (&Bytes, &Bytes, &Bytes),
+    ) -> Result<(), AmqpError> {
+        let is_address = |it: &&[u8]| it.starts_with(ADDRESSES.as_bytes());
+        let copies = copies(properties.headers.unwrap_or_default())?;
+        for to in std::iter::once(&**key).chain(copies).filter(is_address) {
+            self.registry.addresses.post(to, (exchange, key), (encoded, body), &self.budget);
+        }
+        Ok(())
     }
 
     fn gather(
@@ -279,12 +328,12 @@ impl AmqpSession {
         message: Result<Routed, Option<Unroutable>>,
         bytes: usize,
         room: Option<Reservation>,
-    ) -> Result<(), AmqpError> {
+    ) {
         let places = message.as_ref().map_or(0, |it| it.topics.len());
         if self.gathered.places + places > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES {
             self.flush_published();
         }
-        let channel = self.channel(number)?;
+        let Some(channel) = self.channels.get_mut(&number) else { return };
         let tag = channel.confirming;
         channel.confirming = tag.map(|tag| tag + 1);
         let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
@@ -303,7 +352,6 @@ impl AmqpSession {
         if self.gathered.marks.len() >= PUBLISH_RECORDS || self.gathered.bytes >= PUBLISH_BYTES {
             self.flush_published();
         }
-        Ok(())
     }
 
     fn check_properties(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
@@ -444,6 +492,10 @@ impl AmqpSession {
             BasicAck { delivery_tag, multiple: count > 1 }.write(&mut self.said, channel);
         }
     }
+}
+
+fn decoded(properties: &Bytes) -> Result<Properties<'_>, AmqpError> {
+    Properties::decode(properties).map_err(|error| AmqpError::new(error.reply_code(), error))
 }
 
 /// Further keys: of the headers CC and BCC, lists of them. Source: RabbitMQ documentation, "Sender-selected Distribution".
