@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::AmqpOptions;
 use crate::labels::{self, Declared};
-use crate::limits::{CARRY_BYTES, EXPIRY_LOOK};
+use crate::limits::{CARRY_BYTES, DISK_FREE_BYTES, LOOK};
 use crate::registry::{Registry, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
@@ -79,8 +79,9 @@ impl AmqpFrontend {
         loop {
             tokio::select! {
                 () = shutdown.begun() => return,
-                () = sleep(EXPIRY_LOOK) => {}
+                () = sleep(LOOK) => {}
             }
+            self.look_at_disk().await;
             for queue in self.registry.expired() {
                 match delete(self.registry.broker(), queue).await {
                     Ok(()) => self.registry.disown(queue),
@@ -89,6 +90,16 @@ impl AmqpFrontend {
                     }
                 }
             }
+        }
+    }
+}
+
+impl AmqpFrontend {
+    /// Room that has come back ends an alarm; too little begins one, before a message is refused.
+    async fn look_at_disk(&self) {
+        let broker = self.registry.broker().clone();
+        if let Ok(volume) = tokio::task::spawn_blocking(move || broker.volume()).await {
+            self.registry.set_disk_low(volume.is_some_and(|it| it.usable_bytes < DISK_FREE_BYTES));
         }
     }
 }

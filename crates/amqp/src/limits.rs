@@ -57,8 +57,10 @@ pub const CONSUMER_LINE: Duration = Duration::from_secs(3_600);
 pub const CARRY_BYTES: usize = 256 << 10;
 /// Milliseconds without use after which a queue may be told to go, at the most. Source: RabbitMQ, a 32-bit number.
 pub const QUEUE_EXPIRES_MS: u64 = u32::MAX as u64;
-/// How often it is looked for queues that have had their time.
-pub const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+/// Bytes free on the disk below which publishers are asked to wait. Source: RabbitMQ `disk_free_limit`.
+pub const DISK_FREE_BYTES: u64 = 50_000_000;
+/// How often it is looked for queues that have had their time, and for room on the disk.
+pub const LOOK: Duration = Duration::from_secs(1);
 /// How long nothing of a large message may come that memory is held for.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of deliveries of one connection that wait to be written, above which no more are leased.

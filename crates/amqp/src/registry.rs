@@ -4,9 +4,12 @@
 //! last are marked by labels, and go when the broker starts.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use duolog_broker::errors::AppendError;
 use duolog_broker::{Monotonic, Queue, QueueId, Session};
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use crate::AmqpOptions;
@@ -28,6 +31,10 @@ pub(crate) struct Registry {
     pub(crate) counts: Counts,
     /// Who can be answered directly.
     pub(crate) addresses: Addresses,
+    /// There is too little room on the disk for publishers to go on.
+    disk_is_low: AtomicBool,
+    /// Wakes each connection, so that it tells its client.
+    wakers: Mutex<HashMap<ConnectionId, Arc<AtomicWaker>>>,
 }
 
 /// A queue that goes when nobody uses it.
@@ -96,6 +103,8 @@ impl Registry {
             expiring: Mutex::default(),
             counts: Counts::default(),
             addresses: Addresses::default(),
+            disk_is_low: AtomicBool::new(false),
+            wakers: Mutex::default(),
         }
     }
 
@@ -119,15 +128,37 @@ impl Registry {
     }
 
     /// A connection ends.
-    pub(crate) fn exit(&self) {
+    pub(crate) fn exit(&self, id: ConnectionId) {
+        self.wakers.lock().remove(&id);
         self.counts.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A connection begins.
-    pub(crate) fn enter(&self) -> ConnectionId {
+    pub(crate) fn enter(&self, waker: &Arc<AtomicWaker>) -> ConnectionId {
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         self.counts.connections_total.fetch_add(1, Ordering::Relaxed);
-        self.next.fetch_add(1, Ordering::Relaxed)
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.wakers.lock().insert(id, Arc::clone(waker));
+        id
+    }
+
+    pub(crate) fn is_disk_low(&self) -> bool {
+        self.disk_is_low.load(Ordering::Acquire)
+    }
+
+    /// Tells the connections, if that is news.
+    pub(crate) fn set_disk_low(&self, is_low: bool) {
+        if self.disk_is_low.swap(is_low, Ordering::AcqRel) != is_low {
+            tracing::warn!(is_low, "disk alarm");
+            self.wakers.lock().values().for_each(|waker| waker.wake());
+        }
+    }
+
+    /// A message could not be stored.
+    pub(crate) fn note_refusal(&self, error: &AppendError) {
+        if matches!(error, AppendError::DiskFull) {
+            self.set_disk_low(true);
+        }
     }
 
     /// A name that was not made up before, such as `amq.gen-...`.

@@ -10,6 +10,7 @@ use duolog_amqp::AmqpOptions;
 use duolog_amqp::codec::client::{ServerMethod, write_publish};
 use duolog_amqp::codec::method::*;
 use duolog_amqp::codec::{Properties, ShortStr, Table};
+use duolog_storage::LogError;
 
 const FRAME_MAX: u32 = common::FRAME_MAX;
 
@@ -398,6 +399,73 @@ async fn transactions_do_not_wait_for_the_memory_of_one_another() {
     }
     let mut client = server.client().await;
     assert_eq!(ready(&mut client, "q").await, stored);
+    drop(client);
+    server.stop().await;
+}
+
+/// What of these comes next: how a publisher is held up, and what is confirmed.
+async fn told(client: &mut Client) -> &'static str {
+    let (_, payload) = client.method().await.expect("the connection ends");
+    match read(&payload) {
+        ServerMethod::ConnectionBlocked(it) if it.reason == "low on disk" => "disk",
+        ServerMethod::ConnectionBlocked(it) if it.reason == "low on memory" => "memory",
+        ServerMethod::ConnectionUnblocked(_) => "on",
+        ServerMethod::BasicAck(_) => "ack",
+        ServerMethod::BasicNack(_) => "nack",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_publishes_hears_of_a_full_disk() {
+    let server = Server::start().await;
+    let (mut client, mut deaf) = (server.hearing_client().await, server.client().await);
+    let mut idle = server.hearing_client().await;
+    for it in [&mut client, &mut deaf] {
+        call!(it, ConfirmSelect { no_wait: false });
+        it.send(published("", "q", b"x")).await;
+        assert_eq!(told(it).await, "ack");
+    }
+    server.log.fail_next(LogError::DiskFull { bytes: 1, directory: "here".to_owned() });
+    deaf.send(published("", "q", b"x")).await;
+    assert_eq!(told(&mut deaf).await, "nack");
+    assert_eq!((told(&mut client).await, told(&mut client).await), ("disk", "on"));
+    server.clock.advance(1_000);
+    for it in [&mut client, &mut deaf] {
+        it.send(published("", "q", b"x")).await;
+        assert_eq!(told(it).await, "ack");
+    }
+    // Who publishes nothing was told nothing.
+    assert_eq!(ready(&mut idle, "q").await, 4);
+    drop((client, deaf, idle));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_memory_hears_of_it() {
+    let server = Server::start().await;
+    let whole = published("", "q", &vec![b'x'; 15 << 20]);
+    let (first, rest) = whole.split_at(5_000);
+    let mut holding = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        client.send(first).await;
+        holding.push(client);
+    }
+    common::within(async {
+        while server.budget.used_bytes() < 45 << 20 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut client = server.hearing_client().await;
+    call!(client, ConfirmSelect { no_wait: false });
+    client.send(first).await;
+    assert_eq!(told(&mut client).await, "memory");
+    drop(holding);
+    assert_eq!(told(&mut client).await, "on");
+    client.send(rest).await;
+    assert_eq!(told(&mut client).await, "ack");
     drop(client);
     server.stop().await;
 }

@@ -79,6 +79,7 @@ impl AmqpSession {
             capabilities.get(name)?.as_bool()
         };
         self.hears_cancels = capability("consumer_cancel_notify") == Some(true);
+        self.hears_blocked = capability("connection.blocked") == Some(true);
         let options = self.registry.options();
         let (channel_max, frame_max) = (options.channels_max, options.frame_bytes_max);
         ConnectionTune { channel_max, frame_max, heartbeat: options.heartbeat_s }.write(&mut self.said, 0);

@@ -5,6 +5,7 @@
 //! finds its methods done in its order. Deliveries come from leases on their way, one for each consumer that has credit.
 //! Adding a method: its arm in `frames.rs`, its doing in the file of its class.
 
+mod blocked;
 mod channel;
 mod consume;
 mod exchanges;
@@ -29,6 +30,7 @@ use duolog_broker::routing::Router;
 use duolog_broker::{Catalog, LeaseId, Outcome, QueueId, Session};
 use duolog_net::{Budget, Input, Next, Talk, Then};
 use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
 
 use self::channel::Channel;
 use self::consume::{Consumer, Leasing, Ready};
@@ -85,6 +87,13 @@ pub(crate) struct AmqpSession {
     user: Box<[u8]>,
     /// It wants to hear when a queue under a consumer goes.
     hears_cancels: bool,
+    /// It wants to hear when it is held up.
+    hears_blocked: bool,
+    has_published: bool,
+    /// It was told that it is held up.
+    is_blocked: bool,
+    /// For changes of what it may be told.
+    waker: Arc<AtomicWaker>,
     namespace: String,
     channels: BTreeMap<u16, Channel>,
     /// Channels and consumers that there were.
@@ -121,8 +130,9 @@ pub(crate) struct AmqpSession {
 impl AmqpSession {
     pub(crate) fn new(registry: Arc<Registry>, budget: Budget, peer: SocketAddr) -> Self {
         let broker = registry.broker().clone();
+        let waker = Arc::default();
         Self {
-            id: registry.enter(),
+            id: registry.enter(&waker),
             catalog: broker.catalog(),
             timers: Timers::new(registry.options().handshake),
             broker,
@@ -133,6 +143,10 @@ impl AmqpSession {
             channels_max: CHANNELS,
             user: Box::default(),
             hears_cancels: false,
+            hears_blocked: false,
+            has_published: false,
+            is_blocked: false,
+            waker,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             channels: BTreeMap::new(),
             serials: 0,
@@ -310,6 +324,7 @@ impl Talk for AmqpSession {
         // Its answer goes out with the rest.
         let _ = self.poll_operation(waiting);
         self.poll_leases(waiting);
+        self.tell_of_alarms(waiting);
         out.append(&mut self.said);
         if self.stage == Stage::Over {
             return Poll::Ready(Then::End);
@@ -360,7 +375,7 @@ impl Drop for AmqpSession {
     fn drop(&mut self) {
         self.flush();
         self.leave_behind();
-        self.registry.exit();
+        self.registry.exit(self.id);
     }
 }
 

@@ -204,9 +204,10 @@ impl AmqpSession {
         }
         if size > FREE_BODY_BYTES {
             let bytes = usize::try_from(size).unwrap_or(usize::MAX);
-            if self.held_bytes() > 0 {
-                return self.body_room(number, bytes);
+            if self.take_body_room(number, bytes)? {
+                return Ok(());
             }
+            self.has_published = true;
             let budget = self.budget.clone();
             let reserving = async move {
                 budget.reserve(bytes).await.map_err(|error| AmqpError::new(ReplyCode::ResourceError, error))
@@ -224,14 +225,19 @@ impl AmqpSession {
         Ok(())
     }
 
-    /// Memory for a body without waiting for it: for who holds some that others wait for.
-    fn body_room(&mut self, number: u16, bytes: usize) -> Result<(), AmqpError> {
-        let room = self.budget.try_reserve(bytes).ok().flatten().ok_or_else(transactions::no_memory)?;
+    /// Memory for a body, if it is free; false if it is to be waited for.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if a transaction holds some that others wait for: then it is not to be waited for.
+    fn take_body_room(&mut self, number: u16, bytes: usize) -> Result<bool, AmqpError> {
+        let Ok(Some(room)) = self.budget.try_reserve(bytes) else {
+            return if self.held_bytes() > 0 { Err(transactions::no_memory()) } else { Ok(false) };
+        };
         let moved_at = self.broker.clock().now().monotonic;
         if let Some(publishing) = &mut self.channel(number)?.publishing {
             (publishing.room, publishing.moved_at) = (Some(room), moved_at);
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn body(&mut self, number: u16, piece: &[u8], source: &Source<'_>) -> Result<(), AmqpError> {
@@ -411,7 +417,8 @@ impl AmqpSession {
         Ok(self.catalog.route(exchange.id, &keys, &headers).into())
     }
 
-    pub(super) fn count_published(&self, count: u64) {
+    pub(super) fn count_published(&mut self, count: u64) {
+        self.has_published |= count > 0;
         self.registry.counts.messages_in.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -462,6 +469,7 @@ impl AmqpSession {
             }
             let result = result_of(mark);
             if let Err(error) = &result {
+                self.registry.note_refusal(error);
                 tracing::warn!(connection = self.id, channel = mark.channel, %error, "published message is refused");
             }
             match (mark.tag, result) {

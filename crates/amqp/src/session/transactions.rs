@@ -5,6 +5,7 @@
 //! Source: AMQP 0-9-1, class `tx`; RabbitMQ `rabbit_channel` for what fails how.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use duolog_broker::errors::{AppendError, SettleError};
 use duolog_broker::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
@@ -129,9 +130,16 @@ impl AmqpSession {
         let outcomes = settled.values().map(|(it, outcome)| (it.lease, *outcome)).collect();
         // By itself: once it has begun it comes to its end, though the connection may not.
         let committing = tokio::spawn(commit(self.broker.clone(), records, outcomes, room));
+        let registry = Arc::clone(&self.registry);
         let committed = async move {
-            let failed = |_| AmqpError::new(ReplyCode::InternalError, "the transaction has failed");
-            committing.await.map_err(failed)?
+            let lost = |_| AmqpError::new(ReplyCode::InternalError, "the transaction has failed");
+            committing.await.map_err(lost)?.map_err(|error| match error {
+                CommitError::Append(error) => {
+                    registry.note_refusal(&error);
+                    failed(error)
+                }
+                CommitError::Settle(error) => error.into(),
+            })
         };
         self.operate(number, TxCommit::ID, committed, move |session, ()| {
             for it in &unroutable {
@@ -164,7 +172,7 @@ async fn commit(
     records: Vec<Routed>,
     outcomes: Vec<(LeaseId, Outcome)>,
     _room: Reservation,
-) -> Result<(), AmqpError> {
+) -> Result<(), CommitError> {
     let published = if records.is_empty() { Ok(Vec::new()) } else { broker.route_all(records).await };
     let outcomes = outcomes.into_iter().map(|(lease, outcome)| match published {
         Ok(_) => (lease, outcome),
@@ -173,15 +181,21 @@ async fn commit(
     let mut by_queue: BTreeMap<QueueId, Vec<(LeaseId, Outcome)>> = BTreeMap::new();
     outcomes.for_each(|it| by_queue.entry(it.0.queue).or_default().push(it));
     let settling: Vec<_> = by_queue.into_iter().map(|(queue, all)| broker.settle(queue, all)).collect();
-    published.map_err(failed)?;
+    published.map_err(CommitError::Append)?;
     for settled in settling {
         match settled.await {
             // A queue that has gone has nothing to be settled.
             Ok(_) | Err(SettleError::NotFound) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(CommitError::Settle(error)),
         }
     }
     Ok(())
+}
+
+/// What of a commit has failed.
+enum CommitError {
+    Append(AppendError),
+    Settle(SettleError),
 }
 
 /// Nothing was stored. The channel is lost alone where the connection can go on.

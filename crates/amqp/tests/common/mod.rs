@@ -8,7 +8,9 @@ use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::{
     ChannelOpen, ConnectionOpen, ConnectionStartOk, ConnectionTuneOk, QueueDeclare,
 };
-use duolog_amqp::codec::{FrameKind, LongStr, PROTOCOL_HEADER, RawTable, ShortStr, parse_frame};
+use duolog_amqp::codec::{
+    FrameKind, LongStr, PROTOCOL_HEADER, RawTable, ShortStr, Table, Value, parse_frame,
+};
 use duolog_amqp::{AmqpFrontend, AmqpOptions};
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal, Session};
 use duolog_net::{Budget, Context, Limits, Listener, Shutdown};
@@ -28,6 +30,7 @@ pub struct Server {
     pub budget: Budget,
     pub shutdown: Shutdown,
     pub clock: Arc<ManualClock>,
+    pub log: Arc<MemoryLog>,
     broker: Broker,
     listening: JoinHandle<()>,
 }
@@ -42,7 +45,7 @@ impl Server {
         let log = Arc::new(MemoryLog::new());
         let broker_options =
             BrokerOptions { seed: 1, retention_check_ms: 1_000_000, ..BrokerOptions::default() };
-        let broker = Broker::start(log, clock.clone(), Arc::new(Permissive), broker_options).unwrap();
+        let broker = Broker::start(log.clone(), clock.clone(), Arc::new(Permissive), broker_options).unwrap();
         let session = broker.session(Principal::anonymous());
         let frontend = Arc::new(AmqpFrontend::start(session.clone(), options).await.unwrap());
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -52,17 +55,26 @@ impl Server {
             Context { budget: budget.clone(), shutdown: shutdown.clone(), limits: Limits::default() };
         tokio::spawn(Arc::clone(&frontend).run(shutdown.clone()));
         let listening = tokio::spawn(listener.run(frontend, context));
-        Self { address, session, budget, shutdown, clock, broker, listening }
+        Self { address, session, budget, shutdown, clock, log, broker, listening }
     }
 
     /// A connection on which nothing was said.
     pub async fn connect(&self) -> Client {
-        Client { stream: TcpStream::connect(self.address).await.unwrap(), unread: Vec::new(), heartbeat: 0 }
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        Client { stream, unread: Vec::new(), heartbeat: 0, hears_blocked: false }
     }
 
     /// One that is open, with channel 1 and the queue `q`.
     pub async fn client(&self) -> Client {
         let mut client = self.connect().await;
+        client.reach(Stage::Channel).await;
+        client
+    }
+
+    /// The same; it wants to hear when it is held up.
+    pub async fn hearing_client(&self) -> Client {
+        let mut client = self.connect().await;
+        client.hears_blocked = true;
         client.reach(Stage::Channel).await;
         client
     }
@@ -103,6 +115,7 @@ pub struct Client {
     unread: Vec<u8>,
     /// Seconds.
     heartbeat: u16,
+    hears_blocked: bool,
 }
 
 impl Client {
@@ -119,7 +132,9 @@ impl Client {
             self.method().await.unwrap();
         }
         if stage >= Stage::Tuned {
-            start_ok().write(&mut out, 0);
+            let capabilities = Table::default().with("connection.blocked", self.hears_blocked);
+            let properties = Table::default().with("capabilities", Value::Table(capabilities)).encode();
+            ConnectionStartOk { client_properties: properties.as_raw(), ..start_ok() }.write(&mut out, 0);
             self.ask(&mut out).await;
         }
         if stage >= Stage::Agreed {
