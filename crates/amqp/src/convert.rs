@@ -20,7 +20,7 @@ const EXCHANGE: &[u8] = b"duolog-amqp-exchange";
 /// There was a table of headers with nothing in it.
 const EMPTY_TABLE: &[u8] = b"duolog-amqp-headers";
 /// What stands before the name of a header whose value has a type.
-const TYPE_PREFIX: &[u8] = b"duolog-type.";
+pub(crate) const TYPE_PREFIX: &[u8] = b"duolog-type.";
 /// Where what no table can hold is found: names that are too long or repeated.
 const OVERFLOW: &[u8] = b"duolog-overflow";
 
@@ -271,6 +271,8 @@ impl<'a> Seen<'a> {
 /// True for a header that the broker writes itself: what a message brings along of that name is of an earlier delivery.
 fn is_made(leased: &Leased, name: &[u8]) -> bool {
     match name {
+        // Where a delayed message waited is nothing to its receiver.
+        name if name == headers::ORIGIN.as_bytes() => !is_dead_letter(&leased.record),
         b"x-delivery-count" => leased.attempts > 1,
         name if name == b"x-death" || name.starts_with(b"x-first-death-") => is_dead_letter(&leased.record),
         _ => false,

@@ -13,6 +13,7 @@ const TRANSIENT: &str = "amqp.transient";
 const EXCLUSIVE: &str = "amqp.exclusive";
 const AUTO_DELETE: &str = "amqp.auto-delete";
 const INTERNAL: &str = "amqp.internal";
+const DELAYED: &str = "amqp.delayed";
 const ARGUMENTS: &str = "amqp.arguments";
 
 /// The flags of a declaration and its arguments.
@@ -22,6 +23,8 @@ pub(crate) struct Declared {
     pub(crate) exclusive: bool,
     pub(crate) auto_delete: bool,
     pub(crate) internal: bool,
+    /// An exchange that delays what says so.
+    pub(crate) delayed: bool,
     /// The table, encoded, without its size.
     pub(crate) arguments: Vec<u8>,
 }
@@ -33,6 +36,7 @@ impl Declared {
             (EXCLUSIVE, self.exclusive),
             (AUTO_DELETE, self.auto_delete),
             (INTERNAL, self.internal),
+            (DELAYED, self.delayed),
         ];
         let mut labels: Labels = flags
             .into_iter()
@@ -51,6 +55,7 @@ impl Declared {
             exclusive: labels.contains_key(EXCLUSIVE),
             auto_delete: labels.contains_key(AUTO_DELETE),
             internal: labels.contains_key(INTERNAL),
+            delayed: labels.contains_key(DELAYED),
             arguments: labels.get(ARGUMENTS).and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
         }
     }
@@ -76,6 +81,10 @@ pub(crate) fn is_auto_delete(labels: &Labels) -> bool {
 
 pub(crate) fn is_internal(exchange: &Exchange) -> bool {
     exchange.labels.contains_key(INTERNAL)
+}
+
+pub(crate) fn is_delayed(exchange: &Exchange) -> bool {
+    exchange.labels.contains_key(DELAYED)
 }
 
 /// It does not outlive the broker.

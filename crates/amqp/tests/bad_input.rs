@@ -302,6 +302,12 @@ fn question() -> Vec<u8> {
     properties
 }
 
+fn delayed_exchange(routing_as: &str) -> Vec<u8> {
+    let arguments = Table::default().with("x-delayed-type", routing_as).encode();
+    let (exchange, kind) = (short("delayed"), short("x-delayed-message"));
+    said!(ExchangeDeclare { exchange, kind, arguments: arguments.as_raw(), ..ExchangeDeclare::default() })
+}
+
 fn in_transaction() -> Vec<u8> {
     said!(TxSelect {}, BasicAck { delivery_tag: 1, multiple: false })
 }
@@ -411,6 +417,10 @@ fn declarations() -> Vec<Row> {
     };
     vec![
         ("an unknown type of exchange", Channel, exchange("x", "x-random"), Connection(503)),
+        ("an exchange that delays, somehow", Channel, exchange("x", "x-delayed-message"), Chan(406)),
+        ("an exchange that delays what delays", Channel, delayed_exchange("x-delayed-message"), Chan(406)),
+        ("an exchange that delays and does not last", Channel, delayed_exchange("direct"), Fine),
+        ("an exchange that delays by other rules", Channel, delayed_exchange("fanout"), Chan(406)),
         ("an exchange without a name", Channel, exchange("", "direct"), Chan(403)),
         ("an exchange of the server's", Channel, exchange("amq.mine", "direct"), Chan(403)),
         ("an exchange of another type", Channel, exchange("amq.direct", "fanout"), Chan(406)),

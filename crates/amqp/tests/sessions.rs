@@ -9,7 +9,7 @@ use common::{Client, Server, Stage, declare, read};
 use duolog_amqp::AmqpOptions;
 use duolog_amqp::codec::client::{ServerMethod, write_publish};
 use duolog_amqp::codec::method::*;
-use duolog_amqp::codec::{Properties, ShortStr, Table};
+use duolog_amqp::codec::{Properties, ShortStr, Table, Value};
 use duolog_storage::LogError;
 
 const FRAME_MAX: u32 = common::FRAME_MAX;
@@ -466,6 +466,56 @@ async fn who_waits_for_memory_hears_of_it() {
     assert_eq!(told(&mut client).await, "on");
     client.send(rest).await;
     assert_eq!(told(&mut client).await, "ack");
+    drop(client);
+    server.stop().await;
+}
+
+/// A message that asks to be delayed.
+fn delayed(exchange: &str, body: &[u8], delay: impl Into<Value>) -> Vec<u8> {
+    let headers = Table::default().with("x-delay", delay).encode();
+    let mut properties = Vec::new();
+    Properties { headers: Some(headers.as_raw()), ..Properties::default() }.encode(&mut properties);
+    let publish =
+        BasicPublish { exchange: short(exchange), routing_key: short("k"), ..BasicPublish::default() };
+    let mut out = Vec::new();
+    write_publish(&mut out, 1, &publish, &properties, body, FRAME_MAX);
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_delayed_comes_when_it_is_due_and_not_before() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    let arguments = Table::default().with("x-delayed-type", "direct").encode();
+    let exchange = ExchangeDeclare {
+        exchange: short("later"),
+        kind: short("x-delayed-message"),
+        durable: true,
+        arguments: arguments.as_raw(),
+        ..ExchangeDeclare::default()
+    };
+    let (queue, routing_key) = (short("q"), short("k"));
+    call!(
+        client,
+        exchange,
+        exchange,
+        QueueBind { queue, exchange: short("later"), routing_key, ..QueueBind::default() },
+        ConfirmSelect { no_wait: false },
+    );
+    let day: i32 = 24 * 60 * 60 * 1000;
+    client.send(delayed("later", b"last", 20 * day)).await;
+    client.send(delayed("later", b"second", "2000")).await;
+    client.send(delayed("later", b"first", 1_000)).await;
+    client.send(delayed("later", b"now", 0)).await;
+    client.send(delayed("later", b"past", -5_000)).await;
+    client.send(delayed("amq.direct", b"nowhere", 5_000)).await;
+    confirmed(&mut client, 6).await;
+    assert_eq!(ready(&mut client, "q").await, 2);
+    for (ms, count) in [(999, 2), (1, 3), (999, 3), (1, 4), (20 * day - 2_001, 4), (1, 5)] {
+        server.clock.advance(ms.unsigned_abs().into());
+        // Who looks drives the broker, which looks for what is due first.
+        common::within(async { while ready(&mut client, "q").await != count {} }).await;
+    }
     drop(client);
     server.stop().await;
 }

@@ -10,6 +10,7 @@ use duolog_broker::routing::{
 use duolog_broker::{Catalog, Labels, Session};
 
 use super::AmqpSession;
+use super::delayed::{DELAYED, DELAYED_TYPE};
 use super::queues::{check_argument, check_name, inequivalent, unbind};
 use crate::codec::method::{
     ExchangeBind, ExchangeBindOk, ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk,
@@ -33,7 +34,27 @@ fn kind_of(name: &str) -> Option<ExchangeKind> {
     })
 }
 
-pub(super) fn kind_name(kind: ExchangeKind) -> &'static str {
+/// The type of an exchange, as it was declared.
+fn type_of(kind: ExchangeKind, is_delayed: bool) -> &'static str {
+    if is_delayed { DELAYED } else { kind_name(kind) }
+}
+
+/// How an exchange routes that a method declares.
+fn kind_by(method: &ExchangeDeclare<'_>) -> Result<ExchangeKind, AmqpError> {
+    let name = method.kind.as_str().unwrap_or_default();
+    if name != DELAYED {
+        return kind_of(name).ok_or_else(|| {
+            AmqpError::new(ReplyCode::CommandInvalid, format_args!("unknown exchange type '{name}'"))
+        });
+    }
+    let argument = method.arguments.get(DELAYED_TYPE).and_then(ValueRef::as_str);
+    argument.and_then(kind_of).ok_or_else(|| {
+        let text = format!("Invalid argument, '{DELAYED_TYPE}' must be an existing exchange type");
+        AmqpError::precondition(text)
+    })
+}
+
+fn kind_name(kind: ExchangeKind) -> &'static str {
     match kind {
         ExchangeKind::Direct => "direct",
         ExchangeKind::Fanout => "fanout",
@@ -83,11 +104,7 @@ impl AmqpSession {
             self.declared_exchange(number, method.no_wait);
             return Ok(());
         }
-        let type_name = method.kind.as_str().unwrap_or_default();
-        let Some(kind) = kind_of(type_name) else {
-            let text = format!("unknown exchange type '{type_name}'");
-            return Err(AmqpError::new(ReplyCode::CommandInvalid, text));
-        };
+        let kind = kind_by(method)?;
         if let Some(exchange) = self.catalog.exchange(&self.namespace, name).cloned() {
             self.check_same(&exchange, kind, &declared_by(method))?;
             self.declared_exchange(number, method.no_wait);
@@ -159,9 +176,14 @@ impl AmqpSession {
     ) -> Result<(), AmqpError> {
         let is = Declared::of(&exchange.labels);
         let what = format!("exchange '{}' in vhost '{}'", exchange.name, self.vhost());
-        if kind != exchange.kind {
-            let (received, current) = (kind_name(kind), kind_name(exchange.kind));
-            return Err(inequivalent("type", &what, &format!("'{received}'"), &format!("'{current}'")));
+        let types = [
+            ("type", type_of(kind, wanted.delayed), type_of(exchange.kind, is.delayed)),
+            (DELAYED_TYPE, kind_name(kind), kind_name(exchange.kind)),
+        ];
+        for (name, received, current) in types {
+            if received != current {
+                return Err(inequivalent(name, &what, &format!("'{received}'"), &format!("'{current}'")));
+            }
         }
         let flags = [
             ("durable", wanted.durable, is.durable),
@@ -265,6 +287,7 @@ fn declared_by(method: &ExchangeDeclare<'_>) -> Declared {
         exclusive: false,
         auto_delete: method.auto_delete,
         internal: method.internal,
+        delayed: method.kind == DELAYED,
         arguments: method.arguments.as_bytes().to_vec(),
     }
 }

@@ -8,6 +8,7 @@
 mod blocked;
 mod channel;
 mod consume;
+mod delayed;
 mod exchanges;
 mod frames;
 mod handshake;

@@ -16,7 +16,7 @@ use duolog_broker::errors::AppendError;
 use duolog_broker::{Monotonic, NewRecord, Pending, Routed, TopicId};
 use duolog_net::Reservation;
 
-use super::{AmqpSession, transactions};
+use super::{AmqpSession, delayed, transactions};
 use crate::codec::method::{BasicAck, BasicNack, BasicPublish, BasicReturn};
 use crate::codec::{ContentHeader, Properties, RawTable, ReplyCode, ShortStr, ValueRef, write_with_content};
 use crate::convert::{self, Copying, Keep};
@@ -114,7 +114,18 @@ impl Message {
     }
 }
 
-/// A mandatory message that no queue takes.
+/// The same once it is known where it goes.
+pub(super) struct Outgoing {
+    /// `None` if no queue takes it.
+    pub(super) routed: Option<Routed>,
+    /// It comes back.
+    pub(super) unroutable: Option<Unroutable>,
+    /// Stored bytes, about.
+    pub(super) bytes: usize,
+    pub(super) room: Option<Reservation>,
+}
+
+/// A mandatory message that comes back.
 pub(super) struct Unroutable {
     exchange: Bytes,
     key: Bytes,
@@ -296,20 +307,26 @@ impl AmqpSession {
         if exchange.is_empty() {
             self.reply(&key, &properties, (&exchange, encoded, &body))?;
         }
-        // What no queue takes is told of if somebody wants to hear it.
-        let (message, bytes) = if topics.is_empty() {
-            let bytes = body.len();
-            (Err(mandatory.then_some(Unroutable { exchange, key, properties: encoded.clone(), body })), bytes)
-        } else {
-            let record = record_of(&exchange, key, encoded, &properties, body)?;
-            let routed = Routed { record, topics };
-            let bytes = routed.stored_bytes();
-            (Ok(routed), bytes)
-        };
-        if self.channel(number)?.transaction.is_some() {
-            return self.hold(number, message, bytes, room);
+        let delay_ms = self.delay_ms(&exchange, &properties);
+        let is_returned = mandatory && (topics.is_empty() || delay_ms.is_some());
+        let mut outgoing = Outgoing { routed: None, unroutable: None, bytes: body.len(), room };
+        if is_returned {
+            let (exchange, key, properties) = (exchange.clone(), key.clone(), encoded.clone());
+            outgoing.unroutable = Some(Unroutable { exchange, key, properties, body: body.clone() });
         }
-        self.gather(number, message, bytes, room);
+        if !topics.is_empty() {
+            let mut record = record_of(&exchange, key, encoded, &properties, body)?;
+            if let Some(ms) = delay_ms {
+                delayed::delay(&mut record, ms);
+            }
+            let routed = Routed { record, topics };
+            outgoing.bytes = routed.stored_bytes();
+            outgoing.routed = Some(routed);
+        }
+        if self.channel(number)?.transaction.is_some() {
+            return self.hold(number, outgoing);
+        }
+        self.gather(number, outgoing);
         Ok(())
     }
 
@@ -328,14 +345,9 @@ impl AmqpSession {
         Ok(())
     }
 
-    fn gather(
-        &mut self,
-        number: u16,
-        message: Result<Routed, Option<Unroutable>>,
-        bytes: usize,
-        room: Option<Reservation>,
-    ) {
-        let places = message.as_ref().map_or(0, |it| it.topics.len());
+    fn gather(&mut self, number: u16, message: Outgoing) {
+        let Outgoing { routed, unroutable, bytes, room } = message;
+        let places = routed.as_ref().map_or(0, |it| it.topics.len());
         if self.gathered.places + places > ROUTED_PLACES || self.gathered.bytes + bytes > PUBLISH_BYTES {
             self.flush_published();
         }
@@ -343,15 +355,14 @@ impl AmqpSession {
         let tag = channel.confirming;
         channel.confirming = tag.map(|tag| tag + 1);
         let mut mark = Mark { channel: number, serial: channel.serial, tag, index: None };
-        match message {
-            Ok(routed) => {
-                mark.index = Some(self.gathered.records.len());
-                self.gathered.places += places;
-                self.gathered.records.push(routed);
-                self.gathered.rooms.extend(room);
-            }
-            Err(Some(unroutable)) => unroutable.write(&mut self.said, number, self.frame_max),
-            Err(None) => {}
+        if let Some(unroutable) = unroutable {
+            unroutable.write(&mut self.said, number, self.frame_max);
+        }
+        if let Some(routed) = routed {
+            mark.index = Some(self.gathered.records.len());
+            self.gathered.places += places;
+            self.gathered.records.push(routed);
+            self.gathered.rooms.extend(room);
         }
         self.gathered.bytes += bytes;
         self.gathered.marks.push(mark);

@@ -361,6 +361,7 @@ fn declared_by(method: &QueueDeclare<'_>) -> Declared {
         exclusive: method.exclusive,
         auto_delete: method.auto_delete,
         internal: false,
+        delayed: false,
         arguments: method.arguments.as_bytes().to_vec(),
     }
 }

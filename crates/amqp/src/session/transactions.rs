@@ -14,7 +14,7 @@ use duolog_net::Reservation;
 
 use super::AmqpSession;
 use super::channel::Unacknowledged;
-use super::publish::Unroutable;
+use super::publish::{Outgoing, Unroutable};
 use crate::codec::ReplyCode;
 use crate::codec::method::{TxCommit, TxCommitOk, TxRollbackOk, TxSelectOk};
 use crate::error::AmqpError;
@@ -24,7 +24,7 @@ use crate::limits::TRANSACTION_STEP_BYTES;
 #[derive(Default)]
 pub(super) struct Transaction {
     records: Vec<Routed>,
-    /// What no queue takes and the client wants to hear of.
+    /// What comes back.
     unroutable: Vec<Unroutable>,
     /// By their delivery tags, in the order of these.
     settled: BTreeMap<u64, (Unacknowledged, Outcome)>,
@@ -77,14 +77,9 @@ impl AmqpSession {
         self.channels.values().filter_map(|it| it.transaction.as_ref()).map(|it| it.bytes).sum()
     }
 
-    /// A published message waits for the commit, if its channel has a transaction; else it is given back.
-    pub(super) fn hold(
-        &mut self,
-        number: u16,
-        message: Result<Routed, Option<Unroutable>>,
-        bytes: usize,
-        room: Option<Reservation>,
-    ) -> Result<(), AmqpError> {
+    /// A published message waits for the commit.
+    pub(super) fn hold(&mut self, number: u16, message: Outgoing) -> Result<(), AmqpError> {
+        let Outgoing { routed, unroutable, bytes, room } = message;
         let held = self.held_bytes();
         let budget = self.budget.clone();
         let transaction = self.transaction(number)?;
@@ -103,13 +98,9 @@ impl AmqpSession {
             }
         }
         transaction.bytes += bytes;
-        match message {
-            Ok(routed) => {
-                transaction.places += routed.topics.len();
-                transaction.records.push(routed);
-            }
-            Err(unroutable) => transaction.unroutable.extend(unroutable),
-        }
+        transaction.places += routed.as_ref().map_or(0, |it| it.topics.len());
+        transaction.records.extend(routed);
+        transaction.unroutable.extend(unroutable);
         if transaction.places > ROUTED_PLACES {
             return Err(too_large("places in queues", ROUTED_PLACES));
         }
