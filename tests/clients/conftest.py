@@ -70,14 +70,28 @@ def rabbit(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["duolog", "rabbitmq"])
-def amqp(request):
-    """Address of a listener for AMQP 0-9-1: what passes only on Duolog is a mistake of the test."""
-    if request.param == "duolog":
+def kind(request):
+    """What passes only on Duolog is a mistake of the test."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def amqp(request, kind):
+    """Address of a listener for AMQP 0-9-1."""
+    if kind == "duolog":
         return request.getfixturevalue("server").addresses["amqp"]
     # One that runs already spares its start, while tests are written.
     if running := os.environ.get("DUOLOG_RABBITMQ"):
         return running
     return request.getfixturevalue("rabbit").address
+
+
+@pytest.fixture(scope="module")
+def api(request, kind):
+    """Where its management API is."""
+    if kind == "duolog":
+        return request.getfixturevalue("server").admin
+    return os.environ.get("DUOLOG_RABBITMQ_API") or request.getfixturevalue("rabbit").api
 
 
 def amqp_connection(address, **options):

@@ -25,8 +25,11 @@ class Peer:
 
     def __init__(self, directory):
         directory = pathlib.Path(directory)
-        port, dist, epmd = free_ports(3)
+        port, dist, epmd, api = free_ports(4)
         self.address = f"127.0.0.1:{port}"
+        self.api = f"http://127.0.0.1:{api}"
+        (directory / "plugins").write_text("[rabbitmq_management].\n")
+        listens = f'-rabbitmq_management tcp_config [{{port,{api}}},{{ip,"127.0.0.1"}}]'
         self.environment = {
             **os.environ,
             "HOME": str(directory),
@@ -44,7 +47,7 @@ class Peer:
             "RABBITMQ_CONF_ENV_FILE": str(directory / "no-environment.conf"),
             "RABBITMQ_CONFIG_FILE": str(directory / "no-configuration"),
             # Waiting schedulers would take the time of the tests.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+sbwt none {listens}",
         }
         cookie = directory / ".erlang.cookie"
         cookie.write_text("of-this-test")

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use duolog_broker::Session;
-use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::routing::{ExchangeKind, ExchangeSpec};
 use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
 use tokio::time::sleep;
 
@@ -15,15 +13,7 @@ use crate::limits::{CARRY_BYTES, DISK_FREE_BYTES, LOOK};
 use crate::registry::{Registry, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
-
-/// The exchanges that are there from the start. Source: AMQP 0-9-1, 3.1.3; RabbitMQ has `amq.match` beside them.
-const PREDECLARED: [(&str, ExchangeKind); 5] = [
-    ("amq.direct", ExchangeKind::Direct),
-    ("amq.fanout", ExchangeKind::Fanout),
-    ("amq.headers", ExchangeKind::Headers),
-    ("amq.match", ExchangeKind::Headers),
-    ("amq.topic", ExchangeKind::Topic),
-];
+use crate::vhosts;
 
 /// The AMQP protocol on one broker. Give it to as many listeners as there are.
 pub struct AmqpFrontend {
@@ -37,35 +27,43 @@ impl AmqpFrontend {
     /// # Errors
     /// [`ChangeError`] if the broker refuses that.
     pub async fn start(session: Session, options: AmqpOptions) -> Result<Self, ChangeError> {
-        let catalog = session.catalog();
-        let mut changes = Vec::new();
-        for queue in catalog.queues(DEFAULT_NAMESPACE).filter(|it| labels::is_transient(&it.labels)) {
-            changes.push(session.delete_queue(queue.id));
-        }
-        for exchange in catalog.exchanges(DEFAULT_NAMESPACE).filter(|it| labels::is_transient(&it.labels)) {
-            changes.push(session.delete_exchange(exchange.id, false));
-        }
-        for change in changes {
-            change.await?;
-        }
-        for (name, kind) in PREDECLARED {
-            if session.catalog().exchange(DEFAULT_NAMESPACE, name).is_none() {
-                let declared = Declared { durable: true, ..Declared::default() };
-                session
-                    .create_exchange(ExchangeSpec {
-                        labels: declared.labels(),
-                        ..ExchangeSpec::new(name, kind)
-                    })
-                    .await?;
-            }
-        }
+        vhosts::open(&session, "/").await?;
         let registry = Arc::new(Registry::new(session, options));
-        for queue in registry.broker().catalog().queues(DEFAULT_NAMESPACE) {
-            if let Some(ms) = Declared::of(&queue.labels).expires_ms() {
-                registry.expire(queue.id, ms);
+        let catalog = registry.broker().catalog();
+        for vhost in vhosts::all(&catalog) {
+            let namespace = vhosts::namespace_of(&vhost);
+            delete_transient(registry.broker(), namespace).await?;
+            for queue in registry.broker().catalog().queues(namespace) {
+                if let Some(ms) = Declared::of(&queue.labels).expires_ms() {
+                    registry.expire(queue.id, ms);
+                }
             }
         }
         Ok(Self { registry })
+    }
+
+    /// The virtual hosts, by name.
+    #[must_use]
+    pub fn vhosts(&self) -> Vec<String> {
+        vhosts::all(&self.registry.broker().catalog())
+    }
+
+    /// Makes a virtual host; false if there is one of this name.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: `Invalid` for a name that none can have.
+    pub async fn create_vhost(&self, name: &str) -> Result<bool, ChangeError> {
+        vhosts::open(self.registry.broker(), name).await
+    }
+
+    /// Deletes a virtual host with its queues and exchanges, and closes the connections to it; false if there is none.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: `Invalid` for the one that is always there.
+    pub async fn delete_vhost(&self, name: &str) -> Result<bool, ChangeError> {
+        let deleted = vhosts::delete(self.registry.broker(), name).await?;
+        self.registry.wake_all();
+        Ok(deleted)
     }
 
     /// What metrics are made of.
@@ -92,6 +90,22 @@ impl AmqpFrontend {
             }
         }
     }
+}
+
+/// Deletes what was not to outlive the last run.
+async fn delete_transient(session: &Session, namespace: &str) -> Result<(), ChangeError> {
+    let catalog = session.catalog();
+    let mut changes = Vec::new();
+    for queue in catalog.queues(namespace).filter(|it| labels::is_transient(&it.labels)) {
+        changes.push(session.delete_queue(queue.id));
+    }
+    for exchange in catalog.exchanges(namespace).filter(|it| labels::is_transient(&it.labels)) {
+        changes.push(session.delete_exchange(exchange.id, false));
+    }
+    for change in changes {
+        change.await?;
+    }
+    Ok(())
 }
 
 impl AmqpFrontend {

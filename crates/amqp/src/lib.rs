@@ -14,17 +14,12 @@ mod options;
 mod registry;
 mod replies;
 mod session;
+mod vhosts;
 
 pub use frontend::AmqpFrontend;
 pub use options::AmqpOptions;
 pub use registry::Totals;
-
-use duolog_broker::catalog::DEFAULT_NAMESPACE;
+pub(crate) use vhosts::vhost_of;
 
 /// The version of RabbitMQ that server properties tell: libraries decide by it what they may use.
 pub const RABBITMQ_VERSION: &str = "3.13.7";
-
-/// The name of a namespace as a virtual host.
-pub(crate) fn vhost_of(namespace: &str) -> &str {
-    if namespace == DEFAULT_NAMESPACE { "/" } else { namespace }
-}

@@ -150,8 +150,13 @@ impl Registry {
     pub(crate) fn set_disk_low(&self, is_low: bool) {
         if self.disk_is_low.swap(is_low, Ordering::AcqRel) != is_low {
             tracing::warn!(is_low, "disk alarm");
-            self.wakers.lock().values().for_each(|waker| waker.wake());
+            self.wake_all();
         }
+    }
+
+    /// Each connection looks at what concerns it.
+    pub(crate) fn wake_all(&self) {
+        self.wakers.lock().values().for_each(|waker| waker.wake());
     }
 
     /// A message could not be stored.

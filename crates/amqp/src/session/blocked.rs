@@ -4,17 +4,22 @@
 
 use std::task::Context;
 
+use duolog_broker::catalog::DEFAULT_NAMESPACE;
+
 use super::AmqpSession;
-use crate::codec::ShortStr;
 use crate::codec::method::{BasicPublish, ConnectionBlocked, ConnectionUnblocked};
+use crate::codec::{MethodId, ReplyCode, ShortStr};
+use crate::error::AmqpError;
+use crate::vhosts;
 
 impl AmqpSession {
     /// Tells of what has changed.
     pub(super) fn tell_of_alarms(&mut self, waiting: &mut Context<'_>) {
+        self.waker.register(waiting.waker());
+        self.look_at_vhost();
         if !self.hears_blocked || !self.has_published || self.stage != super::Stage::Running {
             return;
         }
-        self.waker.register(waiting.waker());
         let reason = match (self.registry.is_disk_low(), self.waits_for_memory()) {
             (true, _) => Some("low on disk"),
             (false, true) => Some("low on memory"),
@@ -30,6 +35,18 @@ impl AmqpSession {
             }
             None => ConnectionUnblocked {}.write(&mut self.said, 0),
         }
+    }
+
+    /// Closes the connection if its virtual host is deleted.
+    fn look_at_vhost(&mut self) {
+        if self.stage != super::Stage::Running
+            || self.namespace == DEFAULT_NAMESPACE
+            || vhosts::is_there(&self.broker.catalog(), &self.namespace)
+        {
+            return;
+        }
+        let text = format!("vhost '{}' is down", self.namespace);
+        self.fail(0, MethodId::NONE, &AmqpError::new(ReplyCode::ConnectionForced, text));
     }
 
     /// A large message waits until there is room for it.

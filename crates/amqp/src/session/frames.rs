@@ -108,10 +108,15 @@ impl AmqpSession {
     fn take_frame(&mut self, frame: &Frame<'_>, source: &Source<'_>) {
         let number = frame.channel;
         if self.stage == Stage::Closing {
-            if let FrameKind::Method(payload) = frame.kind
-                && let Ok(Method::ConnectionCloseOk(_) | Method::ConnectionClose(_)) = Method::decode(payload)
-            {
-                self.stage = Stage::Over;
+            let FrameKind::Method(payload) = frame.kind else { return };
+            match Method::decode(payload) {
+                Ok(Method::ConnectionCloseOk(_)) => self.stage = Stage::Over,
+                // Both have closed at the same time.
+                Ok(Method::ConnectionClose(_)) => {
+                    ConnectionCloseOk {}.write(&mut self.said, 0);
+                    self.stage = Stage::Over;
+                }
+                _ => {}
             }
             return;
         }

@@ -9,7 +9,7 @@ use crate::codec::{
 };
 use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;
-use crate::{AmqpOptions, RABBITMQ_VERSION};
+use crate::{AmqpOptions, RABBITMQ_VERSION, vhosts};
 
 /// What clients look for among the capabilities; `consumer_priorities` is not there.
 const CAPABILITIES: [&str; 8] = [
@@ -121,9 +121,10 @@ impl AmqpSession {
 
     pub(super) fn open(&mut self, method: &ConnectionOpen<'_>) -> Result<(), AmqpError> {
         let vhost = method.virtual_host.as_str().unwrap_or_default();
-        if vhost != "/" {
+        if !vhosts::is_known(&self.catalog, vhost) {
             return Err(AmqpError::new(ReplyCode::NotAllowed, format_args!("vhost {vhost} not found")));
         }
+        vhosts::namespace_of(vhost).clone_into(&mut self.namespace);
         ConnectionOpenOk { known_hosts: ShortStr::EMPTY }.write(&mut self.said, 0);
         self.timers.opened();
         self.stage = Stage::Running;

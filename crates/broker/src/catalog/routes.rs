@@ -67,6 +67,16 @@ impl Catalog {
             .filter_map(|(_, id)| self.exchange_by_id(*id))
     }
 
+    /// The namespaces in which there are exchanges.
+    #[must_use]
+    pub fn namespaces_with_exchanges(&self) -> Vec<String> {
+        let behind = |last: Option<&String>| {
+            let mut names = self.routes.names.range_by(|(is, _)| last.is_none_or(|last| is > last));
+            names.next().map(|((namespace, _), _)| namespace.clone())
+        };
+        std::iter::successors(behind(None), |last| behind(Some(last))).collect()
+    }
+
     /// The bindings of an exchange, by key.
     pub fn bindings_from(&self, source: ExchangeId) -> impl Iterator<Item = &Arc<Binding>> + '_ {
         self.routes

@@ -10,6 +10,7 @@ mod exposition;
 mod extract;
 mod groups;
 mod health;
+mod management;
 mod metrics;
 mod moves;
 mod nats;
@@ -91,13 +92,18 @@ impl Admin {
 /// HTTP/1 over the routes of this module.
 pub struct AdminFrontend {
     router: Router,
+    /// For requests with credentials: see `management`.
+    management: Router,
 }
 
 impl AdminFrontend {
     /// Its handlers act as the principal `admin`.
     pub fn new(parts: &Parts<'_>) -> Self {
         let admin = Admin::new(parts);
-        Self { router: router().with_state(admin) }
+        Self {
+            router: router().with_state(admin.clone()),
+            management: management::router().with_state(admin),
+        }
     }
 }
 
@@ -127,9 +133,11 @@ impl Frontend for AdminFrontend {
         let patience =
             Patience { idle: context.limits.idle_timeout, request: context.limits.request_timeout };
         let stream = Patient::new(connection, phase.clone(), patience);
-        let router = TowerToHyperService::new(self.router.clone());
+        let [router, management] =
+            [&self.router, &self.management].map(|it| TowerToHyperService::new(it.clone()));
         let service = service_fn(move |request| {
             phase.begin();
+            let router = if management::is_meant(&request) { &management } else { &router };
             let (answer, phase) = (router.call(request), phase.clone());
             async move {
                 let answer = answer.await;

@@ -1,0 +1,53 @@
+//! The HTTP API of RabbitMQ's management plugin, as far as tools use it.
+//!
+//! Duolog's own API has some of the same paths. Clients of this one always say who they are (HTTP Basic), those of Duolog's own never do:
+//! so a request with credentials is for this one, and any name and password will do. Adding a resource: a file with its routes, merged in
+//! `router`, and its row in docs/amqp-management.md.
+//! Source: RabbitMQ documentation, "HTTP API Reference"; RabbitMQ 3.10, observed, for statuses and shapes.
+
+mod error;
+mod users;
+mod vhosts;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{self, HeaderMap};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+
+use self::error::Refusal;
+use super::Admin;
+
+/// What paths of this API begin with that Duolog's own has not: without credentials they are asked for.
+const OWN: [&str; 4] = ["/api/vhosts", "/api/whoami", "/api/users", "/api/permissions"];
+
+pub fn router() -> Router<Admin> {
+    vhosts::routes()
+        .merge(users::routes())
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(middleware::from_fn(ask_for_credentials))
+}
+
+/// Clients that send none until they are asked are asked.
+async fn ask_for_credentials(request: Request, next: Next) -> Response {
+    if has_credentials(request.headers()) {
+        next.run(request).await
+    } else {
+        Refusal::Unauthorized.into_response()
+    }
+}
+
+/// True for a request to this API.
+pub fn is_meant<B>(request: &http::Request<B>) -> bool {
+    let path = request.uri().path();
+    let begins =
+        |own: &&str| path.strip_prefix(*own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    path.starts_with("/api/") && (has_credentials(request.headers()) || OWN.iter().any(begins))
+}
+
+fn has_credentials(headers: &HeaderMap) -> bool {
+    let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+    value.and_then(|it| it.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))
+}
