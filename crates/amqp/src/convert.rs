@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use duolog_broker::deaths::{Death, Deaths};
 use duolog_broker::{Leased, headers};
 use duolog_record::{Header, Record};
 
@@ -78,7 +79,6 @@ property_headers! {
     content_encoding = "content-encoding",
     correlation_id = "correlation-id",
     reply_to = "reply-to",
-    expiration = "expiration",
     message_id = "message-id",
     kind = "type",
     user_id = "user-id",
@@ -103,6 +103,10 @@ pub(crate) fn record_headers(
         }
     }
     push_texts(properties, keep, &mut out);
+    if let Some(ttl) = properties.expiration {
+        let value = Some(keep.keep(ttl.as_bytes()));
+        out.push(Header { key: Bytes::from_static(headers::TTL.as_bytes()), value });
+    }
     let numbers = [
         ("duolog-amqp-delivery-mode", properties.delivery_mode.map(u64::from)),
         ("duolog-amqp-priority", properties.priority.map(u64::from)),
@@ -180,7 +184,10 @@ fn decimal_of(text: &str) -> Option<(u8, u32)> {
 
 /// A header that stands for something else: no message may bring one along.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    name.starts_with(PREFIX.as_bytes()) || name.starts_with(TYPE_PREFIX)
+    let one = [headers::TTL, headers::DEAD_HISTORY, headers::DEAD_EXCHANGE];
+    name.starts_with(PREFIX.as_bytes())
+        || name.starts_with(TYPE_PREFIX)
+        || one.iter().any(|it| name == it.as_bytes())
 }
 
 /// Buffers that deliveries are put together in.
@@ -216,6 +223,8 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
         if let Some(name) = header.key.strip_prefix(PREFIX.as_bytes()) {
             has_table |= header.key == EMPTY_TABLE;
             set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
+        } else if header.key == headers::TTL {
+            properties.expiration = header.value.as_deref().and_then(ShortStr::new);
         } else if !header.key.starts_with(TYPE_PREFIX) && !is_made(leased, &header.key) {
             has_table = true;
             if header.key.len() > SHORT_STRING_BYTES || seen.has(index) {
@@ -225,7 +234,7 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
             }
         }
     }
-    if is_dead_letter(record) {
+    if is_dead_letter(record) && header_of(record, headers::DEAD_EXCHANGE).is_none() {
         // It came here by the name of the queue. Where it was published is told by `x-death`.
         address = Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut(queue) };
     }
@@ -275,7 +284,7 @@ fn is_made(leased: &Leased, name: &[u8]) -> bool {
         name if name == headers::ORIGIN.as_bytes() => !is_dead_letter(&leased.record),
         b"x-delivery-count" => leased.attempts > 1,
         name if name == b"x-death" || name.starts_with(b"x-first-death-") => is_dead_letter(&leased.record),
-        _ => false,
+        name => [headers::DEAD_HISTORY, headers::DEAD_EXCHANGE].iter().any(|it| name == it.as_bytes()),
     }
 }
 
@@ -303,8 +312,8 @@ fn write_made(out: &mut Vec<u8>, leased: &Leased, overflow: &[&Header]) -> bool 
         write_name(out, b"x-delivery-count");
         write_scalar(out, b'l', &i64::from(leased.attempts - 1).to_be_bytes());
     }
-    if let Some(story) = Story::of(&leased.record) {
-        story.write(out);
+    if let Some(deaths) = deaths_of(&leased.record) {
+        write_deaths(out, &deaths);
     }
     if !overflow.is_empty() {
         write_name(out, OVERFLOW);
@@ -325,69 +334,76 @@ fn write_made(out: &mut Vec<u8>, leased: &Leased, overflow: &[&Header]) -> bool 
 }
 
 fn is_dead_letter(record: &Record) -> bool {
-    record.headers.iter().any(|it| it.key == headers::DEAD_REASON.as_bytes())
+    header_of(record, headers::DEAD_REASON).is_some()
 }
 
-/// Why a message was dead-lettered.
-struct Story<'a> {
-    reason: &'a [u8],
-    queue: &'a [u8],
-    seconds: u64,
-    exchange: &'a [u8],
-    key: &'a [u8],
+fn header_of<'a>(record: &'a Record, name: &str) -> Option<&'a [u8]> {
+    record.headers.iter().find(|it| it.key == name.as_bytes()).and_then(|it| it.value.as_deref())
 }
 
-impl<'a> Story<'a> {
-    fn of(record: &'a Record) -> Option<Self> {
-        let header =
-            |name: &[u8]| record.headers.iter().find(|it| it.key == name).and_then(|it| it.value.as_deref());
-        let time = header(headers::DEAD_LAST_TIME.as_bytes());
-        let milliseconds: u64 = time.and_then(|it| std::str::from_utf8(it).ok()?.parse().ok()).unwrap_or(0);
-        let reason = match header(headers::DEAD_REASON.as_bytes())? {
-            b"attempts" => b"delivery_limit",
-            reason => reason,
-        };
-        Some(Self {
-            reason,
-            queue: header(headers::DEAD_SOURCE.as_bytes())?,
-            seconds: milliseconds / 1000,
-            exchange: header(EXCHANGE).unwrap_or_default(),
-            key: record.key.as_deref().unwrap_or_default(),
-        })
+/// Why and how often a message was dead-lettered. What an earlier version moved tells of the last time only.
+fn deaths_of(record: &Record) -> Option<Deaths> {
+    let text = |name| header_of(record, name).map(String::from_utf8_lossy);
+    let reason = text(headers::DEAD_REASON)?.into_owned();
+    if let Some(deaths) = Deaths::of(&record.headers) {
+        return Some(deaths);
     }
+    let queue = text(headers::DEAD_SOURCE)?.into_owned();
+    let exchange = text(headers::EXCHANGE).unwrap_or_default().into_owned();
+    let time = text(headers::DEAD_LAST_TIME).and_then(|it| it.parse().ok()).unwrap_or_default();
+    let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+    let first = (reason.clone(), queue.clone(), exchange.clone());
+    Some(Deaths { first, all: vec![Death { reason, queue, count: 1, time, exchange, key, ttl_ms: None }] })
+}
 
-    /// Source: RabbitMQ documentation, "Dead Letter Exchanges": effects on messages.
-    fn write(&self, out: &mut Vec<u8>) {
-        write_name(out, b"x-death");
-        out.push(b'A');
-        write_sized(out, |out| {
-            out.push(b'F');
-            write_sized(out, |out| {
-                write_name(out, b"count");
-                write_scalar(out, b'l', &1_i64.to_be_bytes());
-                for (name, value) in [(&b"reason"[..], self.reason), (b"queue", self.queue)] {
-                    write_name(out, name);
-                    write_text(out, value);
-                }
-                write_name(out, b"time");
-                write_scalar(out, b'T', &self.seconds.to_be_bytes());
-                write_name(out, b"exchange");
-                write_text(out, self.exchange);
-                write_name(out, b"routing-keys");
-                out.push(b'A');
-                write_sized(out, |out| write_text(out, self.key));
-            });
-        });
-        let first = [
-            (&b"x-first-death-exchange"[..], self.exchange),
-            (b"x-first-death-queue", self.queue),
-            (b"x-first-death-reason", self.reason),
-        ];
-        for (name, value) in first {
+/// A reason as RabbitMQ calls it.
+fn reason_name(reason: &str) -> &[u8] {
+    match reason {
+        "attempts" => b"delivery_limit",
+        reason => reason.as_bytes(),
+    }
+}
+
+/// Source: RabbitMQ documentation, "Dead Letter Exchanges": effects on messages.
+fn write_deaths(out: &mut Vec<u8>, deaths: &Deaths) {
+    write_name(out, b"x-death");
+    out.push(b'A');
+    write_sized(out, |out| deaths.all.iter().for_each(|death| write_death(out, death)));
+    let (reason, queue, exchange) = &deaths.first;
+    let first = [
+        (&b"x-first-death-exchange"[..], exchange.as_bytes()),
+        (b"x-first-death-queue", queue.as_bytes()),
+        (b"x-first-death-reason", reason_name(reason)),
+    ];
+    for (name, value) in first {
+        write_name(out, name);
+        write_text(out, value);
+    }
+}
+
+fn write_death(out: &mut Vec<u8>, death: &Death) {
+    out.push(b'F');
+    write_sized(out, |out| {
+        write_name(out, b"count");
+        write_scalar(out, b'l', &i64::try_from(death.count).unwrap_or(i64::MAX).to_be_bytes());
+        for (name, value) in
+            [(&b"reason"[..], reason_name(&death.reason)), (b"queue", death.queue.as_bytes())]
+        {
             write_name(out, name);
             write_text(out, value);
         }
-    }
+        write_name(out, b"time");
+        write_scalar(out, b'T', &(death.time / 1000).to_be_bytes());
+        write_name(out, b"exchange");
+        write_text(out, death.exchange.as_bytes());
+        write_name(out, b"routing-keys");
+        out.push(b'A');
+        write_sized(out, |out| write_text(out, death.key.as_bytes()));
+        if let Some(ttl_ms) = death.ttl_ms {
+            write_name(out, b"original-expiration");
+            write_text(out, ttl_ms.to_string().as_bytes());
+        }
+    });
 }
 
 fn write_entry(out: &mut Vec<u8>, header: &Header, kind: Option<&[u8]>) {

@@ -94,9 +94,10 @@ impl From<AppendError> for AmqpError {
             AppendError::Stopped(stopped) => return stopped.clone().into(),
             AppendError::NotFound => ReplyCode::NotFound,
             AppendError::Denied => ReplyCode::AccessRefused,
-            AppendError::DiskFull | AppendError::Overloaded | AppendError::DedupFull => {
-                ReplyCode::ResourceError
-            }
+            AppendError::DiskFull
+            | AppendError::Overloaded
+            | AppendError::DedupFull
+            | AppendError::QueueFull(_) => ReplyCode::ResourceError,
             AppendError::TooLarge { .. }
             | AppendError::Malformed(_)
             | AppendError::OutOfOrder { .. }

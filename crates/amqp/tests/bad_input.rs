@@ -360,7 +360,12 @@ fn contents() -> Vec<Row> {
         ("a property among the headers", Channel, with_header("duolog-amqp-user-id", 1), Chan(406)),
         ("the type of a header among the headers", Channel, with_header("duolog-type.a", 1), Chan(406)),
         ("more headers than a record may have", Channel, with_header("h", 10_001), Chan(406)),
-        ("a message that expires", Channel, publishing(&[header(60, 0, 0, &[1, 0, 1, b'9'])]), Chan(406)),
+        (
+            "a message that expires some time",
+            Channel,
+            publishing(&[header(60, 0, 0, &[1, 0, 1, b'x'])]),
+            Chan(406),
+        ),
         (
             "an exchange that is not there",
             Channel,
@@ -462,7 +467,9 @@ fn declarations() -> Vec<Row> {
             Chan(406),
         ),
         ("a time to live in the past", Channel, with(Table::default().with("x-message-ttl", -1)), Chan(406)),
-        ("a length that is not kept", Channel, with(Table::default().with("x-max-length", 5)), Chan(406)),
+        ("a length below nothing", Channel, with(Table::default().with("x-max-length", -5)), Chan(406)),
+        ("no way to overflow", Channel, with(Table::default().with("x-overflow", "burst")), Chan(406)),
+        ("a priority beyond all", Channel, with(Table::default().with("x-max-priority", 256)), Chan(406)),
         (
             "a key for dead letters alone",
             Channel,

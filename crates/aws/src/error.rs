@@ -225,7 +225,9 @@ impl From<AppendError> for SqsError {
             AppendError::Quarantined(_) | AppendError::DiskFull | AppendError::Stopped(_) => {
                 unavailable(&error)
             }
-            AppendError::DedupFull => Self::new(ErrorCode::RequestThrottled, error.to_string()),
+            AppendError::DedupFull | AppendError::QueueFull(_) => {
+                Self::new(ErrorCode::RequestThrottled, error.to_string())
+            }
             AppendError::Overloaded => {
                 Self::new(ErrorCode::RequestThrottled, "Too many sends are waiting; slow down.")
             }

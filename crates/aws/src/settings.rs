@@ -89,6 +89,7 @@ impl Settings {
                 // Without groups this is oldest first.
                 order: if fifo { Order::ByKey } else { Order::Fair },
                 backoff: Backoff::None,
+                ..QueuePolicy::default()
             },
             labels: Labels::new(),
             fifo,

@@ -6,7 +6,7 @@
 //! processor, so that what else the machine does counts little (Linux).
 #![allow(clippy::unwrap_used)]
 
-use duolog_broker::ledger::{Grant, KeyedSpan, Ledger, LedgerSpan};
+use duolog_broker::ledger::{Grant, KeyedSpan, Ledger, LedgerSpan, NO_TTL};
 use duolog_broker::{LeaseId, Monotonic, Now, Order, Outcome, QueueId, QueuePolicy};
 use duolog_record::{Offset, PartitionId, Timestamp};
 
@@ -70,7 +70,7 @@ fn mib(bytes: u64) -> f64 {
 }
 
 fn span(base: u64) -> LedgerSpan {
-    LedgerSpan { base: Offset(base), offsets: 1, append_time: Timestamp(0), skip: false }
+    LedgerSpan { base: Offset(base), offsets: 1, append_time: Timestamp(0), skip: false, ttl_ms: NO_TTL }
 }
 
 /// The key of a record: one in a hundred is of the key that will be blocked.

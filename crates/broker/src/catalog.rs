@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use duolog_record::{Offset, PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
@@ -192,11 +193,12 @@ pub struct QueuePolicy {
     pub visibility_timeout_ms: u64,
     /// How many times a record may be leased before it is dead-lettered instead; `None` is no limit.
     pub attempts_max: Option<u32>,
-    /// The queue (by name, same namespace) to which such records are moved; if it is missing they stay.
-    pub dead_letter: Option<String>,
+    /// Where such records go.
+    pub dead_letter: Option<DeadLetter>,
     /// How long a receive waits if it does not say, milliseconds.
     pub receive_wait_ms: u64,
-    /// Age, by the broker's append time, past which a record is no longer delivered; `None` never.
+    /// Age, by the broker's append time, past which a record is no longer delivered; `None` never. A record may bring a shorter
+    /// one along: see `headers::TTL`.
     pub message_ttl_ms: Option<u64>,
     /// Most records leased at a time.
     pub in_flight_max: u32,
@@ -208,6 +210,70 @@ pub struct QueuePolicy {
     pub order: Order,
     /// How long a record waits after an attempt that failed.
     pub backoff: Backoff,
+    /// Most records that may be available at a time; `None` is no limit.
+    pub length_max: Option<u64>,
+    /// Most bytes (of values) that may be available at a time; `None` is no limit.
+    pub length_bytes_max: Option<u64>,
+    /// What happens to those that are too many.
+    pub overflow: Overflow,
+    /// The highest priority that records may have, if they have any: those of a higher one are handed out first. See `headers::PRIORITY`.
+    pub priority_max: Option<u8>,
+}
+
+/// Where records go that a queue has given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetter {
+    /// To a queue (by name, same namespace): what has had its attempts, and what was rejected. While it is missing they stay.
+    Queue(String),
+    /// Through an exchange, also what has outlived its time to live and what was too much; what it leads nowhere is gone.
+    /// Source: RabbitMQ documentation, "Dead Letter Exchanges".
+    Exchange {
+        /// By name, same namespace; the empty one leads to the queue that the key names.
+        name: String,
+        /// The key that they are published with; `None` is the record's own.
+        key: Option<Bytes>,
+    },
+}
+
+impl DeadLetter {
+    /// The queue that it names.
+    #[must_use]
+    pub fn queue(&self) -> Option<&str> {
+        match self {
+            Self::Queue(name) => Some(name),
+            Self::Exchange { .. } => None,
+        }
+    }
+}
+
+/// What happens to the records that are more than a queue may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest leave the queue.
+    #[default]
+    DropHead,
+    /// The newest are refused.
+    Reject,
+    /// The same, and they go where the dead go.
+    RejectDeadLetter,
+}
+
+impl QueuePolicy {
+    fn is_limited(&self) -> bool {
+        self.length_max.is_some() || self.length_bytes_max.is_some()
+    }
+
+    /// It has a limit of length, and the oldest leave it.
+    #[must_use]
+    pub fn drops_oldest(&self) -> bool {
+        self.is_limited() && self.overflow == Overflow::DropHead
+    }
+
+    /// It has a limit of length, and the newest are refused.
+    #[must_use]
+    pub fn refuses_newest(&self) -> bool {
+        self.is_limited() && self.overflow != Overflow::DropHead
+    }
 }
 
 impl Default for QueuePolicy {
@@ -223,6 +289,10 @@ impl Default for QueuePolicy {
             message_bytes_max: 1 << 20,
             order: Order::Standard,
             backoff: Backoff::None,
+            length_max: None,
+            length_bytes_max: None,
+            overflow: Overflow::DropHead,
+            priority_max: None,
         }
     }
 }

@@ -20,6 +20,7 @@ mod group;
 #[cfg(test)]
 mod harness;
 mod lease;
+mod length;
 mod line;
 mod producers;
 mod queues;

@@ -59,6 +59,9 @@ pub enum AppendError {
     /// Too much is waiting; may work later.
     #[error("too many appends are waiting")]
     Overloaded,
+    /// A queue on the topic holds as much as it may, and refuses more. Of a routed record, the other topics have taken it.
+    #[error("queue {0} holds as much as it may")]
+    QueueFull(String),
     /// As many idempotency keys are remembered as may be, and none is forgotten before its window is over: works later.
     #[error("too many idempotency keys are remembered; try again when their windows have passed")]
     DedupFull,

@@ -10,6 +10,7 @@ mod by_time;
 pub mod catalog;
 pub mod clock;
 pub mod core;
+pub mod deaths;
 mod decoded;
 pub mod errors;
 pub mod headers;
@@ -35,8 +36,8 @@ pub mod when;
 
 pub use broker::{Broker, BrokerOptions, Stepper};
 pub use catalog::{
-    Backoff, Catalog, DedupPolicy, Keep, Labels, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic,
-    TopicId, TopicPolicy, TopicSpec,
+    Backoff, Catalog, DeadLetter, DedupPolicy, Keep, Labels, Order, Overflow, Queue, QueueId, QueuePolicy,
+    QueueSpec, Start, Topic, TopicId, TopicPolicy, TopicSpec,
 };
 pub use clock::{Clock, Monotonic, Now};
 pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};

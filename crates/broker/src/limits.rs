@@ -72,6 +72,14 @@ pub const QUEUE_IDLE_MS: u64 = 60_000;
 pub const TTL_CHECK_MS: u64 = 60_000;
 /// And at the most, milliseconds: a look costs a read where nobody receives.
 pub const TTL_CHECK_MS_MIN: u64 = 1_000;
+/// And if it knows what is due next, milliseconds: what is due soon after one another is taken together.
+pub const TTL_HEAD_MS_MIN: u64 = 5;
+/// Records of one queue that have outlived their time to live and are on their way to where the dead go.
+pub const LEDGER_DYING: usize = 1_024;
+/// Levels of priority that a queue tells apart at the most: each is a partition.
+pub const PRIORITY_LEVELS: u32 = 10;
+/// Records of a partition whose sizes a queue with a limit of bytes knows one by one, or chunks of them.
+pub const SIZE_CHUNKS: usize = 8_192;
 /// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
 pub const LOOK_RETRY_MS: u64 = 5_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic

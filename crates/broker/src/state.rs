@@ -8,13 +8,14 @@
 #[cfg(test)]
 mod fixture;
 mod owner;
+mod v3;
 mod value;
 
 pub(crate) use owner::Owner;
 pub(crate) use value::{
-    BackoffValue, BindingValue, BrokerValue, CursorValue, DedupValue, DelayValue, EndValue,
+    BackoffValue, BindingValue, BrokerValue, CursorValue, DeadLetterValue, DedupValue, DelayValue, EndValue,
     ExchangeKindValue, ExchangeValue, FilterValue, MoveFilterValue, MoveStatusValue, MoveValue, OrderValue,
-    ProducerValue, QueueValue, TopicValue, Value,
+    OverflowValue, ProducerValue, QueueValue, TopicValue, Value,
 };
 
 use duolog_record::PartitionId;

@@ -104,7 +104,9 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         // Retriable: space may come back, and the client keeps the batch meanwhile.
         AppendError::DiskFull | AppendError::Quarantined(_) => ErrorCode::KafkaStorageError,
         // Retriable with back-off.
-        AppendError::Overloaded | AppendError::DedupFull => ErrorCode::RequestTimedOut,
+        AppendError::Overloaded | AppendError::DedupFull | AppendError::QueueFull(_) => {
+            ErrorCode::RequestTimedOut
+        }
         AppendError::Stopped(_) => ErrorCode::NotLeaderOrFollower,
     }
 }

@@ -43,6 +43,8 @@ pub struct Body {
     pub max_timestamp: Timestamp,
     /// Every offset has a record, and none has a key: whoever is after keys need not read it. False where that is not known.
     pub unkeyed: bool,
+    /// Some record brings a time to live along: whoever is after that must read it.
+    pub timed: bool,
 }
 
 impl Body {
@@ -56,6 +58,7 @@ impl Body {
             crc: header.crc,
             max_timestamp: header.max_timestamp,
             unkeyed: false,
+            timed: false,
         }
     }
 }
@@ -151,6 +154,8 @@ pub struct Span {
     pub bytes: u32,
     /// See [`Body::unkeyed`].
     pub unkeyed: bool,
+    /// See [`Body::timed`].
+    pub timed: bool,
 }
 
 /// Why a commit failed.

@@ -13,7 +13,14 @@ pub(crate) fn body(offsets: u32, filling: &[u8], max_timestamp: i64) -> Body {
     bytes.extend_from_slice(filling);
     let crc = crc_fast::crc32_iscsi(&bytes[5..]);
     bytes[1..5].copy_from_slice(&crc.to_be_bytes());
-    Body { bytes: Bytes::from(bytes), offsets, crc, max_timestamp: Timestamp(max_timestamp), unkeyed: false }
+    Body {
+        bytes: Bytes::from(bytes),
+        offsets,
+        crc,
+        max_timestamp: Timestamp(max_timestamp),
+        unkeyed: false,
+        timed: false,
+    }
 }
 
 /// An append of one body to one partition.

@@ -93,6 +93,7 @@ fn a_body_with_many_targets_stays_one_body() {
         }
         entry.key_hashes = vec![round, 7];
         entry.body.unkeyed = round % 20 == 3;
+        entry.body.timed = round % 30 == 3;
         log.outcome(commit_of(vec![entry])).unwrap();
     }
     for id in 1..=6 {
@@ -110,7 +111,8 @@ fn a_body_with_many_targets_stays_one_body() {
         for at in (3..200).step_by(10).filter(|at| at % id < 2) {
             let (_, value) = values.iter().find(|(base, _)| *base == at).unwrap();
             assert!(value.starts_with(format!("to all {at} ").as_bytes()));
-            assert_eq!(log.spans(PartitionId(id), Offset(at), 1).unwrap()[0].unkeyed, at % 20 == 3);
+            let span = log.spans(PartitionId(id), Offset(at), 1).unwrap()[0];
+            assert_eq!((span.unkeyed, span.timed), (at % 20 == 3, at % 30 == 3));
         }
     }
 }

@@ -60,16 +60,19 @@ fn whole_batches_are_read_from_the_one_that_contains_the_offset() {
 }
 
 #[test]
-fn that_a_batch_has_no_keys_is_remembered() {
+fn that_a_batch_has_no_keys_or_times_to_live_is_remembered() {
     check(|log| {
         for base in 0..40 {
             let mut entry = append(1, base, 1, &[b'x'; 100]);
             entry.body.unkeyed = base % 3 == 0;
+            entry.body.timed = base % 4 == 0;
             log.ok(commit_of(vec![entry]));
         }
         let spans = log.spans(P1, Offset(0), 40).unwrap();
         let unkeyed: Vec<u64> = spans.iter().filter(|it| it.unkeyed).map(|it| it.base.0).collect();
         assert_eq!(unkeyed, (0..40).step_by(3).collect::<Vec<u64>>());
+        let timed: Vec<u64> = spans.iter().filter(|it| it.timed).map(|it| it.base.0).collect();
+        assert_eq!(timed, (0..40).step_by(4).collect::<Vec<u64>>());
     });
 }
 

@@ -382,10 +382,17 @@ impl AmqpSession {
                 lossy(&self.user)
             )));
         }
-        if properties.expiration.is_some() {
-            return Err(AmqpError::unsupported("expiration of a single message"));
+        let is_number =
+            |it: &ShortStr<'_>| std::str::from_utf8(it.as_bytes()).is_ok_and(|it| it.parse::<u64>().is_ok());
+        match properties.expiration.filter(|it| !is_number(it)) {
+            Some(text) => {
+                let text = String::from_utf8_lossy(text.as_bytes());
+                Err(AmqpError::precondition(format_args!(
+                    "invalid expiration '{text}': it is no number of milliseconds"
+                )))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The topics that take a message.
@@ -481,6 +488,10 @@ impl AmqpSession {
             let result = result_of(mark);
             if let Err(error) = &result {
                 self.registry.note_refusal(error);
+            }
+            if let Err(error) = &result
+                && !matches!(error, AppendError::QueueFull(_))
+            {
                 tracing::warn!(connection = self.id, channel = mark.channel, %error, "published message is refused");
             }
             match (mark.tag, result) {
@@ -499,7 +510,8 @@ impl AmqpSession {
                     BasicNack { delivery_tag: tag, multiple: false, requeue: false }
                         .write(&mut self.said, mark.channel);
                 }
-                (None, Ok(())) => {}
+                // Nobody asked to hear that a queue takes no more.
+                (None, Ok(()) | Err(AppendError::QueueFull(_))) => {}
                 (None, Err(error)) => self.fail(mark.channel, BasicPublish::ID, &error.into()),
             }
         }

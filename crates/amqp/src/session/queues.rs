@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{BindingSpec, Destination, Exchange};
-use duolog_broker::{Pending, Queue, QueueId, QueuePolicy, QueueSpec, Session};
+use duolog_broker::{DeadLetter, Overflow, Pending, Queue, QueueId, QueuePolicy, QueueSpec, Session};
 use duolog_storage::Durability;
 
 use super::AmqpSession;
@@ -28,22 +28,19 @@ const DECLARE_TRIES: u32 = 8;
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
 /// Arguments of a queue that RabbitMQ has and this broker has not: a queue that counts on one is not declared.
-const UNSUPPORTED: [&str; 7] = [
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
-    "x-max-priority",
-    "x-dead-letter-strategy",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-];
+const UNSUPPORTED: [&str; 2] = ["x-max-age", "x-stream-max-segment-size-bytes"];
 /// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
-const COMPARED: [&str; 7] = [
+const COMPARED: [&str; 12] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
     "x-delivery-limit",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
     "x-single-active-consumer",
     "x-queue-type",
 ];
@@ -470,23 +467,37 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
     let limit = whole("x-delivery-limit")?;
     let exchange = arguments.get("x-dead-letter-exchange").map(|value| value.as_str().unwrap_or_default());
     let key = arguments.get("x-dead-letter-routing-key").and_then(ValueRef::as_str);
-    let dead_letter = match (exchange, key) {
-        (None, None) => None,
-        (Some(""), Some(queue)) => Some(queue.to_owned()),
-        (None, Some(_)) => {
-            return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
-        }
-        (Some(_), _) => {
-            let why = "dead letters go to a queue: the default exchange with x-dead-letter-routing-key";
-            return Err(invalid("x-dead-letter-exchange", why));
+    if exchange.is_none() && key.is_some() {
+        return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
+    }
+    let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
+    let dead_letter = exchange.map(|name| DeadLetter::Exchange { name: name.to_owned(), key });
+    let overflow = match arguments.get("x-overflow").map(|value| value.as_str()) {
+        None | Some(Some("drop-head")) => Overflow::DropHead,
+        Some(Some("reject-publish")) => Overflow::Reject,
+        Some(Some("reject-publish-dlx")) => Overflow::RejectDeadLetter,
+        Some(_) => {
+            return Err(invalid("x-overflow", "it is drop-head, reject-publish or reject-publish-dlx"));
         }
     };
-    if message_ttl_ms.is_some() && dead_letter.is_some() {
-        return Err(invalid("x-message-ttl", "what expires is not dead-lettered by this broker"));
+    match arguments.get("x-dead-letter-strategy").map(|value| value.as_str()) {
+        None | Some(Some("at-most-once" | "at-least-once")) => {}
+        Some(_) => return Err(invalid("x-dead-letter-strategy", "it is at-most-once or at-least-once")),
     }
+    let priority_max = match whole("x-max-priority")? {
+        None | Some(0) => None,
+        Some(most) => match u8::try_from(most) {
+            Ok(most) => Some(most),
+            Err(_) => return Err(invalid("x-max-priority", "it is at most 255")),
+        },
+    };
     Ok(QueuePolicy {
         message_ttl_ms,
         dead_letter,
+        length_max: whole("x-max-length")?,
+        length_bytes_max: whole("x-max-length-bytes")?,
+        overflow,
+        priority_max,
         attempts_max: limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1)),
         message_bytes_max: 16 << 20,
         ..QueuePolicy::default()

@@ -1,5 +1,6 @@
 //! ListDeadLetterSourceQueues: the queues that have this one as their dead-letter target.
 
+use duolog_broker::DeadLetter;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 
 use super::list_queues::Page;
@@ -13,7 +14,7 @@ pub(super) fn handle(call: &Call<'_>) -> Answer {
     let catalog = call.session.catalog();
     let names = catalog
         .queues(DEFAULT_NAMESPACE)
-        .filter(|source| source.policy.dead_letter.as_deref() == Some(&queue.name))
+        .filter(|source| source.policy.dead_letter.as_ref().and_then(DeadLetter::queue) == Some(&queue.name))
         .map(|source| source.name.as_str())
         .filter(|name| rules::is_queue_name(name));
     let (names, next_token) = page.take(names);

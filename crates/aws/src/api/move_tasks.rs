@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::{Catalog, MoveId, MoveSpec, MoveStatus, MoveTask, Queue};
+use duolog_broker::{Catalog, DeadLetter, MoveId, MoveSpec, MoveStatus, MoveTask, Queue};
 
 use super::{Answer, Call, required};
 use crate::codec::text::Text;
@@ -17,8 +17,9 @@ pub(super) async fn start(call: &Call<'_>) -> Answer {
     let request: request::StartMessageMoveTask<'_> = call.read()?;
     let source = queue(call, request.source_arn.as_ref(), "SourceArn")?;
     let catalog = call.session.catalog();
-    let is_dead_letter =
-        catalog.queues(DEFAULT_NAMESPACE).any(|it| it.policy.dead_letter.as_deref() == Some(&source.name));
+    let is_dead_letter = catalog
+        .queues(DEFAULT_NAMESPACE)
+        .any(|it| it.policy.dead_letter.as_ref().and_then(DeadLetter::queue) == Some(&source.name));
     if !is_dead_letter {
         return Err(SqsError::invalid("Source queue must be configured as a Dead Letter Queue."));
     }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
-use duolog_broker::{Catalog, Queue, QueuePolicy};
+use duolog_broker::{Catalog, DeadLetter, Queue, QueuePolicy};
 use serde::{Deserialize, Serialize};
 
 use super::{Echo, Settings, is_fifo};
@@ -94,14 +94,14 @@ pub(super) fn set(
     if !allows_source(queue, name) {
         return Err(invalid("The dead-letter queue's RedriveAllowPolicy does not allow this source queue."));
     }
-    policy.dead_letter = Some(target.to_owned());
+    policy.dead_letter = Some(DeadLetter::Queue(target.to_owned()));
     policy.attempts_max = u32::try_from(count).ok();
     Ok(())
 }
 
 /// The redrive policy as it is written back.
 pub(super) fn get(policy: &QueuePolicy, echo: Echo<'_>) -> Option<String> {
-    let target = policy.dead_letter.as_ref()?;
+    let target = policy.dead_letter.as_ref()?.queue()?;
     let policy = RedriveOut {
         dead_letter_target_arn: arn::of_queue(echo.region, echo.account, target),
         max_receive_count: policy.attempts_max?,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use duolog_broker::DeadLetter;
 
 const ECHO: Echo<'_> = Echo { region: "us-east-1", account: "000000000000" };
 
@@ -107,7 +108,7 @@ fn a_redrive_policy_needs_a_target_and_a_count() {
         assert_eq!(error.code, ErrorCode::InvalidParameterValue);
         assert!(error.message.contains(reason), "{policy}: {error}");
     }
-    settings.policy.dead_letter = Some("dead".to_owned());
+    settings.policy.dead_letter = Some(DeadLetter::Queue("dead".to_owned()));
     settings.policy.attempts_max = Some(2);
     assert_eq!(
         settings.get(ECHO, "RedrivePolicy").unwrap(),

@@ -7,7 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use duolog_record::limits::HEADERS_PER_RECORD;
-use duolog_record::{Batch, PartitionId, partitioner};
+use duolog_record::{Batch, Header, PartitionId, partitioner};
 
 use super::Core;
 use super::command::Reply;
@@ -15,6 +15,7 @@ use super::routed::Several;
 use super::sealing::record_bytes;
 use super::verdict::Verdict;
 use crate::errors::AppendError;
+use crate::headers;
 use crate::idempotency::{self, BatchKeys, ScopedKey};
 use crate::limits::{PENDING_APPENDS, PENDING_BYTES, PUBLISH_RECORDS};
 use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
@@ -258,7 +259,7 @@ impl Core {
             let dedup = topic.policy.deduplicates();
             let dedup = dedup.as_ref();
             let key = dedup.map(|dedup| idempotency::of_record(dedup, &record)).transpose()?.flatten();
-            let index = self.appends.place(&topic, record.key.as_deref());
+            let index = self.place_of(&topic, record.key.as_deref(), &record.headers);
             placed.push(Placed { partition: topic.partitions[index as usize], index, record, key });
         }
         placed.iter().try_for_each(|it| self.check_sound(it.partition))?;
@@ -268,11 +269,30 @@ impl Core {
         Ok((placed, total))
     }
 
-    /// The partition for a copy that is to find a place: its key's or the next in turn, or the next one behind that which
-    /// is sound. `None` if none is.
-    pub(super) fn sound_place(&mut self, topic: TopicId, key: Option<&[u8]>) -> Option<PartitionId> {
-        let topic = self.catalog.topic_by_id(topic)?;
-        let (before, from) = topic.partitions.split_at(self.appends.place(topic, key) as usize);
+    /// The index of the partition for a record: its priority's, its key's, or the next in turn.
+    pub(super) fn place_of(&mut self, topic: &Topic, key: Option<&[u8]>, headers: &[Header]) -> u32 {
+        let levels = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
+        if levels == 1 {
+            return 0;
+        }
+        match self.queues.priority_max(topic.id) {
+            Some(max) => {
+                let priority = u32::from(headers::priority(headers).unwrap_or_default().min(max));
+                (priority * levels / (u32::from(max) + 1)).min(levels - 1)
+            }
+            None => self.appends.place(topic, key),
+        }
+    }
+
+    /// The partition for a copy that is to find a place: its own, or the next one behind that which is sound. `None` if none is.
+    pub(super) fn sound_place(
+        &mut self,
+        topic: TopicId,
+        key: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Option<PartitionId> {
+        let topic = self.catalog.topic_by_id(topic)?.clone();
+        let (before, from) = topic.partitions.split_at(self.place_of(&topic, key, headers) as usize);
         from.iter().chain(before).copied().find(|partition| self.is_sound(*partition))
     }
 

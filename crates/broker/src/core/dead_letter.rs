@@ -8,22 +8,24 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use duolog_record::{Codec, Header, Offset, PartitionId, Record};
+use duolog_record::{Codec, Header, Offset, PartitionId, Record, TimestampType};
 use duolog_storage::ReadError;
+use duolog_storage::limits::TARGETS_PER_ENTRY;
 use duolog_storage::planted::{self, Bug};
 
 use super::Core;
 use super::command::Reply;
 use super::group::Group;
-use super::sealing::{Frame, record_bytes};
+use super::sealing::{Frame, Spread, record_bytes};
 use super::verdict::{Answer, when_durable};
 use super::work::Work;
+use crate::deaths::{self, Death, Deaths};
 use crate::errors::SettleError;
 use crate::headers;
 use crate::ledger::DeadRecord;
 use crate::limits::{DEAD_LOOK_RECORDS, DEAD_LOOK_ROOM, LOOK_RETRY_MS, MOVE_BYTES, MOVE_LINE_BYTES};
 use crate::state::Owner;
-use crate::{Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
+use crate::{DeadLetter, Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
 
 /// A record's place.
 pub(super) type Place = (PartitionId, Offset);
@@ -34,14 +36,18 @@ pub(super) enum Reason {
     Attempts,
     Rejected,
     Malformed,
+    Expired,
+    Overflow,
 }
 
 impl Reason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => "attempts",
-            Self::Rejected => "rejected",
+            Self::Rejected => headers::REASON_REJECTED,
             Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::Overflow => "maxlen",
         }
     }
 }
@@ -159,10 +165,9 @@ struct SettleWait {
     reply: Reply<Vec<Result<(), SettleError>>, SettleError>,
 }
 
-/// A copy on its way to its topic.
+/// A copy on its way to its topics.
 pub(super) struct Copy {
-    pub(super) topic: TopicId,
-    pub(super) partition: PartitionId,
+    pub(super) places: Vec<(TopicId, PartitionId)>,
     pub(super) record: NewRecord,
     /// It is to be compressed, with its neighbours.
     pub(super) packed: bool,
@@ -267,19 +272,107 @@ fn header(key: &'static str, value: String) -> Header {
     Header { key: Bytes::from_static(key.as_bytes()), value: Some(Bytes::from(value)) }
 }
 
+/// Key and headers of a record that the queue has given up: one more death, and where it goes through an exchange, the address there.
+fn sent_on(
+    now: Now,
+    queue: &Queue,
+    reason: Reason,
+    key: Option<Bytes>,
+    mut headers: Vec<Header>,
+) -> (Option<Bytes>, Vec<Header>) {
+    let mut deaths = Deaths::of(&headers).unwrap_or_default();
+    deaths.add(death_of(now, queue, reason, key.as_deref(), &headers));
+    let replaced = [headers::DEAD_HISTORY, headers::TTL];
+    headers.retain(|header| !replaced.iter().any(|it| header.key == it));
+    headers.push(header(headers::DEAD_HISTORY, deaths.to_string()));
+    let Some(DeadLetter::Exchange { name, key: other }) = &queue.policy.dead_letter else {
+        return (key, headers);
+    };
+    headers.retain(|header| header.key != headers::EXCHANGE);
+    headers.push(header(headers::DEAD_EXCHANGE, name.clone()));
+    if !name.is_empty() {
+        headers.push(header(headers::EXCHANGE, name.clone()));
+    }
+    (other.clone().or(key), headers)
+}
+
+/// What is remembered of this time.
+fn death_of(now: Now, queue: &Queue, reason: Reason, key: Option<&[u8]>, all: &[Header]) -> Death {
+    let exchange = all.iter().find(|header| header.key == headers::EXCHANGE);
+    Death {
+        reason: reason.as_str().to_owned(),
+        queue: queue.name.clone(),
+        count: 1,
+        time: now.wall.0,
+        exchange: deaths::text(exchange.and_then(|it| it.value.as_deref()).unwrap_or_default()).into_owned(),
+        key: deaths::text(key.unwrap_or_default()).into_owned(),
+        ttl_ms: headers::ttl_ms(all),
+    }
+}
+
 impl Core {
-    /// The topic that a queue's dead records go to, if there is one. Never its own, where they would come back, and none
-    /// that takes no records because of damage.
-    pub(super) fn dead_letter_topic(&self, queue: &Queue) -> Option<TopicId> {
-        let name = queue.policy.dead_letter.as_deref()?;
+    /// The topic of the queue that a queue's dead records go to, if there is one. Never its own, where they would come back, and
+    /// none that takes no records because of damage.
+    fn dead_letter_topic(&self, queue: &Queue) -> Option<TopicId> {
+        let name = queue.policy.dead_letter.as_ref()?.queue()?;
         let target = self.catalog.queue(&queue.namespace, name)?;
         (target.topic != queue.topic && self.has_sound_partition(target.topic)).then_some(target.topic)
+    }
+
+    /// A record that the queue gives up leaves it: for a queue that is there, or through an exchange, wherever that leads.
+    pub(super) fn gives_up(&self, queue: &Queue) -> bool {
+        match queue.policy.dead_letter {
+            Some(DeadLetter::Queue(_)) => self.dead_letter_topic(queue).is_some(),
+            Some(DeadLetter::Exchange { .. }) => true,
+            // What has had its attempts is gone.
+            None => queue.policy.attempts_max.is_some(),
+        }
+    }
+
+    /// Where a copy goes: nowhere is not an error if an exchange says so. `None` if it cannot go now.
+    pub(super) fn dead_letter_places(
+        &mut self,
+        queue: &Queue,
+        reason: Reason,
+        record: &NewRecord,
+    ) -> Option<Vec<(TopicId, PartitionId)>> {
+        let topics = match &queue.policy.dead_letter {
+            None => Vec::new(),
+            Some(DeadLetter::Queue(_)) => vec![self.dead_letter_topic(queue)?],
+            Some(DeadLetter::Exchange { name, .. }) => {
+                let key = record.key.as_deref().unwrap_or_default();
+                let mut topics = self.catalog.route_by_name(&queue.namespace, name, key, &record.headers);
+                if reason != Reason::Rejected {
+                    let deaths = Deaths::of(&record.headers).unwrap_or_default();
+                    topics.retain(|topic| !self.is_cycle(&deaths, *topic));
+                }
+                topics
+            }
+        };
+        let places = topics
+            .into_iter()
+            .map(|topic| Some((topic, self.sound_place(topic, record.key.as_deref(), &record.headers)?)));
+        places.collect()
+    }
+
+    /// A queue on the topic would see a record that has been there before, and nobody but the broker has moved it since.
+    fn is_cycle(&self, deaths: &Deaths, topic: TopicId) -> bool {
+        let queues = self.queues.on(topic).iter().filter_map(|id| self.catalog.queue_by_id(*id));
+        queues.into_iter().any(|queue| deaths.is_cycle(&queue.name))
     }
 
     /// Sends a record on its way.
     pub(super) fn bury(&mut self, id: QueueId, record: DeadRecord, reason: Reason, waiting: Option<Slot>) {
         if let Some(state) = self.queues.get_mut(id) {
             state.dead.push(Dying { record, reason, waiting });
+        }
+    }
+
+    /// The same, of those that have had their attempts or their time.
+    pub(super) fn bury_all(&mut self, id: QueueId, dead: Vec<DeadRecord>) {
+        for record in dead {
+            let reason = if record.outlived { Reason::Expired } else { Reason::Attempts };
+            self.bury(id, record, reason, None);
         }
     }
 
@@ -344,7 +437,6 @@ impl Core {
     }
 
     fn take_dead(&mut self, now: Now, queue: &Queue, place: Place, found: DeadFound) {
-        let target = self.dead_letter_topic(queue);
         let Some(state) = self.queues.get_mut(queue.id) else {
             return;
         };
@@ -369,9 +461,6 @@ impl Core {
             }
         };
         let (dead, reason) = (dying.record, dying.reason);
-        let Some(topic) = target else {
-            return self.fail_move(now, queue.id, place);
-        };
         let source = source.unwrap_or(Record {
             offset: place.1,
             timestamp: now.wall,
@@ -380,11 +469,11 @@ impl Core {
             headers: Vec::new(),
         });
         let record = self.copy_of(now, queue, dead, reason, source);
-        let Some(partition) = self.sound_place(topic, record.key.as_deref()) else {
-            return self.fail_move(now, queue.id, place);
-        };
-        let copy = Copy { topic, partition, record, packed };
-        self.queue_move(queue.id, place, copy, None);
+        match self.dead_letter_places(queue, reason, &record) {
+            None => self.fail_move(now, queue.id, place),
+            Some(places) if places.is_empty() => self.forget_dead(now, queue.id, place),
+            Some(places) => self.queue_move(queue.id, place, Copy { places, record, packed }, None),
+        }
     }
 
     /// Puts a copy into the line for the next commit.
@@ -401,6 +490,18 @@ impl Core {
         header(headers::ORIGIN, format!("{:032x}/{index}/{offset}", topic.0))
     }
 
+    /// What a full queue has refused, with its story in the headers.
+    pub(super) fn refused_copy(&self, now: Now, queue: &Queue, record: NewRecord) -> NewRecord {
+        let NewRecord { key, value, mut headers, timestamp, .. } = record;
+        headers.retain(|header| {
+            !header.key.starts_with(headers::DEAD_PREFIX) || header.key == headers::DEAD_HISTORY
+        });
+        headers.push(header(headers::DEAD_REASON, Reason::Overflow.as_str().to_owned()));
+        headers.push(header(headers::DEAD_SOURCE, queue.name.clone()));
+        let (key, headers) = sent_on(now, queue, Reason::Overflow, key, headers);
+        NewRecord { key, value, headers, timestamp, ..NewRecord::default() }
+    }
+
     /// A dead record with its story in the headers.
     fn copy_of(
         &self,
@@ -413,7 +514,9 @@ impl Core {
         let topic = self.catalog.topic_by_id(queue.topic).map_or("", |topic| &topic.name);
         let index = self.partitions.get(&dead.partition).map_or(0, |it| it.index);
         let Record { timestamp, key, value, mut headers, .. } = source;
-        headers.retain(|header| !header.key.starts_with(headers::DEAD_PREFIX));
+        headers.retain(|header| {
+            !header.key.starts_with(headers::DEAD_PREFIX) || header.key == headers::DEAD_HISTORY
+        });
         if !headers.iter().any(|header| header.key == headers::ORIGIN) {
             headers.push(self.origin(queue.topic, (dead.partition, dead.offset)));
         }
@@ -427,6 +530,7 @@ impl Core {
             header(headers::DEAD_FIRST_TIME, dead.first_leased_at.0.to_string()),
             header(headers::DEAD_LAST_TIME, now.wall.0.to_string()),
         ]);
+        let (key, headers) = sent_on(now, queue, reason, key, headers);
         NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() }
     }
 
@@ -539,19 +643,28 @@ impl Core {
         }
     }
 
-    /// Gives a copy its place; false if its topic is gone.
+    /// Gives a copy its places; false if its topics are gone.
     pub(super) fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> bool {
-        let Some(topic) = self.catalog.topic_by_id(copy.topic) else {
-            return false;
-        };
-        let Some(sequencer) = self.partitions.get_mut(&copy.partition) else {
-            return false;
-        };
-        group.firsts.entry(copy.partition).or_insert(sequencer.next);
-        let target = sequencer.take(copy.partition, 1);
         let codec = if copy.packed { Codec::Lz4 } else { Codec::None };
-        frame.push_copy(&topic.policy, target, &copy.record, codec, self.queues.wants_keys(copy.topic));
-        group.changes.moves.push(copy);
-        true
+        // The records of a batch carry one kind of time.
+        let mut spreads = [TimestampType::Create, TimestampType::Append].map(|it| Spread::packed(it, codec));
+        let mut any = false;
+        for &(topic, partition) in &copy.places {
+            let Some(topic) = self.catalog.topic_by_id(topic) else { continue };
+            let Some(sequencer) = self.partitions.get_mut(&partition) else { continue };
+            any = true;
+            group.firsts.entry(partition).or_insert(sequencer.next);
+            let target = sequencer.take(partition, 1);
+            let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
+            spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
+            self.queues.note_size(topic.id, partition, target.base, &copy.record);
+        }
+        for spread in spreads {
+            spread.each_body(TARGETS_PER_ENTRY, |spread| frame.push_spread(spread, &copy.record));
+        }
+        if any {
+            group.changes.moves.push(copy);
+        }
+        any
     }
 }

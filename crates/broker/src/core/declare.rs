@@ -9,12 +9,12 @@ use super::topics::check_name;
 use super::verdict::{Verdict, refused_when_durable, when_durable};
 use crate::errors::{ChangeError, LeaseError, SettleError};
 use crate::ledger::Ledger;
-use crate::limits::{GROUP_BYTES, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
+use crate::limits::{BINDING_KEY_BYTES, GROUP_BYTES, PRIORITY_LEVELS, TOPIC_BATCH_BYTES_MIN, VISIBILITY_MS};
 use crate::routing::Destination;
 use crate::state::Owner;
 use crate::{
-    Backoff, Keep, Labels, Now, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic, TopicId, TopicPolicy,
-    TopicSpec,
+    Backoff, DeadLetter, Keep, Labels, Now, Order, Queue, QueueId, QueuePolicy, QueueSpec, Start, Topic,
+    TopicId, TopicPolicy, TopicSpec,
 };
 
 fn invalid(what: &'static str, why: &str) -> ChangeError {
@@ -49,13 +49,38 @@ fn check_policy(name: &str, policy: &QueuePolicy) -> Result<(), ChangeError> {
     if policy.message_bytes_max as usize > GROUP_BYTES {
         return Err(invalid("message_bytes_max", "it is more than one commit takes (16 MiB)"));
     }
-    if let Some(dead_letter) = &policy.dead_letter {
-        check_name("dead_letter", dead_letter)?;
-        if dead_letter == name {
-            return Err(invalid("dead_letter", "a queue cannot be its own dead-letter queue"));
+    match &policy.dead_letter {
+        Some(DeadLetter::Queue(target)) => {
+            check_name("dead_letter", target)?;
+            if target == name {
+                return Err(invalid("dead_letter", "a queue cannot be its own dead-letter queue"));
+            }
         }
+        Some(DeadLetter::Exchange { name, key }) => {
+            if !name.is_empty() {
+                check_name("dead_letter", name)?;
+            }
+            if key.as_ref().is_some_and(|key| key.len() > BINDING_KEY_BYTES) {
+                return Err(invalid("dead_letter", "its key is longer than 255 bytes"));
+            }
+        }
+        None => {}
     }
-    Ok(())
+    check_unordered(policy)
+}
+
+/// Some things only queues can do that do not look at keys.
+fn check_unordered(policy: &QueuePolicy) -> Result<(), ChangeError> {
+    let wanted = [
+        ("dead_letter", matches!(policy.dead_letter, Some(DeadLetter::Exchange { .. }))),
+        ("length_max", policy.length_max.is_some()),
+        ("length_bytes_max", policy.length_bytes_max.is_some()),
+        ("priority_max", policy.priority_max.is_some()),
+    ];
+    match wanted.into_iter().find(|(_, is_wanted)| *is_wanted && policy.order != Order::Standard) {
+        Some((what, _)) => Err(invalid(what, "only queues in standard order have this")),
+        None => Ok(()),
+    }
 }
 
 /// The topic that a queue makes for itself.
@@ -65,7 +90,7 @@ fn own_topic(spec: &QueueSpec, name: &str) -> TopicSpec {
     TopicSpec {
         namespace: spec.namespace.clone(),
         name: name.to_owned(),
-        partitions: 1,
+        partitions: spec.policy.priority_max.map_or(1, |max| (u32::from(max) + 1).min(PRIORITY_LEVELS)),
         policy: TopicPolicy {
             keep: Keep::UntilSettled { after: 0 },
             retention_ms: None,
@@ -165,6 +190,7 @@ impl Core {
         let QueueSpec { namespace, name, policy, labels, .. } = spec;
         let (created_at, modified_at) = (now.wall, now.wall);
         self.catalog.put_queue(Queue { id, namespace, name, topic, policy, created_at, modified_at, labels });
+        self.watch_sizes(id);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0), Owner::Ledger(id.0)]);
         Ok(id)
@@ -241,6 +267,7 @@ impl Core {
         }
         let queue = Queue { policy, labels, modified_at: now.wall, ..Queue::clone(known) };
         self.catalog.put_queue(queue);
+        self.watch_sizes(id);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Queue(id.0)]);
         Ok(())

@@ -302,9 +302,9 @@ impl Core {
         if !headers.iter().any(|header| header.key == headers::ORIGIN) {
             headers.push(header(headers::ORIGIN, format!("{:032x}/{DELAYED_INDEX}/{offset}", topic.0)));
         }
-        let partition = self.sound_place(topic, key.as_deref())?;
+        let partition = self.sound_place(topic, key.as_deref(), &headers)?;
         let record = NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() };
-        Some(Copy { topic, partition, record, packed: false })
+        Some(Copy { places: vec![(topic, partition)], record, packed: false })
     }
 
     /// Puts records that are due into the frame, and with them that they have left the hidden partition.

@@ -69,6 +69,8 @@ pub(super) struct AppendedSpans {
     pub(super) spans: Vec<(PartitionId, Span)>,
     /// The hashes of the keys of a span's records, by its index; only of those that queues need and that are known.
     pub(super) keys: BTreeMap<usize, Vec<u64>>,
+    /// The times to live that a span's records bring along, milliseconds, by its index; only where one does.
+    pub(super) ttls: BTreeMap<usize, Vec<u64>>,
     pub(super) records: u64,
     pub(super) bytes: u64,
 }

@@ -75,7 +75,7 @@ impl Core {
 
     /// Leases to the first in line; false if there is none, or nothing for it.
     fn serve_first(&mut self, now: Now, queue: &Queue) -> bool {
-        let dead_letter_exists = self.dead_letter_topic(queue).is_some();
+        let dead_letter_exists = self.gives_up(queue);
         let Some(state) = self.queues.get_mut(queue.id) else {
             return false;
         };
@@ -126,9 +126,7 @@ impl Core {
                 self.undo(queue.id, &unwanted);
             }
         }
-        for record in dead {
-            self.bury(queue.id, record, Reason::Attempts, None);
-        }
+        self.bury_all(queue.id, dead);
         if is_going_on {
             self.note_lazy(now, queue.id);
         }
@@ -179,7 +177,8 @@ impl Core {
 
     /// Receivers could not be given these: they go where the dead go, so that they are not leased over and over.
     pub(super) fn unreceivable(&mut self, now: Now, id: QueueId, malformed: &[LeaseId], gone: &[LeaseId]) {
-        let target = self.catalog.queue_by_id(id).and_then(|queue| self.dead_letter_topic(queue));
+        let keeps = |queue: &Queue| queue.policy.dead_letter.is_some() && self.gives_up(queue);
+        let gives_up = self.catalog.queue_by_id(id).is_some_and(|queue| keeps(queue));
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
@@ -197,12 +196,12 @@ impl Core {
         state.malformed += dead.len() as u64;
         for record in dead {
             tracing::warn!(
-                queue = id.0, partition = %record.partition, offset = %record.offset, kept = target.is_some(),
+                queue = id.0, partition = %record.partition, offset = %record.offset, kept = gives_up,
                 "a record that cannot be decoded leaves its queue"
             );
-            match target {
-                Some(_) => self.bury(id, record, Reason::Malformed, None),
-                None => self.settle_dead(id, record),
+            match gives_up {
+                true => self.bury(id, record, Reason::Malformed, None),
+                false => self.settle_dead(id, record),
             }
         }
         self.note_lazy(now, id);

@@ -6,23 +6,24 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-use duolog_record::{Offset, PartitionId};
+use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Log, Span};
 
 use super::Core;
 use super::attempts::Attempts;
 use super::dead_letter::{Dead, Moves};
+use super::length::Sizes;
 use super::line::Line;
 use super::verdict::Verdict;
 use super::work::{Ahead, Work};
-use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, Part, SnapshotAt};
+use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, NO_TTL, Outlived, Part, SnapshotAt};
 use crate::limits::{
     KEY_LOOKS_PER_LEASE, LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL,
-    LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUE_TIMERS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN,
+    LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUE_TIMERS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN, TTL_HEAD_MS_MIN,
 };
 use crate::state::{Owner, StateRecord, Value};
-use crate::{Monotonic, Now, Queue, QueueId, TopicId};
+use crate::{DeadLetter, Monotonic, Now, Queue, QueueId, TopicId};
 
 /// A queue's life in memory.
 pub(super) struct QueueState {
@@ -48,6 +49,10 @@ pub(super) struct QueueState {
     sleeps_at: Option<Monotonic>,
     /// When to look for what has outlived its time to live, if records have one and there are any.
     outlived_at: Option<Monotonic>,
+    /// Records may have brought times to live of their own along.
+    is_timed: bool,
+    /// Bytes of its records, if there is a limit.
+    pub(super) sizes: Option<Box<Sizes>>,
     /// Where it stands in `Queues::timers`.
     timer: Option<Monotonic>,
     /// Its part of `Queues::window_records`.
@@ -70,6 +75,8 @@ impl QueueState {
             held_back: 0,
             sleeps_at: None,
             outlived_at: None,
+            is_timed: false,
+            sizes: None,
             timer: None,
             window_records: 0,
         }
@@ -82,11 +89,13 @@ impl QueueState {
 
     /// True if the first in line, who asks for `count`, is to wait for a look that is under way: a look at keys reads so
     /// many bytes, and large records would come one or two at a time.
+    /// Where there are priorities, a look may bring some that go first.
     pub(super) fn holds_back(&self, count: u32) -> bool {
-        self.ledger.wants_keys()
-            && self.is_looking()
+        let wants_more =
+            || self.ledger.wants_keys() && self.ledger.free_up_to(count as usize) < count as usize;
+        self.is_looking()
             && self.held_back < KEY_LOOKS_PER_LEASE
-            && self.ledger.free_up_to(count as usize) < count as usize
+            && (self.ledger.priority_max().is_some() || wants_more())
     }
 
     /// Somebody else is the first in line.
@@ -100,8 +109,23 @@ impl QueueState {
     }
 
     /// It looks ahead a little longer.
+    pub(super) fn stay_awake(&mut self, now: Now) {
+        if self.sleeps_at.is_none() {
+            self.doze(now);
+        }
+    }
+
     fn doze(&mut self, now: Now) {
         self.sleeps_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
+    }
+
+    /// Records with times to live of their own have come.
+    fn note_ttls(&mut self, now: Now, ttls: impl Iterator<Item = u64>) {
+        if let Some(least) = ttls.filter(|ttl_ms| *ttl_ms != NO_TTL).min() {
+            self.is_timed = true;
+            let at = now.monotonic.plus_ms(least.clamp(TTL_HEAD_MS_MIN, TTL_CHECK_MS));
+            self.outlived_at = Some(self.outlived_at.map_or(at, |earlier| earlier.min(at)));
+        }
     }
 
     /// Forgets the window if nobody has received for long.
@@ -121,7 +145,7 @@ impl QueueState {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 queue = queue.name,
-                dead_letter = queue.policy.dead_letter,
+                dead_letter = queue.policy.dead_letter.as_ref().and_then(DeadLetter::queue),
                 "the dead-letter queue does not exist: records stay where they are"
             );
         }
@@ -156,6 +180,8 @@ pub(super) struct Queues {
     pub(super) moves: Moves,
     /// Records in the windows of queues that look at keys.
     window_records: usize,
+    /// Queues whose bytes are counted.
+    pub(super) sized: usize,
 }
 
 impl Queues {
@@ -174,6 +200,16 @@ impl Queues {
     /// True if a queue on the topic looks at keys.
     pub(super) fn wants_keys(&self, topic: TopicId) -> bool {
         self.on(topic).iter().any(|id| self.get(*id).is_some_and(|state| state.ledger.wants_keys()))
+    }
+
+    /// The highest priority that a topic's records may have, if a queue on it looks at priorities.
+    pub(super) fn priority_max(&self, topic: TopicId) -> Option<u8> {
+        self.on(topic).iter().find_map(|id| self.get(*id)?.ledger.priority_max())
+    }
+
+    /// A queue on the topic may refuse records.
+    pub(super) fn may_refuse(&self, topic: TopicId) -> bool {
+        self.on(topic).iter().any(|id| self.get(*id).is_some_and(|state| state.ledger.may_refuse()))
     }
 
     /// The first `count` queues by id, of those that come after one.
@@ -195,6 +231,7 @@ impl Queues {
     pub(super) fn remove(&mut self, id: QueueId) -> Option<Box<QueueState>> {
         let state = self.states.remove(&id)?;
         self.window_records -= state.window_records;
+        self.sized -= usize::from(state.sizes.is_some());
         if let Some(timer) = state.timer {
             self.timers.remove(&(timer, id));
         }
@@ -335,21 +372,25 @@ impl Core {
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
-        let Some(ttl_ms) = queue.policy.message_ttl_ms else {
-            state.outlived_at = None;
-            return;
-        };
+        let Outlived { settled, dead, next } = state.ledger.settle_outlived(now, &queue.policy);
+        let policy = queue.policy.message_ttl_ms.map(|ttl_ms| outlived_next(now, ttl_ms));
+        let head = next.map(|due| due_at(now, due));
         // The time to live may have become shorter since the last look was set.
-        let next = outlived_next(now, ttl_ms);
-        state.outlived_at = Some(state.outlived_at.map_or(next, |at| at.min(next)));
-        if state.ledger.settle_outlived(now, &queue.policy) > 0 {
+        state.outlived_at = [state.outlived_at, policy, head].into_iter().flatten().min();
+        let is_changed = settled > 0 || !dead.is_empty();
+        self.bury_all(id, dead);
+        if is_changed {
             self.note_lazy(now, id);
         }
     }
 
     /// Gives out what can be given out, asks for what is missing, and sets the timer.
     pub(super) fn settle_down(&mut self, now: Now, id: QueueId) {
+        if self.queues.get(id).is_some_and(|state| state.ledger.priority_max().is_some()) {
+            self.look_ahead(id);
+        }
         self.serve(now, id);
+        self.shorten(now, id);
         self.look_at_dead(id);
         self.look_ahead(id);
         self.dismiss(now, id);
@@ -363,11 +404,14 @@ impl Core {
             return;
         };
         if state.ledger.is_empty() {
-            state.outlived_at = None;
+            (state.outlived_at, state.is_timed) = (None, false);
         } else if state.outlived_at.is_none()
             && let Some(queue) = self.catalog.queue_by_id(id)
         {
-            state.outlived_at = queue.policy.message_ttl_ms.map(|ttl_ms| outlived_next(now, ttl_ms));
+            let ttl_ms = queue.policy.message_ttl_ms.or(state.is_timed.then_some(TTL_CHECK_MS));
+            // The first of them may be due when that is over.
+            let at = |ttl_ms: u64| now.monotonic.plus_ms(ttl_ms.clamp(TTL_HEAD_MS_MIN, TTL_CHECK_MS));
+            state.outlived_at = ttl_ms.map(at);
         }
     }
 
@@ -379,9 +423,11 @@ impl Core {
     /// A commit is durable: the queues on the partition have something new.
     pub(super) fn queue_appended(
         &mut self,
+        now: Now,
         partition: PartitionId,
         span: &Span,
         keys: &[u64],
+        ttls: &[u64],
         touched: &mut BTreeSet<QueueId>,
     ) {
         let Some(sequencer) = self.partitions.get(&partition) else {
@@ -391,10 +437,13 @@ impl Core {
         let ids = self.queues.by_topic.get(&topic).map_or(&[][..], Vec::as_slice);
         for id in ids {
             if let Some(state) = self.queues.states.get_mut(id) {
-                let span = ledger_span(span);
+                state.note_ttls(now, ttls.iter().copied());
                 let is_awake = state.sleeps_at.is_some();
+                let span = ledger_span(span);
                 match state.ledger.wants_keys() {
-                    false if is_awake => state.ledger.appended(partition, span),
+                    false if is_awake => {
+                        by_ttl(span, ttls).for_each(|span| state.ledger.appended(partition, span));
+                    }
                     true if is_awake && !keys.is_empty() => {
                         state.ledger.appended_keys(partition, KeyedSpan { span, keys: keys.to_vec() });
                     }
@@ -437,7 +486,7 @@ impl Core {
             Ok((ahead, to)) => {
                 match ahead {
                     Ahead::Spans(spans) => {
-                        let spans: Vec<LedgerSpan> = spans.iter().map(ledger_span).collect();
+                        state.note_ttls(now, spans.iter().map(|span| span.ttl_ms));
                         state.ledger.extend_window(partition, from, &spans, to);
                     }
                     Ahead::Keys(spans) => state.ledger.extend_groups(partition, from, &spans, to),
@@ -516,6 +565,12 @@ impl Core {
                 // Written with the first commit: its offsets may be those that were forgotten as settled.
                 self.note_lazy(now, queue.id);
             }
+            // What times to live its records brought along shows when it looks ahead.
+            let may_be_timed = matches!(queue.policy.dead_letter, Some(DeadLetter::Exchange { .. }));
+            if may_be_timed && let Some(state) = self.queues.get_mut(queue.id) {
+                state.note_ttls(now, std::iter::once(TTL_CHECK_MS_MIN));
+            }
+            self.watch_sizes(queue.id);
             self.settle_outlived(now, queue.id);
             self.settle_down(now, queue.id);
         }
@@ -527,13 +582,34 @@ fn outlived_next(now: Now, ttl_ms: u64) -> Monotonic {
     now.monotonic.plus_ms(ttl_ms.clamp(TTL_CHECK_MS_MIN, TTL_CHECK_MS))
 }
 
+/// When the wall clock says so; not at once, so that many that are due one after the other are taken together, and not far off,
+/// because the clock may be set.
+fn due_at(now: Now, due: Timestamp) -> Monotonic {
+    let in_ms = u64::try_from(due.0.saturating_sub(now.wall.0)).unwrap_or_default();
+    now.monotonic.plus_ms(in_ms.clamp(TTL_HEAD_MS_MIN, TTL_CHECK_MS))
+}
+
 /// What a ledger knows of a batch.
-fn ledger_span(span: &Span) -> LedgerSpan {
+pub(super) fn ledger_span(span: &Span) -> LedgerSpan {
+    let (base, offsets, append_time) = (span.base, span.offsets, span.append_time);
     // There are no control batches until there are transactions.
-    LedgerSpan { base: span.base, offsets: span.offsets, append_time: span.append_time, skip: false }
+    LedgerSpan { base, offsets, append_time, skip: false, ttl_ms: NO_TTL }
+}
+
+/// A batch cut where the times to live of its records change; whole if none has any.
+pub(super) fn by_ttl(whole: LedgerSpan, ttls: &[u64]) -> impl Iterator<Item = LedgerSpan> {
+    let mut base = whole.base;
+    let cut = ttls.chunk_by(|one, other| one == other).map(move |alike| {
+        let offsets = alike.len() as u32;
+        let span = LedgerSpan { base, offsets, ttl_ms: alike[0], ..whole };
+        base = base.plus(u64::from(offsets));
+        span
+    });
+    let uncut = ttls.is_empty().then_some(whole);
+    uncut.into_iter().chain(cut)
 }
 
 /// True for what a lease alone has written.
 fn is_lease(part: &Part) -> bool {
-    matches!(part, Part::Record(_, state) if matches!(state.hold, Hold::Leased { .. }))
+    matches!(part, Part::Record(_, state) | Part::Timed(_, state, _) if matches!(state.hold, Hold::Leased { .. }))
 }

@@ -302,7 +302,7 @@ impl Core {
         record: Record,
         packed: bool,
     ) {
-        let Some(partition) = self.sound_place(topic, record.key.as_deref()) else {
+        let Some(partition) = self.sound_place(topic, record.key.as_deref(), &record.headers) else {
             return;
         };
         let Record { timestamp, key, value, mut headers, .. } = record;
@@ -311,7 +311,7 @@ impl Core {
             headers.push(self.origin(queue.topic, place));
         }
         let record = NewRecord { key, value, headers, timestamp: Some(timestamp), ..NewRecord::default() };
-        self.queue_move(queue.id, place, Copy { topic, partition, record, packed }, Some(id));
+        self.queue_move(queue.id, place, Copy { places: vec![(topic, partition)], record, packed }, Some(id));
     }
 
     /// A record of a task is in the frame.

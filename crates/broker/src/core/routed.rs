@@ -157,9 +157,12 @@ impl Core {
         let mut keys = keys.into_iter();
         if let [id] = *topics {
             let key = keys.next().flatten();
-            let Some(Seat { topic, index, key, .. }) = self.seat_of(now, id, &record, key)? else {
+            let Some(Seat { topic, index, key, is_new }) = self.seat_of(now, id, &record, key)? else {
                 return Err(AppendError::NotFound);
             };
+            if is_new {
+                self.check_routed_length(now, frame, group, id, &record)?;
+            }
             let wants_keys = self.queues.wants_keys(id);
             let placed = Placed { partition: topic.partitions[index as usize], index, record, key };
             return self.seal_record(now, frame, group, &topic, placed, wants_keys).map(|_| ());
@@ -171,8 +174,19 @@ impl Core {
         if seats.is_empty() {
             return Err(AppendError::NotFound);
         }
+        // A queue that takes no more does not keep the record from the others.
+        let mut taken = Ok(());
+        seats.retain(|Seat { topic, is_new, .. }| {
+            let checked = match is_new {
+                true => self.check_routed_length(now, frame, group, topic.id, &record),
+                false => Ok(()),
+            };
+            let fits = checked.is_ok();
+            taken = std::mem::replace(&mut taken, Ok(())).and(checked);
+            fits
+        });
         self.seal_seats(now, frame, group, &record, seats);
-        Ok(())
+        taken
     }
 
     /// A record to its places, which can take it.
@@ -197,6 +211,7 @@ impl Core {
             let Some(sequencer) = self.partitions.get_mut(&partition).filter(|_| is_new) else { continue };
             group.firsts.entry(partition).or_insert(sequencer.next);
             let target = sequencer.take(partition, 1);
+            self.queues.note_size(topic.id, partition, target.base, record);
             let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
             spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
             if let Some(key) = key {
@@ -220,10 +235,7 @@ impl Core {
         key: Option<ScopedKey>,
     ) -> Result<Option<Seat>, AppendError> {
         let Some(topic) = self.catalog.topic_by_id(id).cloned() else { return Ok(None) };
-        let index = match topic.partitions.len() {
-            1 => 0,
-            _ => self.appends.place(&topic, record.key.as_deref()),
-        };
+        let index = self.place_of(&topic, record.key.as_deref(), &record.headers);
         self.check_sound(topic.partitions[index as usize])?;
         if let Some(key) = &key {
             self.check_dedup_room(now, id, std::iter::once(key))?;

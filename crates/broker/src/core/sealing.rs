@@ -20,6 +20,7 @@ use super::Core;
 use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};
 use super::group::Group;
+use super::length::Chunk;
 use super::producers::Sequenced;
 use super::sequencer::Sequencer;
 use super::verdict::{Verdict, when_durable};
@@ -176,6 +177,9 @@ impl Core {
         let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
         group.firsts.entry(partition).or_insert(sequencer.next);
         let target = sequencer.take(partition, offsets);
+        let chunk =
+            Chunk { base: target.base, offsets: u64::from(offsets), bytes: batch.bytes().len() as u64 };
+        self.queues.note_sizes(topic.id, partition, chunk);
         frame.push_batch(&topic.policy, target, &batch);
         for (delta, key) in (0..).zip(keys) {
             if let Some(key) = key {
@@ -223,6 +227,7 @@ impl Core {
     ) -> Result<Vec<Published>, AppendError> {
         let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?.clone();
         self.check_publish_keys(now, topic.id, &records)?;
+        self.check_length(topic.id, records.iter().map(|it| &it.record))?;
         let mut published = Vec::with_capacity(records.len());
         let wants_keys = self.queues.wants_keys(topic.id);
         for placed in records {
@@ -255,6 +260,7 @@ impl Core {
             let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
             group.firsts.entry(partition).or_insert(sequencer.next);
             let target = sequencer.take(partition, 1);
+            self.queues.note_size(topic.id, partition, target.base, &record);
             (partition, index, target.base, frame.push_record(&topic.policy, target, &record, wants_keys))
         };
         if let Some(key) = key {
@@ -372,7 +378,8 @@ impl Core {
                 delayed.sequencer.durable = span.base.plus(u64::from(span.offsets));
             }
             let keys = group.appended.keys.get(&index).map_or(&[][..], Vec::as_slice);
-            self.queue_appended(*partition, span, keys, &mut touched);
+            let ttls = group.appended.ttls.get(&index).map_or(&[][..], Vec::as_slice);
+            self.queue_appended(now, *partition, span, keys, ttls, &mut touched);
         }
         self.show_delayed(now, &mut group);
         self.show_catalog(&mut group);
@@ -439,6 +446,7 @@ impl Core {
                 self.state.next = *first;
             } else if let Some(sequencer) = self.partitions.get_mut(partition) {
                 sequencer.next = *first;
+                self.queues.take_sizes_back(sequencer.topic, *partition, *first);
             } else {
                 self.delays.take_back(*partition, *first);
             }

@@ -11,6 +11,7 @@ mod herd;
 mod lease;
 mod order;
 mod partitions;
+mod policies;
 mod random;
 mod redrive;
 mod retention;

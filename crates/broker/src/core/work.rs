@@ -14,14 +14,17 @@ use super::Core;
 use super::dead_letter::{DeadFound, Place};
 use super::delay::{DueKey, PassAt, Passed};
 use super::depth::Depths;
+use super::length::{Chunk, joined};
+use super::queues::{by_ttl, ledger_span};
 use super::retention::{Look, Looked};
 use super::rewind::AtTime;
 use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
-use crate::ledger::{KeyedSpan, LedgerSpan, key_hash};
+use crate::headers;
+use crate::ledger::{KeyedSpan, LedgerSpan, NO_TTL, key_hash};
 use crate::limits::{
-    DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES, UNKEYED_LOOK_BATCHES,
+    DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES, SIZE_CHUNKS, UNKEYED_LOOK_BATCHES,
 };
 use crate::room::{Room, Size};
 use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
@@ -95,12 +98,23 @@ pub enum Work {
     },
     /// Bytes and ages behind the counts of queues. Answered from there.
     Depths(Depths),
+    /// Bytes of what a queue holds.
+    Sizes {
+        /// Which queue.
+        queue: QueueId,
+        /// In which partition.
+        partition: PartitionId,
+        /// From where on.
+        from: Offset,
+        /// Up to where.
+        until: Offset,
+    },
 }
 
 /// What lies ahead of a queue.
 pub enum Ahead {
-    /// Batches.
-    Spans(Vec<Span>),
+    /// Batches, cut where the times to live change that their records bring along.
+    Spans(Vec<LedgerSpan>),
     /// Batches with the hashes of their records' keys.
     Keys(Vec<KeyedSpan>),
 }
@@ -157,6 +171,15 @@ pub enum Finding {
         found: Result<Vec<(PartitionId, Option<Offset>)>, FetchError>,
         /// What it is for.
         then: AtTime,
+    },
+    /// See [`Work::Sizes`].
+    Sizes {
+        /// Which queue.
+        queue: QueueId,
+        /// In which partition.
+        partition: PartitionId,
+        /// In order.
+        chunks: Vec<Chunk>,
     },
 }
 
@@ -218,6 +241,10 @@ impl Work {
                 depths.answer(log);
                 None
             }
+            Self::Sizes { queue, partition, from, until } => {
+                let chunks = sizes(log, partition, from, until);
+                Some(Finding::Sizes { queue, partition, chunks })
+            }
         }
     }
 }
@@ -231,6 +258,7 @@ impl Finding {
             | Self::Redrive { .. }
             | Self::Delayed { .. }
             | Self::DelayPass(_)
+            | Self::Sizes { .. }
             | Self::Retention(_) => {}
             Self::Times { then, .. } => then.refuse(stopped.clone().into()),
         }
@@ -251,6 +279,7 @@ impl Core {
             }
             Finding::DelayPass(passed) => self.found_pass(now, passed),
             Finding::Times { found, then } => self.found_times(now, found, then),
+            Finding::Sizes { queue, partition, chunks } => self.found_sizes(now, queue, partition, chunks),
         }
     }
 }
@@ -265,9 +294,51 @@ fn spans(
     let mut spans = log.spans(partition, from, count)?;
     let was_all = spans.len() < count;
     spans.retain(|span| span.base < until);
+    let mut cut = Vec::with_capacity(spans.len());
+    let mut bytes = 0;
+    for span in &spans {
+        bytes += if span.timed { span.bytes as usize } else { 0 };
+        if bytes > KEY_LOOK_BYTES && !cut.is_empty() {
+            return Ok((Ahead::Spans(cut), span.base));
+        }
+        let ttls = if span.timed { ttls(log, partition, span)? } else { Vec::new() };
+        cut.extend(by_ttl(ledger_span(span), &ttls));
+    }
     let end = spans.last().map_or(from, |span| span.base.plus(u64::from(span.offsets)));
     let to = if was_all { until.max(end) } else { end };
-    Ok((Ahead::Spans(spans), to))
+    Ok((Ahead::Spans(cut), to))
+}
+
+/// Bytes of batches as they are stored, in so few chunks that they take little memory. What cannot be read is left out.
+fn sizes(log: &dyn Log, partition: PartitionId, mut from: Offset, until: Offset) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    while from < until
+        && let Ok(spans) = log.spans(partition, from, SIZE_CHUNKS / 2)
+        && let Some(last) = spans.last()
+    {
+        from = last.base.plus(u64::from(last.offsets));
+        let within = spans.iter().filter(|span| span.base < until);
+        chunks.extend(within.map(|span| Chunk {
+            base: span.base,
+            offsets: u64::from(span.offsets),
+            bytes: u64::from(span.bytes),
+        }));
+        if chunks.len() > SIZE_CHUNKS / 2 {
+            chunks = chunks.chunks(2).map(joined).collect();
+        }
+    }
+    chunks
+}
+
+/// The times to live that the records of a batch bring along; none for one that cannot be decoded.
+fn ttls(log: &dyn Log, partition: PartitionId, span: &Span) -> Result<Vec<u64>, ReadError> {
+    let Some(stored) = read_one(log, partition, span.base)? else { return Ok(Vec::new()) };
+    let mut opened = Cursor::new(Arc::new(Decoded::open_any(partition, &stored)));
+    let ttl_of = |at| match opened.find(stored.base.plus(at)) {
+        Found::Record(record) => headers::ttl_ms(&record.headers).unwrap_or(NO_TTL),
+        Found::Malformed | Found::Hole => NO_TTL,
+    };
+    Ok((0..u64::from(stored.offsets)).map(ttl_of).collect())
 }
 
 /// Batches with the keys in them. Those that the index knows to be without keys are not read; of the others a record
@@ -303,15 +374,16 @@ fn keyed_spans(
             Found::Hole => 0,
         });
         let (base, offsets, append_time) = (stored.base, stored.offsets, stored.append_time);
-        KeyedSpan { span: LedgerSpan { base, offsets, append_time, skip: false }, keys: keys.collect() }
+        KeyedSpan {
+            span: LedgerSpan { base, offsets, append_time, skip: false, ttl_ms: NO_TTL },
+            keys: keys.collect(),
+        }
     });
     Ok((Ahead::Keys(keyed.collect()), to))
 }
 
 fn without_keys(span: &Span) -> KeyedSpan {
-    let (base, offsets, append_time) = (span.base, span.offsets, span.append_time);
-    let keys = vec![key_hash(None); offsets as usize];
-    KeyedSpan { span: LedgerSpan { base, offsets, append_time, skip: false }, keys }
+    KeyedSpan { span: ledger_span(span), keys: vec![key_hash(None); span.offsets as usize] }
 }
 
 /// Reads records one batch at a time, until it has become too much. What is found is copied out of its batch, so that

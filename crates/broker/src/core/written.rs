@@ -1,15 +1,18 @@
 //! The live state as it is written down, and back.
 
+use bytes::Bytes;
 use duolog_record::{PartitionId, Timestamp, TimestampType};
 use duolog_storage::Durability;
 
 use super::{Core, cursors, routing};
 use crate::routing::{BindingId, ExchangeId};
 use crate::state::{
-    BackoffValue, BrokerValue, OrderValue, Owner, QueueValue, StateRecord, TopicValue, Value,
+    BackoffValue, BrokerValue, DeadLetterValue, OrderValue, OverflowValue, Owner, QueueValue, StateRecord,
+    TopicValue, Value,
 };
 use crate::{
-    Backoff, DedupPolicy, Keep, MoveId, Order, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy,
+    Backoff, DeadLetter, DedupPolicy, Keep, MoveId, Order, Overflow, Queue, QueueId, QueuePolicy, Topic,
+    TopicId, TopicPolicy,
 };
 
 impl Core {
@@ -115,7 +118,7 @@ fn queue_value(queue: &Queue) -> QueueValue {
         topic: queue.topic.0,
         visibility_timeout_ms: policy.visibility_timeout_ms,
         attempts_max: policy.attempts_max,
-        dead_letter: policy.dead_letter.clone(),
+        dead_letter: policy.dead_letter.as_ref().map(dead_letter_value),
         receive_wait_ms: policy.receive_wait_ms,
         message_ttl_ms: policy.message_ttl_ms,
         in_flight_max: policy.in_flight_max,
@@ -134,6 +137,30 @@ fn queue_value(queue: &Queue) -> QueueValue {
         created_at: queue.created_at.0,
         modified_at: queue.modified_at.0,
         labels: queue.labels.clone(),
+        length_max: policy.length_max,
+        length_bytes_max: policy.length_bytes_max,
+        overflow: match policy.overflow {
+            Overflow::DropHead => OverflowValue::DropHead,
+            Overflow::Reject => OverflowValue::Reject,
+            Overflow::RejectDeadLetter => OverflowValue::RejectDeadLetter,
+        },
+        priority_max: policy.priority_max,
+    }
+}
+
+fn dead_letter_value(target: &DeadLetter) -> DeadLetterValue {
+    match target {
+        DeadLetter::Queue(name) => DeadLetterValue::Queue(name.clone()),
+        DeadLetter::Exchange { name, key } => {
+            DeadLetterValue::Exchange(name.clone(), key.as_ref().map(|key| key.to_vec()))
+        }
+    }
+}
+
+fn dead_letter_of(value: DeadLetterValue) -> DeadLetter {
+    match value {
+        DeadLetterValue::Queue(name) => DeadLetter::Queue(name),
+        DeadLetterValue::Exchange(name, key) => DeadLetter::Exchange { name, key: key.map(Bytes::from) },
     }
 }
 
@@ -147,7 +174,7 @@ pub(super) fn queue_of(id: QueueId, value: QueueValue) -> Queue {
         policy: QueuePolicy {
             visibility_timeout_ms: value.visibility_timeout_ms,
             attempts_max: value.attempts_max,
-            dead_letter: value.dead_letter,
+            dead_letter: value.dead_letter.map(dead_letter_of),
             receive_wait_ms: value.receive_wait_ms,
             message_ttl_ms: value.message_ttl_ms,
             in_flight_max: value.in_flight_max,
@@ -163,6 +190,14 @@ pub(super) fn queue_of(id: QueueId, value: QueueValue) -> Queue {
                 BackoffValue::Fixed { ms } => Backoff::Fixed { ms },
                 BackoffValue::Exponential { base_ms, max_ms } => Backoff::Exponential { base_ms, max_ms },
             },
+            length_max: value.length_max,
+            length_bytes_max: value.length_bytes_max,
+            overflow: match value.overflow {
+                OverflowValue::DropHead => Overflow::DropHead,
+                OverflowValue::Reject => Overflow::Reject,
+                OverflowValue::RejectDeadLetter => Overflow::RejectDeadLetter,
+            },
+            priority_max: value.priority_max,
         },
         created_at: Timestamp(value.created_at),
         modified_at: Timestamp(value.modified_at),

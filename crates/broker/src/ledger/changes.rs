@@ -24,6 +24,16 @@ pub struct RecordState {
     pub key: u64,
     /// What keeps it from being leased. Not rewritten when its time is over.
     pub hold: Hold,
+    /// The time to live that it brought along, milliseconds; `NO_TTL` if none. Written beside the state: see [`Part::Timed`].
+    #[serde(skip, default = "no_ttl")]
+    pub ttl_ms: u64,
+}
+
+/// A record brings no time to live along.
+pub const NO_TTL: u64 = u64::MAX;
+
+fn no_ttl() -> u64 {
+    NO_TTL
 }
 
 /// What keeps a record from being leased. Times are wall-clock milliseconds since the epoch.
@@ -58,6 +68,8 @@ pub enum Part {
     Fresh(u64, u64),
     /// This record has a history.
     Record(u64, RecordState),
+    /// The same, and this time to live of its own, milliseconds.
+    Timed(u64, RecordState, u64),
 }
 
 /// Records below an offset whose time to live counts from a replay.
@@ -140,12 +152,15 @@ impl PartitionState {
                     self.forget(start, end);
                 }
             }
-            Part::Record(offset, state) => {
-                if offset < u64::MAX {
-                    self.settled.remove(offset, offset + 1);
-                    self.records.insert(offset, state);
-                }
-            }
+            Part::Record(offset, state) => self.note_record(offset, state),
+            Part::Timed(offset, state, ttl_ms) => self.note_record(offset, RecordState { ttl_ms, ..state }),
+        }
+    }
+
+    fn note_record(&mut self, offset: u64, state: RecordState) {
+        if offset < u64::MAX {
+            self.settled.remove(offset, offset + 1);
+            self.records.insert(offset, state);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Handing records out: retries and fresh records in the order of their offsets, partitions in turn.
 
-use super::changes::{Hold, RecordState};
-use super::partition::{Entry, Live, PartitionLedger};
+use super::changes::{Hold, NO_TTL, RecordState};
+use super::partition::{Entry, Live, NO_WAY_BACK, PartitionLedger};
 use super::timers::Timers;
 use super::window::span_end;
-use super::{DeadRecord, Grant, LeaseResult, Ledger, Term};
-use crate::limits::{LEASES_MAX, VISIBILITY_MS};
-use crate::{Now, QueuePolicy};
+use super::{DeadRecord, Grant, LeaseResult, Ledger, Outlived, Term};
+use crate::limits::{LEASES_MAX, LEDGER_DYING, VISIBILITY_MS};
+use crate::{DeadLetter, Now, QueuePolicy};
 use duolog_record::{Offset, Timestamp};
 use duolog_storage::planted::{self, Bug};
 
@@ -25,14 +25,16 @@ pub(super) struct Call<'a> {
     pub(super) records_elsewhere: usize,
     /// Records that may be sent to the dead-letter queue in all.
     pub(super) dead_max: usize,
+    /// Of those that have outlived their time to live; `None` if they are settled.
+    pub(super) outlived_max: Option<usize>,
     /// Settled runs beyond which none may begin, and those of the other partitions.
     pub(super) runs_max: usize,
     pub(super) runs_elsewhere: usize,
 }
 
 impl Call<'_> {
-    pub(super) fn outlived(&self, live_from: i64) -> bool {
-        outlived(self.now, self.policy, live_from)
+    pub(super) fn outlived(&self, live_from: i64, ttl_ms: u64) -> bool {
+        outlived(self.now, self.policy, live_from, ttl_ms)
     }
 
     pub(super) fn hold(&self) -> (Hold, Live) {
@@ -74,9 +76,14 @@ impl Ledger {
             records_max: self.caps.records,
             records_elsewhere: 0,
             dead_max: self.caps.dead,
+            outlived_max: self.outlived_room(policy),
             runs_max: self.caps.runs,
             runs_elsewhere: 0,
         };
+        if self.priority_max.is_some() {
+            self.lease_by_priority(&mut call, &mut result);
+            return result;
+        }
         let first = self.turn;
         let (mut at, mut wrapped) = (first, false);
         while call.room > 0 {
@@ -96,6 +103,40 @@ impl Ledger {
         result
     }
 
+    /// Takes the oldest out of the queue that could be leased, at most so many: settles them, or sends them on their way. Of several
+    /// partitions in the order in which they are leased from.
+    pub fn drop_oldest(&mut self, now: Now, policy: &QueuePolicy, most: u64) -> Outlived {
+        let mut all = Outlived::default();
+        let mut room =
+            self.outlived_room(policy).map(|room| room.min(self.caps.records.saturating_sub(self.records)));
+        let mut left = most;
+        while left > 0
+            && room != Some(0)
+            && let Some(&index) = self.leasable.last()
+        {
+            let it = &mut self.partitions[index as usize];
+            let taken = it.drop_first(now, left, room, &mut self.timers, &mut all);
+            self.refresh(index);
+            if taken == 0 {
+                break;
+            }
+            left -= taken.min(left);
+            room = room.map(|room| room - usize::try_from(taken).unwrap_or(usize::MAX).min(room));
+        }
+        all
+    }
+
+    /// The highest partition first.
+    fn lease_by_priority(&mut self, call: &mut Call<'_>, result: &mut LeaseResult) {
+        let mut below = u32::MAX;
+        while call.room > 0
+            && let Some(&index) = self.leasable.range(..below).next_back()
+        {
+            self.lease_from(index, call, result);
+            below = index;
+        }
+    }
+
     fn lease_from(&mut self, index: u32, call: &mut Call<'_>, result: &mut LeaseResult) {
         let it = &mut self.partitions[index as usize];
         call.records_elsewhere = self.records - it.counted.records;
@@ -113,8 +154,7 @@ impl Ledger {
                     it.lease_retry(retry, call, &mut self.timers, &mut again, result)
                 }
                 Some(_) | None if fresh.is_some() => {
-                    it.lease_fresh(call, &mut self.timers, &mut again, result);
-                    true
+                    it.lease_fresh(call, &mut self.timers, &mut again, result)
                 }
                 Some(_) | None => false,
             };
@@ -126,25 +166,38 @@ impl Ledger {
         self.refresh(index);
     }
 
-    /// Settles what has outlived `policy.message_ttl_ms`, as far as it stands before what has not. Answers how many.
-    pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> u64 {
-        let mut settled = 0;
-        if policy.message_ttl_ms.is_none() {
-            return settled;
-        }
+    /// How many more records that have outlived their time to live may be on their way; `None` if they are settled.
+    fn outlived_room(&self, policy: &QueuePolicy) -> Option<usize> {
+        let dying = self.timers.moving() as usize;
+        let buries = matches!(policy.dead_letter, Some(DeadLetter::Exchange { .. }));
+        buries.then(|| LEDGER_DYING.saturating_sub(dying).min(self.caps.dead))
+    }
+
+    /// Settles what has outlived its time to live, or sends it on its way, as far as it stands before what has not.
+    pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> Outlived {
+        let mut all = Outlived::default();
+        let mut room = self.outlived_room(policy);
         for index in 0..self.partitions.len() as u32 {
             let it = &mut self.partitions[index as usize];
-            let here = if it.groups.is_some() {
-                it.settle_outlived_groups(now, policy, &mut self.timers)
+            let (settled, dying) = (all.settled, all.dead.len());
+            if it.groups.is_some() {
+                all.settled += it.settle_outlived_groups(now, policy, &mut self.timers);
             } else {
-                it.settle_outlived(now, policy, &mut self.timers)
-            };
-            if here > 0 {
-                settled += here;
+                let records = self.caps.records.saturating_sub(self.records);
+                it.settle_outlived(
+                    now,
+                    policy,
+                    room.map(|room| room.min(records)),
+                    &mut self.timers,
+                    &mut all,
+                );
+            }
+            room = room.map(|room| room - (all.dead.len() - dying));
+            if all.settled > settled || all.dead.len() > dying {
                 self.refresh(index);
             }
         }
-        settled
+        all
     }
 }
 
@@ -175,20 +228,27 @@ impl PartitionLedger {
         }
     }
 
-    /// Leases the fresh records at `scan` that belong together, or settles them if they have outlived.
+    /// Leases the fresh records at `scan` that belong together, or settles them if they have outlived, or sends them on their
+    /// way. False if that takes no more.
     fn lease_fresh(
         &mut self,
         call: &mut Call<'_>,
         timers: &mut Timers,
         again: &mut Vec<u64>,
         result: &mut LeaseResult,
-    ) {
-        let Some((start, end, live_from)) = self.fresh_segment() else { return };
-        if call.outlived(live_from) {
-            result.expired += self.settle_fresh(start, end);
-            self.scan = end;
-            self.advance();
-            return;
+    ) -> bool {
+        let Some((start, end, live_from, ttl_ms)) = self.fresh_segment() else { return false };
+        if call.outlived(live_from, ttl_ms) {
+            let Some(room) = call.outlived_max else {
+                result.expired += self.settle_fresh(start, end);
+                self.scan = end;
+                self.advance();
+                return true;
+            };
+            let room = room.min(self.fresh_room(call));
+            let buried = self.bury_fresh(call.now, room, true, timers, &mut result.dead);
+            call.outlived_max = Some(call.outlived_max.unwrap_or_default() - buried);
+            return buried > 0;
         }
         let most = call.room.min(self.fresh_room(call));
         let count = usize::try_from(end - start).unwrap_or(usize::MAX).min(most);
@@ -200,6 +260,7 @@ impl PartitionLedger {
             first_leased_at: call.now.wall.0,
             key: 0,
             hold,
+            ttl_ms,
         };
         let end = start + count as u64;
         for offset in start..end {
@@ -214,16 +275,45 @@ impl PartitionLedger {
         call.room -= count;
         self.scan = end;
         self.advance();
+        true
     }
 
-    /// The fresh records at `scan` that lie in one span and live from one time: start, end, that time.
-    fn fresh_segment(&self) -> Option<(u64, u64, i64)> {
+    /// Sends fresh records at `scan` that belong together on their way to where the dead go, at most so many. Answers how many.
+    pub(super) fn bury_fresh(
+        &mut self,
+        now: Now,
+        most: usize,
+        outlived: bool,
+        timers: &mut Timers,
+        dead: &mut Vec<DeadRecord>,
+    ) -> usize {
+        let Some((start, end, live_from, ttl_ms)) = self.fresh_segment() else { return 0 };
+        let count = usize::try_from(end - start).unwrap_or(usize::MAX).min(most);
+        let first_leased_at = now.wall.0;
+        let (hold, key) = (Hold::Free, 0);
+        let state =
+            RecordState { attempts: 0, incarnation: 0, live_from, first_leased_at, key, hold, ttl_ms };
+        let end = start + count as u64;
+        for offset in start..end {
+            let live = Live::Moving;
+            self.records.insert(offset, Entry { state, incarnation_before: NO_WAY_BACK, live });
+            timers.enter((self.index, offset), live);
+            dead.push(DeadRecord { outlived, ..dead_record(self.id, offset, &state) });
+        }
+        self.mark(start, end);
+        self.scan = end;
+        self.advance();
+        count
+    }
+
+    /// The fresh records at `scan` that lie in one span and live from one time: start, end, that time, and what they brought along.
+    fn fresh_segment(&self) -> Option<(u64, u64, i64, u64)> {
         let span = self.window.front()?;
         let mut end = span_end(span).min(self.fresh_end());
         if self.scan < self.replay.below {
             end = end.min(self.replay.below);
         }
-        Some((self.scan, end, self.live_from(self.scan, span)))
+        Some((self.scan, end, self.live_from(self.scan, span), span.ttl_ms))
     }
 
     /// Leases a record again, or settles it if it has outlived, or sends it on its way to the dead-letter queue.
@@ -237,9 +327,21 @@ impl PartitionLedger {
         result: &mut LeaseResult,
     ) -> bool {
         let Some(entry) = self.records.get_mut(&offset) else { return false };
-        if call.outlived(entry.state.live_from) && !planted::is(Bug::OutlivedRetried) {
-            self.settle_record(offset, timers);
-            result.expired += 1;
+        if call.outlived(entry.state.live_from, entry.state.ttl_ms) && !planted::is(Bug::OutlivedRetried) {
+            match &mut call.outlived_max {
+                None => {
+                    self.settle_record(offset, timers);
+                    result.expired += 1;
+                }
+                Some(0) => return false,
+                Some(room) => {
+                    *room -= 1;
+                    result
+                        .dead
+                        .push(DeadRecord { outlived: true, ..dead_record(self.id, offset, &entry.state) });
+                    self.set_live(offset, Live::Moving, timers);
+                }
+            }
             return true;
         }
         if entry.state.attempts >= call.attempts_max {
@@ -275,46 +377,125 @@ impl PartitionLedger {
         }
     }
 
-    /// Settles from the floor on what has outlived, past what is leased or moving, up to the first that has not.
-    fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy, timers: &mut Timers) -> u64 {
-        let mut settled = 0;
+    /// Settles from the floor on what has outlived, past what is leased or moving, up to the first that has not; or sends at most
+    /// `room` of it on its way.
+    fn settle_outlived(
+        &mut self,
+        now: Now,
+        policy: &QueuePolicy,
+        mut room: Option<usize>,
+        timers: &mut Timers,
+        all: &mut Outlived,
+    ) {
         let mut at = self.settled.floor();
         loop {
             at = self.settled.next_outside(at);
             if at >= self.end {
-                return settled;
+                return;
             }
-            if let Some(entry) = self.records.get(&at) {
-                if !outlived(now, policy, entry.state.live_from) {
-                    return settled;
+            let (live_from, ttl_ms) = match self.records.get(&at) {
+                Some(Entry { live: Live::Leased { .. } | Live::Moving, .. }) => {
+                    at += 1;
+                    continue;
                 }
-                match entry.live {
-                    Live::Ready | Live::Delayed { .. } => {
-                        self.settle_record(at, timers);
-                        settled += 1;
-                    }
-                    Live::Leased { .. } | Live::Moving => {}
+                Some(entry) => (entry.state.live_from, entry.state.ttl_ms),
+                None => match self.fresh_segment() {
+                    // A fresh record is where the scan stands, unless the window does not reach it.
+                    Some((start, _, live_from, ttl_ms)) if start == at => (live_from, ttl_ms),
+                    Some(_) | None => return,
+                },
+            };
+            let due = due(policy, live_from, ttl_ms);
+            if due.is_none_or(|due| due > now.wall.0) || room == Some(0) {
+                all.next = [all.next, due.map(Timestamp)].into_iter().flatten().min();
+                return;
+            }
+            let taken = self.take_outlived(at, now, room, timers, all);
+            room = room.map(|room| room - taken.min(room));
+        }
+    }
+
+    /// Takes the first record that could be leased out of the queue, or fresh ones that belong together. Answers how many.
+    fn drop_first(
+        &mut self,
+        now: Now,
+        most: u64,
+        room: Option<usize>,
+        timers: &mut Timers,
+        all: &mut Outlived,
+    ) -> u64 {
+        let fresh = self.has_fresh().then_some(self.scan);
+        match (self.ready.first().copied(), room) {
+            (Some(at), None) if fresh.is_none_or(|fresh| at < fresh) => {
+                self.settle_record(at, timers);
+                all.settled += 1;
+                1
+            }
+            (Some(at), Some(_)) if fresh.is_none_or(|fresh| at < fresh) => {
+                if let Some(entry) = self.records.get(&at) {
+                    all.dead.push(dead_record(self.id, at, &entry.state));
                 }
-                at += 1;
-            } else {
-                // A fresh record is where the scan stands, unless the window does not reach it.
-                let Some((start, end, live_from)) = self.fresh_segment() else { return settled };
-                if start != at || !outlived(now, policy, live_from) {
-                    return settled;
-                }
-                settled += self.settle_fresh(start, end);
+                self.set_live(at, Live::Moving, timers);
+                1
+            }
+            (_, Some(room)) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX).min(room);
+                self.bury_fresh(now, most, false, timers, &mut all.dead) as u64
+            }
+            (_, None) => {
+                let Some((start, end, ..)) = self.fresh_segment() else { return 0 };
+                let end = end.min(start.saturating_add(most));
+                let settled = self.settle_fresh(start, end);
                 self.scan = end;
                 self.advance();
-                at = end;
+                all.settled += settled;
+                settled
+            }
+        }
+    }
+
+    /// One record with a history, or fresh ones that belong together. Answers how many were sent on their way.
+    fn take_outlived(
+        &mut self,
+        at: u64,
+        now: Now,
+        room: Option<usize>,
+        timers: &mut Timers,
+        all: &mut Outlived,
+    ) -> usize {
+        match (self.records.get(&at), room) {
+            (Some(_), None) => {
+                self.settle_record(at, timers);
+                all.settled += 1;
+                0
+            }
+            (Some(entry), Some(_)) => {
+                all.dead.push(DeadRecord { outlived: true, ..dead_record(self.id, at, &entry.state) });
+                self.set_live(at, Live::Moving, timers);
+                1
+            }
+            (None, Some(room)) => self.bury_fresh(now, room, true, timers, &mut all.dead),
+            (None, None) => {
+                if let Some((start, end, ..)) = self.fresh_segment() {
+                    all.settled += self.settle_fresh(start, end);
+                    self.scan = end;
+                    self.advance();
+                }
+                0
             }
         }
     }
 }
 
+/// When the time to live is over, milliseconds since the epoch; `None` never.
+fn due(policy: &QueuePolicy, live_from: i64, ttl_ms: u64) -> Option<i64> {
+    let ttl_ms = policy.message_ttl_ms.map_or(ttl_ms, |most| most.min(ttl_ms));
+    (ttl_ms != NO_TTL).then(|| live_from.saturating_add_unsigned(ttl_ms))
+}
+
 /// True if the time to live is over.
-pub(super) fn outlived(now: Now, policy: &QueuePolicy, live_from: i64) -> bool {
-    let age_ms = now.wall.0.saturating_sub(live_from);
-    policy.message_ttl_ms.is_some_and(|ttl_ms| u64::try_from(age_ms).is_ok_and(|age_ms| age_ms >= ttl_ms))
+pub(super) fn outlived(now: Now, policy: &QueuePolicy, live_from: i64, ttl_ms: u64) -> bool {
+    due(policy, live_from, ttl_ms).is_some_and(|due| due <= now.wall.0)
 }
 
 /// The hold of a lease of `granted_ms` from now, as it is written and as it lives; `latest` is to where it may be
@@ -347,5 +528,6 @@ pub(super) fn dead_record(
         offset: Offset(offset),
         attempts: state.attempts,
         first_leased_at: Timestamp(state.first_leased_at),
+        outlived: false,
     }
 }

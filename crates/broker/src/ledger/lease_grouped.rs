@@ -1,6 +1,6 @@
 //! Handing out records of a queue that looks at keys: groups in their turn, each group's records in order.
 
-use super::changes::RecordState;
+use super::changes::{NO_TTL, RecordState};
 use super::groups::Waiting;
 use super::lease::{Call, dead_record};
 use super::partition::{Entry, Live, PartitionLedger};
@@ -87,7 +87,7 @@ impl PartitionLedger {
         result: &mut LeaseResult,
     ) -> Took {
         let offset = record.offset;
-        if call.outlived(record.live_from) {
+        if call.outlived(record.live_from, NO_TTL) {
             self.settle_waiting(key, record, timers);
             result.expired += 1;
             return Took::Expired;
@@ -140,6 +140,7 @@ impl PartitionLedger {
                     first_leased_at: call.now.wall.0,
                     key,
                     hold,
+                    ttl_ms: NO_TTL,
                 };
                 self.records.insert(offset, Entry { state, incarnation_before: 0, live });
                 timers.enter((self.index, offset), live);
@@ -182,12 +183,14 @@ impl PartitionLedger {
     ) -> u64 {
         let mut settled = 0;
         let Some(groups) = &self.groups else { return settled };
-        if !super::lease::outlived(now, policy, groups.live_since) {
+        if !super::lease::outlived(now, policy, groups.live_since, NO_TTL) {
             return settled;
         }
         for (key, front) in groups.fronts() {
             let mut front = Some(front);
-            while let Some(record) = front.filter(|it| super::lease::outlived(now, policy, it.live_from)) {
+            while let Some(record) =
+                front.filter(|it| super::lease::outlived(now, policy, it.live_from, NO_TTL))
+            {
                 self.settle_waiting(key, record, timers);
                 settled += 1;
                 front = self.groups.as_ref().and_then(|groups| groups.front(key));

@@ -45,10 +45,12 @@ use timers::Timers;
 use window::span_end;
 
 pub use changes::{
-    Hold, LedgerChanges, LedgerState, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
+    Hold, LedgerChanges, LedgerState, NO_TTL, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
 pub use key::key_hash;
-pub use types::{DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Settled, Term};
+pub use types::{
+    DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Outlived, Settled, Term,
+};
 
 /// How much a ledger keeps; the tests use tiny ones.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +97,10 @@ pub struct Ledger {
     delay_ms: u64,
     /// How long a record waits after a failed attempt.
     backoff: Backoff,
+    /// The highest priority, if its partitions are levels of priority.
+    priority_max: Option<u8>,
+    /// Records are refused when it is full.
+    may_refuse: bool,
     /// The time that was last told.
     last: Now,
     partitions: Vec<PartitionLedger>,
@@ -141,6 +147,8 @@ impl Ledger {
             order,
             delay_ms: 0,
             backoff: Backoff::None,
+            priority_max: None,
+            may_refuse: false,
             last: Now { monotonic: Monotonic(0), wall: Timestamp(0) },
             partitions: Vec::new(),
             by_id: HashMap::new(),
@@ -173,9 +181,22 @@ impl Ledger {
         self.refresh(index);
     }
 
-    /// What of the policy holds from now on also for records that wait: delay and back-off.
+    /// The highest priority, if its partitions are levels of priority.
+    #[must_use]
+    pub fn priority_max(&self) -> Option<u8> {
+        self.priority_max
+    }
+
+    /// True if records may be refused because it is full.
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.may_refuse
+    }
+
+    /// What of the policy holds from now on also for records that wait: delay, back-off and priorities.
     pub fn set_policy(&mut self, policy: &QueuePolicy) {
-        self.backoff = policy.backoff;
+        (self.backoff, self.priority_max) = (policy.backoff, policy.priority_max);
+        self.may_refuse = policy.refuses_newest();
         if self.delay_ms == policy.delay_ms {
             return;
         }
@@ -460,6 +481,28 @@ impl Ledger {
         }
         depth.available -= depth.in_flight + depth.delayed;
         depth
+    }
+
+    /// Records that could be leased. A control batch or hole counts until it comes into the look-ahead window.
+    #[must_use]
+    pub fn available(&self) -> u64 {
+        let unsettled: u64 = self.partitions.iter().map(PartitionLedger::unsettled).sum();
+        let busy = self.timers.leased() + self.timers.moving() + self.timers.delayed();
+        unsettled.saturating_sub(u64::from(busy))
+    }
+
+    /// How many of a range could be leased; what lies behind the end counts.
+    #[must_use]
+    pub fn available_in(&self, partition: PartitionId, range: Range<Offset>) -> u64 {
+        let Some(index) = self.index(partition) else { return 0 };
+        self.partitions[index as usize].available_in(range.start.0, range.end.0)
+    }
+
+    /// Records that have been given their places and are not readable yet; `next` tells where a partition's next place is.
+    #[must_use]
+    pub fn beyond_end(&self, next: impl Fn(PartitionId) -> Option<Offset>) -> u64 {
+        let beyond = |it: &PartitionLedger| next(it.id).map_or(0, |next| next.0.saturating_sub(it.end));
+        self.partitions.iter().map(beyond).sum()
     }
 
     fn index(&self, partition: PartitionId) -> Option<u32> {

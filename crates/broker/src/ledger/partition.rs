@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use duolog_record::PartitionId;
 
-use super::changes::{Part, RecordState, ReplayMark};
+use super::changes::{NO_TTL, Part, RecordState, ReplayMark};
 use super::dirty::Dirty;
 use super::grouped::Recent;
 use super::groups::Groups;
@@ -131,6 +131,18 @@ impl PartitionLedger {
     /// Not settled, whatever else.
     pub(super) fn unsettled(&self) -> u64 {
         self.end - self.settled.floor() - self.settled.above()
+    }
+
+    /// How many of a range are neither settled nor leased, delayed or moving.
+    pub(super) fn available_in(&self, start: u64, end: u64) -> u64 {
+        let start = start.max(self.settled.floor());
+        if start >= end {
+            return 0;
+        }
+        let settled = self.settled.runs(start).take_while(|run| run.0 < end);
+        let settled: u64 = settled.map(|run| run.1.min(end) - run.0.max(start)).sum();
+        let busy = self.records.range(start..end).filter(|(_, entry)| entry.live != Live::Ready).count();
+        (end - start - settled).saturating_sub(busy as u64)
     }
 
     /// The first record below `end` that is leased or on the way to the dead-letter queue.
@@ -326,7 +338,11 @@ impl PartitionLedger {
                 at = run_end;
                 runs.next();
             } else if let Some((_, entry)) = records.next_if(|&(&offset, _)| offset == at) {
-                parts.push(Part::Record(at, entry.state));
+                let RecordState { ttl_ms, .. } = entry.state;
+                parts.push(match ttl_ms {
+                    NO_TTL => Part::Record(at, entry.state),
+                    ttl_ms => Part::Timed(at, entry.state, ttl_ms),
+                });
                 at += 1;
             } else {
                 let fresh_end = run.0.min(record).min(end);

@@ -10,7 +10,7 @@ mod rules;
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 
-use super::{Caps, Grant, KeyedSpan, LeaseResult, Ledger, LedgerSpan, LedgerState};
+use super::{Caps, Grant, KeyedSpan, LeaseResult, Ledger, LedgerSpan, LedgerState, NO_TTL};
 use crate::{Backoff, LeaseId, Monotonic, Now, Order, QueueId, QueuePolicy};
 
 const P: PartitionId = PartitionId(20);
@@ -28,7 +28,7 @@ fn at(ms: u64) -> Now {
 }
 
 fn span(base: u64, offsets: u32) -> LedgerSpan {
-    LedgerSpan { base: Offset(base), offsets, append_time: Timestamp(APPENDED), skip: false }
+    LedgerSpan { base: Offset(base), offsets, append_time: Timestamp(APPENDED), skip: false, ttl_ms: NO_TTL }
 }
 
 /// The key of a record: three keys, in no order.

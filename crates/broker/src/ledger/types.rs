@@ -13,6 +13,8 @@ pub struct LedgerSpan {
     pub append_time: Timestamp,
     /// Holds nothing for a queue (control records): settled silently when its turn comes.
     pub skip: bool,
+    /// The time to live that each of its records brought along, milliseconds; `NO_TTL` if none did.
+    pub ttl_ms: u64,
 }
 
 /// The same for a queue that looks at keys.
@@ -65,8 +67,10 @@ pub struct DeadRecord {
     pub offset: Offset,
     /// How many times it was leased.
     pub attempts: u32,
-    /// When it was first leased.
+    /// When it was first leased; before that, when it was given up.
     pub first_leased_at: Timestamp,
+    /// It has outlived its time to live.
+    pub outlived: bool,
 }
 
 /// What a call of `lease` brought.
@@ -74,10 +78,21 @@ pub struct DeadRecord {
 pub struct LeaseResult {
     /// Leased; records of one partition stand together, oldest first.
     pub granted: Vec<Grant>,
-    /// Had their attempts and are to be moved.
+    /// Had their attempts, or have outlived their time to live, and are to be moved.
     pub dead: Vec<DeadRecord>,
     /// How many were settled because their time to live was over.
     pub expired: u64,
+}
+
+/// What a look for what has outlived its time to live brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlived {
+    /// How many were settled.
+    pub settled: u64,
+    /// Are to be moved.
+    pub dead: Vec<DeadRecord>,
+    /// When the next is due, milliseconds since the epoch, as far as the window shows.
+    pub next: Option<Timestamp>,
 }
 
 /// What a settlement did.

@@ -43,6 +43,24 @@ impl Catalog {
         topics
     }
 
+    /// The same by the exchange's name; the empty name is the default exchange, whose key is the name of a queue. Nothing
+    /// if there is none.
+    #[must_use]
+    pub fn route_by_name(
+        &self,
+        namespace: &str,
+        exchange: &str,
+        key: &[u8],
+        headers: &[Header],
+    ) -> Vec<TopicId> {
+        if exchange.is_empty() {
+            let queue = std::str::from_utf8(key).ok().and_then(|name| self.queue(namespace, name));
+            return queue.map(|queue| queue.topic).into_iter().collect();
+        }
+        let exchange = self.exchange(namespace, exchange);
+        exchange.map(|it| self.route(it.id, &[key], headers)).unwrap_or_default()
+    }
+
     fn each_destination(
         &self,
         exchange: &Exchange,

@@ -1,6 +1,6 @@
 //! The stored form of the state is a promise: what this version wrote is read for ever, byte for byte.
 //!
-//! `tests/fixtures/state-v3.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
+//! `tests/fixtures/state-v4.txt` has one record a line: key and value in hexadecimal. A new version adds a file of its own.
 //! Never edit a line; to print those of a new owner: `DUOLOG_PRINT_FIXTURE=1 cargo test -p duolog-broker fixture -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    BackoffValue, BindingValue, BrokerValue, CursorValue, DedupValue, DelayValue, EndValue,
+    BackoffValue, BindingValue, BrokerValue, CursorValue, DeadLetterValue, DedupValue, DelayValue, EndValue,
     ExchangeKindValue, ExchangeValue, FilterValue, MoveFilterValue, MoveStatusValue, MoveValue, OrderValue,
-    Owner, ProducerValue, QueueValue, TopicValue, Value,
+    OverflowValue, Owner, ProducerValue, QueueValue, TopicValue, Value,
 };
-use crate::ledger::{Hold, LedgerChanges, Part, PartitionChanges, RecordState, ReplayMark};
+use crate::ledger::{Hold, LedgerChanges, NO_TTL, Part, PartitionChanges, RecordState, ReplayMark};
 
-const STORED: &str = include_str!("../../tests/fixtures/state-v3.txt");
+const STORED_3: &str = include_str!("../../tests/fixtures/state-v3.txt");
+const STORED_4: &str = include_str!("../../tests/fixtures/state-v4.txt");
 
 fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())])
@@ -28,6 +29,7 @@ fn ledger() -> LedgerChanges {
         first_leased_at: 1_764_000_000_001,
         key: 0xfeed_0000_0000_0001,
         hold,
+        ttl_ms: NO_TTL,
     };
     let leased = Hold::Leased { leased_at: 1_764_000_000_002, until: 1_764_000_030_002, granted_ms: 30_000 };
     let delayed = Hold::Delayed { not_before: 1_764_000_000_900, granted_ms: 900 };
@@ -72,7 +74,7 @@ fn queue() -> QueueValue {
         topic: 7,
         visibility_timeout_ms: 30_000,
         attempts_max: Some(5),
-        dead_letter: Some("orders-dead".to_owned()),
+        dead_letter: Some(DeadLetterValue::Queue("orders-dead".to_owned())),
         receive_wait_ms: 20_000,
         message_ttl_ms: Some(345_600_000),
         in_flight_max: 120_000,
@@ -83,6 +85,22 @@ fn queue() -> QueueValue {
         created_at: 1_764_000_000_000,
         modified_at: 1_764_000_000_001,
         labels: labels(),
+        length_max: None,
+        length_bytes_max: None,
+        overflow: OverflowValue::DropHead,
+        priority_max: None,
+    }
+}
+
+/// What version 3 could not say.
+fn limited(key: Option<&str>, overflow: OverflowValue) -> QueueValue {
+    QueueValue {
+        dead_letter: Some(DeadLetterValue::Exchange("dead".to_owned(), key.map(|it| it.as_bytes().to_vec()))),
+        length_max: Some(1_000),
+        length_bytes_max: Some(1 << 30),
+        overflow,
+        priority_max: Some(9),
+        ..queue()
     }
 }
 
@@ -198,27 +216,57 @@ fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+/// What version 4 says besides.
+fn records_4() -> Vec<(Owner, Option<Value>)> {
+    let timed = |part: Part| match part {
+        Part::Record(offset, state) => Part::Timed(offset, state, 60_000),
+        part => part,
+    };
+    let mut ledger = ledger();
+    for it in &mut ledger.partitions {
+        it.parts = it.parts.drain(..).map(timed).collect();
+    }
+    vec![
+        (Owner::Queue(11), Some(Value::Queue(limited(Some("late"), OverflowValue::Reject)))),
+        (Owner::Queue(12), Some(Value::Queue(limited(None, OverflowValue::RejectDeadLetter)))),
+        (Owner::Ledger(11), Some(Value::Ledger(ledger))),
+    ]
+}
+
+fn lines(stored: &str) -> Vec<(&str, &str)> {
+    let lines = stored.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once(' ').unwrap()).collect()
+}
+
+fn check_read(lines: &[(&str, &str)], records: &[(Owner, Option<Value>)]) {
+    assert_eq!(lines.len(), records.len());
+    for ((key, stored), (owner, value)) in lines.iter().zip(records) {
+        assert_eq!(Owner::decode(&bytes(key)).as_ref(), Some(owner), "{key}");
+        match value {
+            None => assert_eq!(*stored, "-"),
+            Some(value) => assert_eq!(Value::decode(&bytes(stored)).as_ref(), Ok(value), "{key} {stored}"),
+        }
+    }
+}
+
 #[test]
-fn what_version_3_wrote_is_read_and_written_as_it_was() {
+fn what_version_3_wrote_is_read() {
+    check_read(&lines(STORED_3), &records());
+}
+
+#[test]
+fn what_version_4_wrote_is_read_and_written_as_it_was() {
+    let records = [records(), records_4()].concat();
     if std::env::var_os("DUOLOG_PRINT_FIXTURE").is_some() {
-        for (owner, value) in records() {
-            let value = value.map_or("-".to_owned(), |value| hex(&value.encode()));
+        for (owner, value) in &records {
+            let value = value.as_ref().map_or("-".to_owned(), |value| hex(&value.encode()));
             println!("{} {value}", hex(&owner.encode()));
         }
     }
-    let lines: Vec<_> = STORED.lines().filter(|line| !line.starts_with('#')).collect();
-    let records = records();
-    assert_eq!(lines.len(), records.len());
-    for (line, (owner, value)) in lines.into_iter().zip(records) {
-        let (key, stored) = line.split_once(' ').unwrap();
-        assert_eq!(Owner::decode(&bytes(key)).as_ref(), Some(&owner), "{line}");
+    let lines = lines(STORED_4);
+    check_read(&lines, &records);
+    for ((key, stored), (owner, value)) in lines.into_iter().zip(records) {
         assert_eq!(hex(&owner.encode()), key);
-        match value {
-            None => assert_eq!(stored, "-"),
-            Some(value) => {
-                assert_eq!(Value::decode(&bytes(stored)).as_ref(), Ok(&value), "{line}");
-                assert_eq!(hex(&value.encode()), stored);
-            }
-        }
+        assert_eq!(value.map_or("-".to_owned(), |value| hex(&value.encode())), stored);
     }
 }

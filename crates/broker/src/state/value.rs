@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::v3;
 use crate::ledger::LedgerChanges;
 
 /// Format version of a value, its first byte.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+/// The oldest that is read.
+const VERSION_MIN: u8 = 3;
 
 /// Any owner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +76,7 @@ pub(crate) struct QueueValue {
     pub(crate) topic: u128,
     pub(crate) visibility_timeout_ms: u64,
     pub(crate) attempts_max: Option<u32>,
-    pub(crate) dead_letter: Option<String>,
+    pub(crate) dead_letter: Option<DeadLetterValue>,
     pub(crate) receive_wait_ms: u64,
     pub(crate) message_ttl_ms: Option<u64>,
     pub(crate) in_flight_max: u32,
@@ -84,6 +87,26 @@ pub(crate) struct QueueValue {
     pub(crate) created_at: i64,
     pub(crate) modified_at: i64,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) length_max: Option<u64>,
+    pub(crate) length_bytes_max: Option<u64>,
+    pub(crate) overflow: OverflowValue,
+    pub(crate) priority_max: Option<u8>,
+}
+
+/// Where records go that a queue has given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DeadLetterValue {
+    Queue(String),
+    /// Name and key.
+    Exchange(String, Option<Vec<u8>>),
+}
+
+/// What happens to records that are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OverflowValue {
+    DropHead,
+    Reject,
+    RejectDeadLetter,
 }
 
 /// In which order a queue hands out its records.
@@ -248,14 +271,20 @@ impl Value {
     /// The inverse.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
         match bytes.split_first() {
-            Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
-                Ok((value, [])) => Ok(value),
-                Ok((_, rest)) => Err(ValueError::Malformed(format!("{} bytes too many", rest.len()))),
-                Err(error) => Err(ValueError::Malformed(error.to_string())),
-            },
+            Some((&VERSION, rest)) => whole(rest),
+            Some((&3, rest)) => whole::<v3::Value>(rest).map(Self::from),
             Some((&version, _)) if version > VERSION => Err(ValueError::Newer(version)),
-            Some((&version @ 1..VERSION, _)) => Err(ValueError::Unreleased(version)),
+            Some((&version @ 1..VERSION_MIN, _)) => Err(ValueError::Unreleased(version)),
             Some(_) | None => Err(ValueError::Malformed("no version".to_owned())),
         }
+    }
+}
+
+/// What the bytes hold, all of them.
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ValueError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(ValueError::Malformed(format!("{} bytes too many", rest.len()))),
+        Err(error) => Err(ValueError::Malformed(error.to_string())),
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
 use duolog_broker::{
-    Broker, BrokerOptions, Clock, LeaseAsk, Leased, NewRecord, Outcome, Permissive, Principal, QueueId,
-    QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
+    Broker, BrokerOptions, Clock, DeadLetter, LeaseAsk, Leased, NewRecord, Outcome, Permissive, Principal,
+    QueueId, QueuePolicy, QueueSpec, Session, Start, TopicPolicy, TopicSpec, headers,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, crc32c};
 use duolog_storage::MemoryLog;
@@ -46,7 +46,10 @@ impl Bench {
     }
 
     async fn queue(&self, name: &str, dead_letter: Option<&str>) -> QueueId {
-        let policy = QueuePolicy { dead_letter: dead_letter.map(str::to_owned), ..QueuePolicy::default() };
+        let policy = QueuePolicy {
+            dead_letter: dead_letter.map(|name| DeadLetter::Queue(name.to_owned())),
+            ..QueuePolicy::default()
+        };
         let spec = QueueSpec::new(name, policy);
         self.session.create_queue(spec).await.unwrap()
     }

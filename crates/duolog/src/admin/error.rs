@@ -90,9 +90,10 @@ impl From<AppendError> for ApiError {
             AppendError::DiskFull => {
                 Self { status: StatusCode::INSUFFICIENT_STORAGE, code: "disk_full", message }
             }
-            AppendError::Overloaded | AppendError::DedupFull | AppendError::Stopped(_) => {
-                Self::unavailable(message)
-            }
+            AppendError::Overloaded
+            | AppendError::DedupFull
+            | AppendError::QueueFull(_)
+            | AppendError::Stopped(_) => Self::unavailable(message),
         }
     }
 }

@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::LeaseError;
-use duolog_broker::{Backoff, Depth, Order, Queue, QueuePolicy, QueueSpec, Start};
+use duolog_broker::{Backoff, DeadLetter, Depth, Order, Overflow, Queue, QueuePolicy, QueueSpec, Start};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -43,6 +44,13 @@ struct Described {
     visibility_timeout_ms: u64,
     attempts_max: Option<u32>,
     dead_letter: Option<String>,
+    /// Beside the other: a queue has one of them. The empty name is the default exchange.
+    dead_letter_exchange: Option<String>,
+    dead_letter_key: Option<String>,
+    length_max: Option<u64>,
+    length_bytes_max: Option<u64>,
+    overflow: NamedOverflow,
+    priority_max: Option<u8>,
     receive_wait_ms: u64,
     message_ttl_ms: Option<u64>,
     in_flight_max: u32,
@@ -62,6 +70,35 @@ enum NamedOrder {
     Standard,
     Key,
     Fair,
+}
+
+/// What happens to messages that are too many.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum NamedOverflow {
+    DropHead,
+    Reject,
+    RejectDeadLetter,
+}
+
+impl From<Overflow> for NamedOverflow {
+    fn from(overflow: Overflow) -> Self {
+        match overflow {
+            Overflow::DropHead => Self::DropHead,
+            Overflow::Reject => Self::Reject,
+            Overflow::RejectDeadLetter => Self::RejectDeadLetter,
+        }
+    }
+}
+
+impl From<NamedOverflow> for Overflow {
+    fn from(overflow: NamedOverflow) -> Self {
+        match overflow {
+            NamedOverflow::DropHead => Self::DropHead,
+            NamedOverflow::Reject => Self::Reject,
+            NamedOverflow::RejectDeadLetter => Self::RejectDeadLetter,
+        }
+    }
 }
 
 impl From<Order> for NamedOrder {
@@ -100,9 +137,33 @@ struct Create {
     delay_ms: Option<u64>,
     backoff_ms: Option<u64>,
     backoff_max_ms: Option<u64>,
+    dead_letter_exchange: Option<String>,
+    dead_letter_key: Option<String>,
+    length_max: Option<u64>,
+    length_bytes_max: Option<u64>,
+    overflow: Option<NamedOverflow>,
+    priority_max: Option<u8>,
 }
 
 impl Create {
+    /// Where its dead go.
+    fn dead_letter(&self) -> Result<Option<DeadLetter>, ApiError> {
+        match (&self.dead_letter, &self.dead_letter_exchange) {
+            (Some(_), Some(_)) => {
+                Err(ApiError::invalid("dead_letter and dead_letter_exchange: it is one or the other"))
+            }
+            (Some(name), None) => Ok(Some(DeadLetter::Queue(name.clone()))),
+            (None, Some(name)) => {
+                let key = self.dead_letter_key.clone().map(Bytes::from);
+                Ok(Some(DeadLetter::Exchange { name: name.clone(), key }))
+            }
+            (None, None) if self.dead_letter_key.is_some() => {
+                Err(ApiError::invalid("dead_letter_key needs dead_letter_exchange, through which it leads"))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
     fn backoff(&self) -> Result<Backoff, ApiError> {
         match (self.backoff_ms, self.backoff_max_ms) {
             (None, None) => Ok(Backoff::None),
@@ -159,6 +220,10 @@ impl Admin {
 
 fn described(queue: &Queue, topic: String, depth: &Depth) -> Described {
     let policy = &queue.policy;
+    let exchange = match &policy.dead_letter {
+        Some(DeadLetter::Exchange { name, key }) => Some((name, key)),
+        Some(DeadLetter::Queue(_)) | None => None,
+    };
     Described {
         name: queue.name.clone(),
         topic,
@@ -171,7 +236,14 @@ fn described(queue: &Queue, topic: String, depth: &Depth) -> Described {
         dead_lettered: depth.dead_lettered,
         visibility_timeout_ms: policy.visibility_timeout_ms,
         attempts_max: policy.attempts_max,
-        dead_letter: policy.dead_letter.clone(),
+        dead_letter: policy.dead_letter.as_ref().and_then(DeadLetter::queue).map(str::to_owned),
+        dead_letter_exchange: exchange.map(|(name, _)| name.clone()),
+        dead_letter_key: exchange
+            .and_then(|(_, key)| Some(String::from_utf8_lossy(key.as_deref()?).into_owned())),
+        length_max: policy.length_max,
+        length_bytes_max: policy.length_bytes_max,
+        overflow: policy.overflow.into(),
+        priority_max: policy.priority_max,
         receive_wait_ms: policy.receive_wait_ms,
         message_ttl_ms: policy.message_ttl_ms,
         in_flight_max: policy.in_flight_max,
@@ -224,7 +296,11 @@ async fn create(
         // A mistyped name would mean that messages are delivered again without end.
         admin.queue(target)?;
     }
-    if create.dead_letter.is_some() != create.attempts_max.is_some() {
+    if create.dead_letter.is_some() && create.attempts_max.is_none()
+        || create.attempts_max.is_some()
+            && create.dead_letter.is_none()
+            && create.dead_letter_exchange.is_none()
+    {
         return Err(ApiError::invalid(
             "dead_letter and attempts_max go together: where to, and after how many receives",
         ));
@@ -235,7 +311,11 @@ async fn create(
     let policy = QueuePolicy {
         visibility_timeout_ms: create.visibility_timeout_ms.unwrap_or(unsaid.visibility_timeout_ms),
         attempts_max: create.attempts_max,
-        dead_letter: create.dead_letter,
+        dead_letter: create.dead_letter()?,
+        length_max: create.length_max,
+        length_bytes_max: create.length_bytes_max,
+        overflow: create.overflow.map_or(unsaid.overflow, Overflow::from),
+        priority_max: create.priority_max,
         receive_wait_ms: create.receive_wait_ms.unwrap_or(unsaid.receive_wait_ms),
         message_ttl_ms: create.message_ttl_ms,
         delay_ms: create.delay_ms.unwrap_or(unsaid.delay_ms),

@@ -30,6 +30,27 @@ impl Order {
     }
 }
 
+/// What happens to messages that are more than a queue may hold.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Overflow {
+    /// The oldest leave
+    DropHead,
+    /// The newest are refused
+    Reject,
+    /// The newest are refused and go where the dead go
+    RejectDeadLetter,
+}
+
+impl Overflow {
+    fn name(self) -> &'static str {
+        match self {
+            Self::DropHead => "drop-head",
+            Self::Reject => "reject",
+            Self::RejectDeadLetter => "reject-dead-letter",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
     /// List queues with what waits in them
@@ -112,11 +133,29 @@ pub struct Creation {
     #[arg(long, value_name = "TIME")]
     visibility_timeout: Option<Span>,
     /// After so many receives a message goes to the dead-letter queue instead
-    #[arg(long, value_name = "N", requires = "dead_letter")]
+    #[arg(long, value_name = "N")]
     attempts_max: Option<u32>,
     /// Queue that such messages go to
     #[arg(long, value_name = "QUEUE", requires = "attempts_max")]
     dead_letter: Option<String>,
+    /// Exchange that they go through instead, and with them what has expired and what was too much; '' is the default exchange
+    #[arg(long, value_name = "EXCHANGE", conflicts_with = "dead_letter")]
+    dead_letter_exchange: Option<String>,
+    /// Key that they are published with there; default: their own
+    #[arg(long, value_name = "KEY", requires = "dead_letter_exchange")]
+    dead_letter_key: Option<String>,
+    /// Most messages that may wait at a time; default: no limit
+    #[arg(long, value_name = "N")]
+    length_max: Option<u64>,
+    /// Most bytes of bodies that may wait at a time; default: no limit
+    #[arg(long, value_name = "BYTES")]
+    length_bytes_max: Option<u64>,
+    /// What happens to messages that are too many: the oldest leave, or the newest are refused
+    #[arg(long, value_enum, default_value = "drop-head")]
+    overflow: Overflow,
+    /// The highest priority of messages (header `duolog-amqp-priority`), 1 to 255; default: none is looked at
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    priority_max: Option<u8>,
     /// Age past which a message is no longer delivered; default: never
     #[arg(long, value_name = "TIME")]
     message_ttl: Option<Span>,
@@ -180,6 +219,12 @@ impl Creation {
             "visibility_timeout_ms": self.visibility_timeout.map(Span::ms),
             "attempts_max": self.attempts_max,
             "dead_letter": self.dead_letter,
+            "dead_letter_exchange": self.dead_letter_exchange,
+            "dead_letter_key": self.dead_letter_key,
+            "length_max": self.length_max,
+            "length_bytes_max": self.length_bytes_max,
+            "overflow": self.overflow.name(),
+            "priority_max": self.priority_max,
             "message_ttl_ms": self.message_ttl.map(Span::ms),
             "order": self.order.name(),
             "delay_ms": self.delay.map(Span::ms),
@@ -208,9 +253,32 @@ fn listed(queues: &Value) -> String {
     table.show("no queues")
 }
 
+/// How long it may become, and what happens then.
+fn limit(queue: &Value) -> String {
+    let count = queue["length_max"].as_u64().map(|most| format!("{most} messages"));
+    let size = queue["length_bytes_max"].as_u64().map(|_| bytes(&queue["length_bytes_max"]));
+    match [count, size].into_iter().flatten().collect::<Vec<_>>() {
+        none if none.is_empty() => "no limit".to_owned(),
+        limits => format!("{}, then {}", limits.join(" and "), plain(&queue["overflow"])),
+    }
+}
+
+fn or_none(value: &Value) -> String {
+    if value.is_null() { "none".to_owned() } else { plain(value) }
+}
+
 fn described(queue: &Value) -> String {
-    let dead_letter = match queue["dead_letter"].as_str() {
-        Some(target) => format!("{target} after {} receives", plain(&queue["attempts_max"])),
+    let after = match &queue["attempts_max"] {
+        Value::Null => "when rejected or expired".to_owned(),
+        attempts => format!("after {} receives", plain(attempts)),
+    };
+    let through = match (queue["dead_letter_exchange"].as_str(), queue["dead_letter_key"].as_str()) {
+        (Some(exchange), Some(key)) => Some(format!("exchange {exchange:?} with key {key:?}")),
+        (Some(exchange), None) => Some(format!("exchange {exchange:?}")),
+        (None, _) => None,
+    };
+    let dead_letter = match queue["dead_letter"].as_str().map(str::to_owned).or(through) {
+        Some(target) => format!("{target} {after}"),
         None => "none: a message is delivered until it is acknowledged".to_owned(),
     };
     let ttl = match &queue["message_ttl_ms"] {
@@ -234,6 +302,8 @@ fn described(queue: &Value) -> String {
         ("dead-lettered", format!("{} since the start of the broker", plain(&queue["dead_lettered"]))),
         ("visibility timeout", span(&queue["visibility_timeout_ms"])),
         ("dead-letter queue", dead_letter),
+        ("length, at most", limit(queue)),
+        ("priorities, up to", or_none(&queue["priority_max"])),
         ("receive wait", span(&queue["receive_wait_ms"])),
         ("message ttl", ttl),
         ("order", plain(&queue["order"])),

@@ -88,6 +88,7 @@ fn refusal(error: &AppendError) -> Refusal {
         | AppendError::Quarantined(_)
         | AppendError::Overloaded
         | AppendError::DedupFull
+        | AppendError::QueueFull(_)
         | AppendError::Stopped(_) => (503, 10_077),
     };
     Refusal { code, err_code, description: error.to_string() }

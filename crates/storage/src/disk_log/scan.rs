@@ -432,6 +432,7 @@ fn index_entry(frame: &Frame, entry: &FrameEntry, target: &Target, is_sound: boo
         abort_mark: entry.abort_first.is_some(),
         key_hashes: !entry.key_hashes.is_empty(),
         unkeyed: entry.unkeyed,
+        timed: entry.timed,
     }
 }
 
@@ -464,6 +465,7 @@ pub(crate) fn lost_entries(
             abort_mark: false,
             key_hashes: false,
             unkeyed: false,
+            timed: false,
         })
     })
 }

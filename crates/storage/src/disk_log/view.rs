@@ -171,6 +171,7 @@ impl View {
                     abort_mark: entry.abort_first.is_some(),
                     key_hashes: !entry.key_hashes.is_empty(),
                     unkeyed: body.unkeyed,
+                    timed: body.timed,
                 };
                 it.end = entry.end();
                 it.recent.push_back(Recent { file, entry });

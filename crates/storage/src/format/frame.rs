@@ -41,6 +41,7 @@ const FLAG_REWRITTEN: u32 = 2;
 const FLAG_ABORT: u32 = 1;
 const FLAG_OWN_TIME: u32 = 2;
 const FLAG_UNKEYED: u32 = 4;
+const FLAG_TIMED: u32 = 8;
 const FLAG_REMOVED: u32 = 1;
 const FLAG_QUARANTINED: u32 = 2;
 
@@ -112,6 +113,7 @@ pub(crate) struct FrameEntry {
     pub(crate) body_crc: u32,
     pub(crate) max_timestamp: Timestamp,
     pub(crate) unkeyed: bool,
+    pub(crate) timed: bool,
     pub(crate) targets: Vec<Target>,
     pub(crate) key_hashes: Vec<u64>,
     pub(crate) abort_first: Option<Offset>,
@@ -235,7 +237,9 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry, append_time: Option<Timestamp>
     out.put_u32(entry.key_hashes.len() as u32);
     let abort = entry.abort_first.map_or(0, |_| FLAG_ABORT);
     let own_time = append_time.map_or(0, |_| FLAG_OWN_TIME);
-    out.put_u32(abort | own_time | if entry.body.unkeyed { FLAG_UNKEYED } else { 0 });
+    let unkeyed = if entry.body.unkeyed { FLAG_UNKEYED } else { 0 };
+    let timed = if entry.body.timed { FLAG_TIMED } else { 0 };
+    out.put_u32(abort | own_time | unkeyed | timed);
     out.put_i64(entry.body.max_timestamp.0);
     for target in &entry.targets {
         out.put_u64(target.partition.0);
@@ -350,6 +354,7 @@ fn decode_entry(fields: &mut Fields<'_>, at: &mut u64) -> Option<FrameEntry> {
         body_crc,
         max_timestamp,
         unkeyed: flags & FLAG_UNKEYED != 0,
+        timed: flags & FLAG_TIMED != 0,
         targets: decoded,
         key_hashes,
         abort_first,

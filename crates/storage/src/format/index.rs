@@ -25,6 +25,7 @@ const FLAG_DAMAGED: u32 = 1;
 const FLAG_ABORT: u32 = 2;
 const FLAG_HASHES: u32 = 4;
 const FLAG_UNKEYED: u32 = 8;
+const FLAG_TIMED: u32 = 16;
 
 /// One batch in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct IndexEntry {
     pub(crate) key_hashes: bool,
     /// See `Body::unkeyed`.
     pub(crate) unkeyed: bool,
+    /// See `Body::timed`.
+    pub(crate) timed: bool,
 }
 
 impl IndexEntry {
@@ -60,6 +63,7 @@ impl IndexEntry {
             max_timestamp: self.max_timestamp,
             bytes: self.body_bytes,
             unkeyed: self.unkeyed,
+            timed: self.timed,
         }
     }
 
@@ -79,7 +83,8 @@ impl IndexEntry {
             flag(self.damaged, FLAG_DAMAGED)
                 | flag(self.abort_mark, FLAG_ABORT)
                 | flag(self.key_hashes, FLAG_HASHES)
-                | flag(self.unkeyed, FLAG_UNKEYED),
+                | flag(self.unkeyed, FLAG_UNKEYED)
+                | flag(self.timed, FLAG_TIMED),
         );
         out.put_u32(0);
     }
@@ -107,6 +112,7 @@ impl IndexEntry {
             abort_mark: flags & FLAG_ABORT != 0,
             key_hashes: flags & FLAG_HASHES != 0,
             unkeyed: flags & FLAG_UNKEYED != 0,
+            timed: flags & FLAG_TIMED != 0,
         })
     }
 }
@@ -179,6 +185,7 @@ pub(crate) mod tests {
             abort_mark: base == 3,
             key_hashes: base == 4,
             unkeyed: base == 5,
+            timed: base == 7,
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Partition {
 struct Known {
     max_timestamp: Timestamp,
     unkeyed: bool,
+    timed: bool,
 }
 
 fn span((batch, known): &(StoredBatch, Known)) -> Span {
@@ -33,6 +34,7 @@ fn span((batch, known): &(StoredBatch, Known)) -> Span {
         // A body is at most `COMMIT_BYTES` long, which fits.
         bytes: u32::try_from(batch.body.len()).unwrap_or(u32::MAX),
         unkeyed: known.unkeyed,
+        timed: known.timed,
     }
 }
 
@@ -61,7 +63,7 @@ impl Partition {
             body: body.bytes.clone(),
         };
         self.end = target.base.plus(u64::from(body.offsets));
-        let known = Known { max_timestamp: body.max_timestamp, unkeyed: body.unkeyed };
+        let known = Known { max_timestamp: body.max_timestamp, unkeyed: body.unkeyed, timed: body.timed };
         self.batches.push_back((batch, known));
     }
 

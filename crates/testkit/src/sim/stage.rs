@@ -3,8 +3,8 @@
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::{
-    Backoff, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId, TopicPolicy,
-    TopicSpec,
+    Backoff, DeadLetter, DedupPolicy, Keep, Labels, Order, QueueId, QueuePolicy, QueueSpec, Start, TopicId,
+    TopicPolicy, TopicSpec,
 };
 use duolog_record::PartitionId;
 
@@ -78,7 +78,7 @@ fn queue_policy(dead_letter: bool) -> QueuePolicy {
     QueuePolicy {
         visibility_timeout_ms: 2000,
         attempts_max: dead_letter.then_some(3),
-        dead_letter: dead_letter.then(|| "dead".to_owned()),
+        dead_letter: dead_letter.then(|| DeadLetter::Queue("dead".to_owned())),
         in_flight_max: 1000,
         ..QueuePolicy::default()
     }

@@ -165,7 +165,7 @@ fn state_of_a_newer_version_is_refused_with_what_to_do() {
     value[0] += 1;
     write(&it.log, &[(Owner::Broker.encode(), Some(value))]);
     let reason = refusal(&it.log);
-    assert!(reason.contains("format version 4") && reason.contains("newer duolog"), "{reason}");
+    assert!(reason.contains("format version 5") && reason.contains("newer duolog"), "{reason}");
 
     let (it, _) = stored();
     write(&it.log, &[(vec![250, 1, 2], None)]);

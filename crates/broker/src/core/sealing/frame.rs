@@ -7,7 +7,8 @@ use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
 
 use crate::core::group::AppendedSpans;
 use crate::core::sequencer::Sequencer;
-use crate::ledger::key_hash;
+use crate::headers;
+use crate::ledger::{NO_TTL, key_hash};
 use crate::limits::MERGED_BATCH_BYTES;
 use crate::state::{STATE_PARTITION, StateRecord};
 use crate::{NewRecord, Now, TopicPolicy};
@@ -24,6 +25,16 @@ struct Open {
     keys: Vec<u64>,
     /// No record has a key.
     unkeyed: bool,
+    /// The times to live that the records bring along, as far as the last that does; `NO_TTL` for those before it that do not.
+    ttls: Vec<u64>,
+    records: usize,
+}
+
+/// What is known of the records of a batch without reading it.
+#[derive(Clone, Copy, Default)]
+struct Hints {
+    unkeyed: bool,
+    timed: bool,
 }
 
 pub(in crate::core) struct Frame {
@@ -74,7 +85,7 @@ impl Frame {
         self.raise(policy);
         self.close_open(target.partition);
         self.bytes += batch.bytes().len();
-        self.push_appended(&[target], batch, false);
+        self.push_appended(&[target], batch, Hints::default());
     }
 
     /// One record to its place, merged with its neighbours. Gives the time that it carries.
@@ -148,6 +159,11 @@ impl Frame {
                 open.keys.push(key_hash(record.key.as_deref()));
             }
             open.unkeyed &= record.key.is_none();
+            if let Some(ttl_ms) = headers::ttl_ms(&record.headers) {
+                open.ttls.resize(open.records, NO_TTL);
+                open.ttls.push(ttl_ms);
+            }
+            open.records += 1;
             open.builder.push(timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
         }
         self.bytes += bytes;
@@ -166,7 +182,7 @@ impl Frame {
         }
         let batch = builder.build();
         let target = state.take(STATE_PARTITION, batch.header().offsets());
-        self.push_entry(&[target], &batch, false);
+        self.push_entry(&[target], &batch, Hints::default());
     }
 
     /// What is in so far came from clients: it may be refused without harm, and is not to use up the reserve.
@@ -197,18 +213,26 @@ impl Frame {
 
     fn close_open(&mut self, partition: PartitionId) {
         let first = self.shared.get(&partition).copied().unwrap_or(partition);
-        if let Some(Open { builder, targets, wants_keys, keys, unkeyed, .. }) = self.open.remove(&first) {
+        if let Some(Open { builder, targets, wants_keys, keys, unkeyed, mut ttls, records, .. }) =
+            self.open.remove(&first)
+        {
             for target in &targets[1..] {
                 self.shared.remove(&target.partition);
             }
             for (at, _) in (self.appended.spans.len()..).zip(&wants_keys).filter(|&(_, wants)| *wants) {
                 self.appended.keys.insert(at, keys.clone());
             }
-            self.push_appended(&targets, &builder.build(), unkeyed);
+            let timed = !ttls.is_empty();
+            if timed {
+                ttls.resize(records, NO_TTL);
+                let at = self.appended.spans.len();
+                self.appended.ttls.extend((at..at + targets.len()).map(|at| (at, ttls.clone())));
+            }
+            self.push_appended(&targets, &builder.build(), Hints { unkeyed, timed });
         }
     }
 
-    fn push_appended(&mut self, targets: &[Target], batch: &Batch, unkeyed: bool) {
+    fn push_appended(&mut self, targets: &[Target], batch: &Batch, hints: Hints) {
         let body_bytes = batch.bytes().len().saturating_sub(duolog_record::PREFIX_BYTES);
         for target in targets {
             let span = Span {
@@ -217,17 +241,18 @@ impl Frame {
                 append_time: self.now.wall,
                 max_timestamp: batch.header().max_timestamp,
                 bytes: u32::try_from(body_bytes).unwrap_or(u32::MAX),
-                unkeyed,
+                unkeyed: hints.unkeyed,
+                timed: hints.timed,
             };
             self.appended.spans.push((target.partition, span));
         }
         self.appended.records += u64::from(batch.header().records) * targets.len() as u64;
         self.appended.bytes += body_bytes as u64;
-        self.push_entry(targets, batch, unkeyed);
+        self.push_entry(targets, batch, hints);
     }
 
-    fn push_entry(&mut self, targets: &[Target], batch: &Batch, unkeyed: bool) {
-        let body = Body { unkeyed, ..Body::of(batch) };
+    fn push_entry(&mut self, targets: &[Target], batch: &Batch, Hints { unkeyed, timed }: Hints) {
+        let body = Body { unkeyed, timed, ..Body::of(batch) };
         let entry = Entry { body, targets: targets.to_vec(), key_hashes: Vec::new(), abort_first: None };
         self.sealed_targets += targets.len();
         self.entries.push(entry);
@@ -250,6 +275,11 @@ impl Spread {
         let (durability, bytes_max) = (Some(Durability::Os), MERGED_BATCH_BYTES);
         let (targets, wants_keys) = (Vec::new(), Vec::new());
         Self { timestamps, codec: Codec::None, durability, bytes_max, targets, wants_keys }
+    }
+
+    /// The same, compressed.
+    pub(in crate::core) fn packed(timestamps: TimestampType, codec: Codec) -> Self {
+        Self { codec, ..Self::new(timestamps) }
     }
 
     /// One more, in a topic of this policy.
@@ -285,6 +315,8 @@ impl Open {
             bytes_max: spread.bytes_max,
             keys: Vec::new(),
             unkeyed: true,
+            ttls: Vec::new(),
+            records: 0,
         }
     }
 }

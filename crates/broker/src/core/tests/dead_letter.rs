@@ -7,13 +7,13 @@ use super::*;
 use crate::core::harness::{batch, large_batch, policy};
 use crate::core::work::Work;
 use crate::limits::{DEAD_LOOK_BYTES, DEAD_LOOK_ROOM, MOVE_LINE_BYTES, MOVE_POLL_MS, RETENTION_SETTLED_MS};
-use crate::{MoveId, MoveSpec, TopicPolicy, headers};
+use crate::{DeadLetter, MoveId, MoveSpec, TopicPolicy, headers};
 
 /// A queue that gives a record two attempts, and its dead-letter queue.
 fn pair(h: &mut Harness) -> (QueueId, QueueId) {
     let policy = QueuePolicy {
         attempts_max: Some(2),
-        dead_letter: Some("dead".to_owned()),
+        dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
         in_flight_max: 10_000,
         ..queue_policy()
     };
@@ -74,7 +74,8 @@ fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
     let mut h = harness();
     let dead = h.queue("dead");
     let (attempts_max, dead_letter) = (Some(1), Some("dead".to_owned()));
-    let policy = QueuePolicy { attempts_max, dead_letter, ..queue_policy() };
+    let policy =
+        QueuePolicy { attempts_max, dead_letter: dead_letter.map(DeadLetter::Queue), ..queue_policy() };
     let queues: Vec<_> = (0..100)
         .map(|it| QueueSpec { policy: policy.clone(), ..queue_spec(&format!("q{it}")) })
         .map(|spec| h.declare(spec).unwrap())
@@ -103,7 +104,8 @@ fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
 /// A queue of records of which one look reads one. They are compressed, so that they are small where they are stored.
 fn large(h: &mut Harness, name: &str, count: usize) -> QueueId {
     let (attempts_max, dead_letter) = (Some(1), Some("dead".to_owned()));
-    let policy = QueuePolicy { attempts_max, dead_letter, ..queue_policy() };
+    let policy =
+        QueuePolicy { attempts_max, dead_letter: dead_letter.map(DeadLetter::Queue), ..queue_policy() };
     let q = h.declare(QueueSpec { policy, ..queue_spec(name) }).unwrap();
     let partition = h.partition(h.topic_of(q), 0);
     for _ in 0..count {
@@ -207,9 +209,9 @@ fn whoever_waits_gets_what_comes_behind_the_dead() {
 fn a_second_move_keeps_the_origin() {
     let mut h = harness();
     h.queue("end");
-    let onward = QueuePolicy { dead_letter: Some("end".to_owned()), ..queue_policy() };
+    let onward = QueuePolicy { dead_letter: Some(DeadLetter::Queue("end".to_owned())), ..queue_policy() };
     let dead = h.declare(QueueSpec { policy: onward, ..queue_spec("dead") }).unwrap();
-    let policy = QueuePolicy { dead_letter: Some("dead".to_owned()), ..queue_policy() };
+    let policy = QueuePolicy { dead_letter: Some(DeadLetter::Queue("dead".to_owned())), ..queue_policy() };
     let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
     h.send(q, &["a"]);
     let origin = format!("{:032x}/0/0", h.topic_of(q).0);
@@ -222,7 +224,7 @@ fn a_second_move_keeps_the_origin() {
     assert_eq!(header(&records[0], headers::ORIGIN), Some(origin));
     assert_eq!(header(&records[0], headers::DEAD_SOURCE), Some("dead".to_owned()));
     assert_eq!(header(&records[0], headers::DEAD_REASON), Some("rejected".to_owned()));
-    assert_eq!(records[0].headers.len(), 9);
+    assert_eq!(records[0].headers.len(), 10);
 }
 
 #[test]
@@ -395,8 +397,11 @@ fn a_queue_on_the_topic_of_its_dead_letter_queue_does_not_feed_itself() {
     let topic = h.topic("t", 1, policy());
     let on = |name: &str| QueueSpec { topic: Some("t".to_owned()), ..queue_spec(name) };
     h.declare(on("dead")).unwrap();
-    let policy =
-        QueuePolicy { attempts_max: Some(1), dead_letter: Some("dead".to_owned()), ..queue_policy() };
+    let policy = QueuePolicy {
+        attempts_max: Some(1),
+        dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
+        ..queue_policy()
+    };
     let q = h.declare(QueueSpec { policy, ..on("q") }).unwrap();
     h.send_to(topic, &["a"]);
     fail_all(&mut h, q);

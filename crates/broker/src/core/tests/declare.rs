@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::core::harness::policy;
 use crate::limits::{LABEL_OVERHEAD, LABELS_BYTES, LABELS_BYTES_ALL, LABELS_OVERHEAD};
-use crate::{Keep, TopicSpec};
+use crate::{DeadLetter, Keep, TopicSpec};
 
 #[test]
 fn a_queue_without_a_topic_makes_one() {
@@ -171,8 +171,8 @@ fn nonsense_is_refused() {
         QueuePolicy { backoff: Backoff::Fixed { ms: crate::limits::VISIBILITY_MS + 1 }, ..queue_policy() },
         QueuePolicy { backoff: Backoff::Exponential { base_ms: 2, max_ms: 1 }, ..queue_policy() },
         QueuePolicy { message_bytes_max: u32::MAX, ..queue_policy() },
-        QueuePolicy { dead_letter: Some("q".to_owned()), ..queue_policy() },
-        QueuePolicy { dead_letter: Some(String::new()), ..queue_policy() },
+        QueuePolicy { dead_letter: Some(DeadLetter::Queue("q".to_owned())), ..queue_policy() },
+        QueuePolicy { dead_letter: Some(DeadLetter::Queue(String::new())), ..queue_policy() },
     ];
     for policy in bad {
         let refused = h.declare(QueueSpec { policy: policy.clone(), ..queue_spec("q") });

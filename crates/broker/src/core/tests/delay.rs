@@ -34,7 +34,7 @@ impl Harness {
     }
 
     /// Lets time pass and does what is due.
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         self.pass_ms(ms);
         self.settle_all_due();
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::DeadLetter;
 use crate::limits::WAITERS_PER_QUEUE;
 
 const ORDERS: [Order; 3] = [Order::Standard, Order::ByKey, Order::Fair];
@@ -89,7 +90,12 @@ fn a_record_that_nobody_can_work_on_keeps_back_only_its_key_until_it_is_dead() {
         let mut h = harness();
         let dead = h.queue("dead");
         let (attempts_max, dead_letter) = (Some(3), Some("dead".to_owned()));
-        let policy = QueuePolicy { order, attempts_max, dead_letter, ..queue_policy() };
+        let policy = QueuePolicy {
+            order,
+            attempts_max,
+            dead_letter: dead_letter.map(DeadLetter::Queue),
+            ..queue_policy()
+        };
         let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
         h.send_many(q, 100, 10);
         let mut done = BTreeSet::new();

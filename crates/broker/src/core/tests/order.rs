@@ -3,6 +3,7 @@
 use duolog_record::{Batch, BatchBuilder, Timestamp};
 
 use super::*;
+use crate::DeadLetter;
 use crate::core::harness::policy;
 
 fn ordered(name: &str, order: Order) -> QueueSpec {
@@ -91,7 +92,7 @@ fn a_dead_record_lets_its_key_go_on() {
     let policy = QueuePolicy {
         order: Order::ByKey,
         attempts_max: Some(1),
-        dead_letter: Some("dead".to_owned()),
+        dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
         ..queue_policy()
     };
     let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();

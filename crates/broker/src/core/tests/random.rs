@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use duolog_storage::LogError;
 
 use super::*;
-use crate::headers;
+use crate::{DeadLetter, headers};
 
 const SEEDS: u64 = 150;
 const STEPS: usize = 120;
@@ -52,7 +52,7 @@ impl Life {
         let dead = h.queue("dead");
         let policy = QueuePolicy {
             attempts_max: Some(ATTEMPTS_MAX),
-            dead_letter: Some("dead".to_owned()),
+            dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
             in_flight_max: 20,
             ..queue_policy()
         };

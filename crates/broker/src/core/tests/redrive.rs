@@ -8,13 +8,16 @@ use proptest::prelude::*;
 
 use super::super::harness::Harness;
 use super::*;
-use crate::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask, headers};
+use crate::{DeadLetter, MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask, headers};
 
 /// A queue, its dead-letter queue, and so many records that have gone there.
 fn with_dead(h: &mut Harness, values: &[&str]) -> (QueueId, QueueId) {
     let dead = h.queue("dead");
-    let policy =
-        QueuePolicy { dead_letter: Some("dead".to_owned()), attempts_max: Some(9), ..queue_policy() };
+    let policy = QueuePolicy {
+        dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
+        attempts_max: Some(9),
+        ..queue_policy()
+    };
     let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
     h.send(q, values);
     bury_all(h, q);

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::errors::SettleError;
 use crate::ledger::partition::Live;
 use crate::ledger::settled::SettledSet;
-use crate::ledger::{Hold, RecordState, ReplayMark, Settled};
+use crate::ledger::{Hold, NO_TTL, RecordState, ReplayMark, Settled};
 use crate::limits::VISIBILITY_MS;
 
 /// One offset.
@@ -92,7 +92,7 @@ impl ModelPartition {
         self.appended.resize(end as usize, now.wall.0);
         self.cells.resize(base as usize, Cell::Hole { settled: false });
         self.cells.resize(end as usize, if skip { Cell::Hole { settled: false } } else { Cell::Fresh });
-        let span = LedgerSpan { base: Offset(base), offsets, append_time: now.wall, skip };
+        let span = LedgerSpan { base: Offset(base), offsets, append_time: now.wall, skip, ttl_ms: NO_TTL };
         self.spans.push(span);
         span
     }
@@ -385,6 +385,7 @@ impl Model {
             first_leased_at: first,
             key: if order == Order::Standard { 0 } else { key_of(offset) },
             hold: if visibility_ms == 0 { Hold::Free } else { leased },
+            ttl_ms: NO_TTL,
         };
         let live = if visibility_ms == 0 { Live::Ready } else { live };
         *cell = Cell::Record(Record { state, before, live });

@@ -229,7 +229,7 @@ impl Run {
             Op::Expire => self.expire(),
             Op::SettleOutlived { ttl_ms } => {
                 let policy = Self::policy(None, Some(ttl_ms));
-                let settled = self.ledger.settle_outlived(self.now, &policy);
+                let settled = self.ledger.settle_outlived(self.now, &policy).settled;
                 self.model.settle_outlived(self.now, &policy, settled, &self.ledger);
             }
             Op::Purge => {

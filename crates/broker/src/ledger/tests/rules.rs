@@ -258,14 +258,14 @@ fn the_outlived_is_settled_even_if_nobody_asks_and_others_are_leased() {
     let policy = QueuePolicy { message_ttl_ms: Some(100), ..policy() };
     let granted = ledger.lease(at(0), &policy, 6, 1000, false).granted;
     ledger.settle(at(0), id(&granted[0]), Outcome::Release { after_ms: 0 }).unwrap();
-    assert_eq!(ledger.settle_outlived(at(99), &policy), 0);
+    assert_eq!(ledger.settle_outlived(at(99), &policy).settled, 0);
     // Those that are leased stay, and what stands behind them goes.
-    assert_eq!(ledger.settle_outlived(at(100), &policy), 3);
+    assert_eq!(ledger.settle_outlived(at(100), &policy).settled, 3);
     assert_eq!((ledger.depth().available, ledger.depth().in_flight), (0, 5));
     for grant in &granted[1..] {
         ledger.settle(at(100), id(grant), Outcome::Ack).unwrap();
     }
-    assert_eq!(ledger.settle_outlived(at(100), &policy), 0);
+    assert_eq!(ledger.settle_outlived(at(100), &policy).settled, 0);
     assert_eq!(ledger.depth().oldest, []);
 }
 

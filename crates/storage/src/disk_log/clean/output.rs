@@ -44,6 +44,7 @@ impl Survivor<'_> {
                 crc: first.body_crc,
                 max_timestamp: first.max_timestamp,
                 unkeyed: first.unkeyed,
+                timed: first.timed,
             },
             targets: targets.collect(),
             key_hashes: self.key_hashes.clone(),
