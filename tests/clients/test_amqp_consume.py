@@ -326,6 +326,39 @@ def test_a_consumer_is_cancelled_with_its_queue(connect, name):
     assert bodies(take(channel, 1)) == [b"x"]
 
 
+def test_a_consumer_without_credit_is_cancelled_with_its_queue(connect, name):
+    channel = connect().channel()
+    filled(channel, name, 3)
+    cancelled = []
+    channel.add_on_cancel_callback(lambda method: cancelled.append(method.method.consumer_tag))
+    channel.basic_qos(prefetch_count=1)
+    tag = consume(channel, name)
+    take(channel, 1)
+    connect().channel().queue_delete(name)
+    while not cancelled:
+        channel.connection.process_data_events(time_limit=20)
+    assert cancelled == [tag]
+    # What it was delivered is settled as nothing.
+    channel.basic_ack(1)
+    channel.queue_declare(name, exclusive=True)
+
+
+def test_a_purge_leaves_to_consumers_what_they_hold(connect, channel, name):
+    filled(channel, name, 6)
+    holder = connect().channel()
+    got = [holder.basic_get(name) for _ in range(3)]
+    holder.basic_ack(got[0][0].delivery_tag)
+    holder.basic_nack(got[1][0].delivery_tag, requeue=True)
+    eventually(lambda: ready(channel, name) == 4, what="the message is back")
+    assert channel.queue_purge(name).method.message_count == 4
+    assert ready(channel, name) == 0
+    channel.basic_publish("", name, b"new")
+    holder.close()
+    eventually(lambda: ready(channel, name) == 2, what="what was held comes back")
+    assert get_all(channel, name) == [b"2", b"new"]
+    channel.queue_delete(name)
+
+
 def test_an_exclusive_consumer_is_alone(connect, name):
     first, second = connect(), connect()
     channel = first.channel()

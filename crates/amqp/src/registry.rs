@@ -33,8 +33,16 @@ pub(crate) struct Registry {
     pub(crate) addresses: Addresses,
     /// There is too little room on the disk for publishers to go on.
     disk_is_low: AtomicBool,
-    /// Wakes each connection, so that it tells its client.
-    wakers: Mutex<HashMap<ConnectionId, Arc<AtomicWaker>>>,
+    /// Of each connection.
+    bells: Mutex<HashMap<ConnectionId, Arc<Bell>>>,
+}
+
+/// Wakes a connection, so that it looks at what concerns its client.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    pub(crate) waker: AtomicWaker,
+    /// A queue that it consumes from has gone.
+    pub(crate) queue_gone: AtomicBool,
 }
 
 /// A queue that goes when nobody uses it.
@@ -72,6 +80,8 @@ struct Use {
     /// Whose it is, if it is exclusive.
     owner: Option<ConnectionId>,
     consumers: u32,
+    /// Whose they are, each as often as it has one.
+    connections: Vec<ConnectionId>,
     /// One of them wants to be the only one.
     is_taken: bool,
 }
@@ -104,7 +114,7 @@ impl Registry {
             counts: Counts::default(),
             addresses: Addresses::default(),
             disk_is_low: AtomicBool::new(false),
-            wakers: Mutex::default(),
+            bells: Mutex::default(),
         }
     }
 
@@ -129,16 +139,16 @@ impl Registry {
 
     /// A connection ends.
     pub(crate) fn exit(&self, id: ConnectionId) {
-        self.wakers.lock().remove(&id);
+        self.bells.lock().remove(&id);
         self.counts.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A connection begins.
-    pub(crate) fn enter(&self, waker: &Arc<AtomicWaker>) -> ConnectionId {
+    pub(crate) fn enter(&self, bell: &Arc<Bell>) -> ConnectionId {
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
         self.counts.connections_total.fetch_add(1, Ordering::Relaxed);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.wakers.lock().insert(id, Arc::clone(waker));
+        self.bells.lock().insert(id, Arc::clone(bell));
         id
     }
 
@@ -156,7 +166,7 @@ impl Registry {
 
     /// Each connection looks at what concerns it.
     pub(crate) fn wake_all(&self) {
-        self.wakers.lock().values().for_each(|waker| waker.wake());
+        self.bells.lock().values().for_each(|bell| bell.waker.wake());
     }
 
     /// A message could not be stored.
@@ -193,7 +203,7 @@ impl Registry {
     ///
     /// # Errors
     /// `AccessRefused` if it wants to be the only one and is not, or another does.
-    pub(crate) fn consume(&self, queue: &Queue, is_alone: bool) -> Result<(), AmqpError> {
+    pub(crate) fn consume(&self, queue: &Queue, by: ConnectionId, is_alone: bool) -> Result<(), AmqpError> {
         let mut uses = self.uses.lock();
         let it = uses.entry(queue.id).or_default();
         if it.is_taken || (is_alone && it.consumers > 0) {
@@ -204,15 +214,19 @@ impl Registry {
             )));
         }
         it.consumers += 1;
+        it.connections.push(by);
         it.is_taken = is_alone;
         Ok(())
     }
 
     /// A consumer goes; true if it was the last.
-    pub(crate) fn leave(&self, queue: QueueId) -> bool {
+    pub(crate) fn leave(&self, queue: QueueId, by: ConnectionId) -> bool {
         let mut uses = self.uses.lock();
         let Some(it) = uses.get_mut(&queue) else { return false };
         it.consumers = it.consumers.saturating_sub(1);
+        if let Some(at) = it.connections.iter().rposition(|id| *id == by) {
+            it.connections.swap_remove(at);
+        }
         it.is_taken = false;
         let is_last = it.consumers == 0;
         if it.is_idle() {
@@ -257,6 +271,12 @@ impl Registry {
         let mut uses = self.uses.lock();
         if let Some(it) = uses.get_mut(&queue) {
             it.owner = None;
+            let bells = self.bells.lock();
+            // Consumers that have no credit would not hear of it.
+            for bell in it.connections.iter().filter_map(|id| bells.get(id)) {
+                bell.queue_gone.store(true, Ordering::Release);
+                bell.waker.wake();
+            }
             if it.is_idle() {
                 uses.remove(&queue);
             }

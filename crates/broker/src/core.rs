@@ -183,6 +183,7 @@ impl Core {
                 self.set_queue(now, &known, policy, labels, reply);
             }
             Command::PurgeQueue { queue, reply } => self.purge_queue(now, queue, reply),
+            Command::PurgeUnheld { queue, reply } => self.purge_unheld(now, queue, reply),
             Command::ReplayQueue { queue, from, reply } => self.replay_queue(now, queue, from, reply),
             Command::StartMove { spec, reply } => self.start_move(now, *spec, reply),
             Command::ListMoves { source, reply } => self.list_moves(source, reply),

@@ -511,6 +511,14 @@ impl Session {
         self.ask(|reply| Command::PurgeQueue { queue, reply })
     }
 
+    /// The same, but for what is leased or delayed. Answers how many.
+    pub fn purge_unheld(&self, queue: QueueId) -> Pending<Result<u64, ChangeError>> {
+        if !self.may_on_queue(Action::Manage, queue) {
+            return refused(ChangeError::Denied);
+        }
+        self.ask(|reply| Command::PurgeUnheld { queue, reply })
+    }
+
     /// Makes settled records from `from` on available again: attempts start at 0, old handles are fenced, records that
     /// are still unsettled are left alone. Answers how many became available.
     pub fn replay_queue(&self, queue: QueueId, from: Start) -> Pending<Result<u64, ChangeError>> {

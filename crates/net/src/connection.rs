@@ -1,11 +1,12 @@
 //! One byte stream between a client and a frontend.
 
+use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::websocket::WebSocket;
@@ -25,6 +26,17 @@ pub enum Carrier {
     Tcp,
     /// The frames of a WebSocket.
     WebSocket,
+}
+
+/// What is known of the other end without reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// It may say more.
+    There,
+    /// It says no more; it may still listen.
+    Silent,
+    /// It has gone.
+    Gone,
 }
 
 /// The carrier itself. TLS will be another arm. Boxed what few have, so that the many are not larger for it.
@@ -66,6 +78,24 @@ impl Connection {
         match &self.stream {
             Stream::Plain(_) => Carrier::Tcp,
             Stream::WebSocket(_) => Carrier::WebSocket,
+        }
+    }
+}
+
+impl Connection {
+    /// Looks at the other end, whatever of it is still to be read.
+    pub(crate) fn look_at_peer(&self) -> Peer {
+        let stream = match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::WebSocket(stream) => stream.tcp(),
+        };
+        let mut waiting = Context::from_waker(Waker::noop());
+        let ready = pin!(stream.ready(Interest::READABLE | Interest::WRITABLE)).poll(&mut waiting);
+        match ready {
+            Poll::Ready(Ok(ready)) if ready.is_write_closed() || ready.is_error() => Peer::Gone,
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Peer::Silent,
+            Poll::Ready(Ok(_)) | Poll::Pending => Peer::There,
+            Poll::Ready(Err(_)) => Peer::Gone,
         }
     }
 }

@@ -21,6 +21,8 @@ pub const TALK_FREE_BYTES: usize = 4 << 10;
 pub const TALK_GOODBYE: Duration = Duration::from_secs(1);
 /// How long a session whose input has ended may take to have its say, where it is not held to a time otherwise.
 pub const TALK_END: Duration = Duration::from_secs(30);
+/// How often a session that reads nothing looks whether its peer is still there.
+pub const TALK_LOOK: Duration = Duration::from_secs(1);
 /// Bytes of the request that asks for a WebSocket, headers included: browsers send cookies along, which nobody reads here.
 pub const UPGRADE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one WebSocket frame that we send: what a talk is asked for at a time goes out as one, and clients that take no frame

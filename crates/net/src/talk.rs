@@ -12,10 +12,11 @@ use std::task::{Context as Waiting, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::debug;
 
-use crate::limits::{TALK_END, TALK_FREE_BYTES, TALK_GOODBYE, TALK_OUTPUT_BYTES, TALK_READ_BYTES};
+use crate::connection::Peer;
+use crate::limits::{TALK_END, TALK_FREE_BYTES, TALK_GOODBYE, TALK_LOOK, TALK_OUTPUT_BYTES, TALK_READ_BYTES};
 use crate::{Budget, Connection, Context, OverBudget, Reservation};
 
 thread_local! {
@@ -112,6 +113,8 @@ pub async fn talk<T: Talk>(connection: Connection, context: &Context, options: T
         unsent_room: None,
         deadline: None,
         pause: None,
+        look: None,
+        silent_since: None,
         shutdown: Some(Box::pin({
             let shutdown = context.shutdown.clone();
             async move { shutdown.begun().await }
@@ -157,6 +160,10 @@ struct Talking<T> {
     /// For what is unsent; or, once cut, for the goodbye.
     deadline: Option<Pin<Box<Sleep>>>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// For the next look at a peer that is not read from.
+    look: Option<Pin<Box<Sleep>>>,
+    /// When one that is not read from was first seen to say no more.
+    silent_since: Option<Instant>,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -312,7 +319,10 @@ impl<T: Talk> Talking<T> {
         match self.state {
             State::Ending | State::Said => return Poll::Pending,
             State::Held => {
-                ready!(self.poll_held(waiting));
+                if self.poll_held(waiting).is_pending() {
+                    return self.poll_gone(waiting);
+                }
+                (self.look, self.silent_since) = (None, None);
                 self.state = State::Open;
                 if !self.carry.is_empty() {
                     // The rest of what it left comes first.
@@ -369,6 +379,26 @@ impl<T: Talk> Talking<T> {
         }
         self.pause = None;
         Poll::Ready(())
+    }
+
+    /// A session that reads nothing would not notice that nobody is there any more: an error once that is so. One that has
+    /// said all that it has to say may still wait for answers, as long as one that is cut off may.
+    fn poll_gone(&mut self, waiting: &mut Waiting<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let look = self.look.get_or_insert_with(|| Box::pin(sleep(TALK_LOOK)));
+            ready!(look.as_mut().poll(waiting));
+            self.look = None;
+            let patience = self.options.write_timeout.unwrap_or(TALK_END);
+            match self.stream.look_at_peer() {
+                Peer::There => self.silent_since = None,
+                Peer::Silent => {
+                    if self.silent_since.get_or_insert_with(Instant::now).elapsed() >= patience {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                    }
+                }
+                Peer::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            }
+        }
     }
 
     /// Room in the budget for a request that has not come whole and what may come of it next.

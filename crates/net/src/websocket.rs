@@ -41,6 +41,11 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
+    /// What carries it.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// What follows an accepted upgrade on `stream`. `shutdown` tells whether the end is the server's.
     fn new(stream: TcpStream, shutdown: Shutdown) -> Self {
         Self {

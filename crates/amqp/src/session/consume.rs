@@ -36,7 +36,7 @@ use crate::replies::REPLY_TO;
 pub(super) struct Consumer {
     pub(super) channel: u16,
     pub(super) tag: ShortString,
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// Deliveries are acknowledged by being written.
     no_ack: bool,
     /// 0 is no limit.
@@ -122,7 +122,7 @@ impl AmqpSession {
             ));
         }
         let tag = self.consumer_tag(number, method)?;
-        self.registry.consume(&queue, method.exclusive)?;
+        self.registry.consume(&queue, self.id, method.exclusive)?;
         let serial = self.next_serial();
         let channel = self.channel(number)?;
         let prefetch = channel.prefetch;
@@ -220,7 +220,7 @@ impl AmqpSession {
         });
         self.broker.give_back(consumer.queue.id, back);
         let queue = &consumer.queue;
-        if !self.registry.leave(queue.id) || !labels::is_auto_delete(&queue.labels) {
+        if !self.registry.leave(queue.id, self.id) || !labels::is_auto_delete(&queue.labels) {
             return None;
         }
         self.registry.disown(queue.id);

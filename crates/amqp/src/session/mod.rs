@@ -5,13 +5,13 @@
 //! finds its methods done in its order. Deliveries come from leases on their way, one for each consumer that has credit.
 //! Adding a method: its arm in `frames.rs`, its doing in the file of its class.
 
-mod blocked;
 mod channel;
 mod consume;
 mod delayed;
 mod exchanges;
 mod frames;
 mod handshake;
+mod notices;
 mod publish;
 pub(crate) mod queues;
 mod replies;
@@ -31,7 +31,6 @@ use duolog_broker::routing::Router;
 use duolog_broker::{Catalog, LeaseId, Outcome, QueueId, Session};
 use duolog_net::{Budget, Input, Next, Talk, Then};
 use futures_util::stream::FuturesUnordered;
-use futures_util::task::AtomicWaker;
 
 use self::channel::Channel;
 use self::consume::{Consumer, Leasing, Ready};
@@ -42,7 +41,7 @@ use crate::codec::{MethodId, ReplyCode};
 use crate::convert::Scratch;
 use crate::error::AmqpError;
 use crate::limits::{CHANNELS, FRAME_INITIAL_BYTES, PUBLISH_BYTES_IN_FLIGHT, SAID_BYTES};
-use crate::registry::{ConnectionId, Registry};
+use crate::registry::{Bell, ConnectionId, Registry};
 use crate::replies::Mailbox;
 
 /// Where a connection stands.
@@ -94,7 +93,7 @@ pub(crate) struct AmqpSession {
     /// It was told that it is held up.
     is_blocked: bool,
     /// For changes of what it may be told.
-    waker: Arc<AtomicWaker>,
+    bell: Arc<Bell>,
     namespace: String,
     channels: BTreeMap<u16, Channel>,
     /// Channels and consumers that there were.
@@ -131,9 +130,9 @@ pub(crate) struct AmqpSession {
 impl AmqpSession {
     pub(crate) fn new(registry: Arc<Registry>, budget: Budget, peer: SocketAddr) -> Self {
         let broker = registry.broker().clone();
-        let waker = Arc::default();
+        let bell = Arc::default();
         Self {
-            id: registry.enter(&waker),
+            id: registry.enter(&bell),
             catalog: broker.catalog(),
             timers: Timers::new(registry.options().handshake),
             broker,
@@ -147,7 +146,7 @@ impl AmqpSession {
             hears_blocked: false,
             has_published: false,
             is_blocked: false,
-            waker,
+            bell,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             channels: BTreeMap::new(),
             serials: 0,
@@ -325,7 +324,7 @@ impl Talk for AmqpSession {
         // Its answer goes out with the rest.
         let _ = self.poll_operation(waiting);
         self.poll_leases(waiting);
-        self.tell_of_alarms(waiting);
+        self.tell_of_changes(waiting);
         out.append(&mut self.said);
         if self.stage == Stage::Over {
             return Poll::Ready(Then::End);

@@ -241,7 +241,7 @@ impl AmqpSession {
         let (broker, no_wait) = (self.broker.clone(), method.no_wait);
         let purging = async move {
             let ready = ready_in(&broker, queue.id).await?;
-            broker.purge_queue(queue.id).await?;
+            broker.purge_unheld(queue.id).await?;
             Ok(ready)
         };
         self.operate(number, QueuePurge::ID, purging, move |session, message_count| {

@@ -92,6 +92,8 @@ impl AmqpSession {
             self.look_at_heartbeats();
             self.look_at_unacknowledged();
             self.look_at_bodies();
+            // Another protocol may have deleted them.
+            self.look_at_queues();
         }
     }
 

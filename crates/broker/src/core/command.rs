@@ -231,6 +231,13 @@ pub enum Command {
         /// Answered when durable: how many.
         reply: Reply<u64, ChangeError>,
     },
+    /// The same but for what is leased or delayed.
+    PurgeUnheld {
+        /// Which.
+        queue: QueueId,
+        /// Answered when durable: how many.
+        reply: Reply<u64, ChangeError>,
+    },
     /// Makes settled records available again.
     ReplayQueue {
         /// Of which queue.
@@ -314,7 +321,9 @@ impl Command {
             Self::Settle { reply, .. } => tell(reply, stopped),
             Self::CreateQueue { reply, .. } => tell(reply, stopped),
             Self::DeleteQueue { reply, .. } => tell(reply, stopped),
-            Self::PurgeQueue { reply, .. } | Self::ReplayQueue { reply, .. } => tell(reply, stopped),
+            Self::PurgeQueue { reply, .. }
+            | Self::PurgeUnheld { reply, .. }
+            | Self::ReplayQueue { reply, .. } => tell(reply, stopped),
             Self::StartMove { reply, .. } => tell(reply, stopped),
             Self::ListMoves { reply, .. } => tell(reply, stopped),
             Self::CancelMove { reply, .. } => tell(reply, stopped),

@@ -62,6 +62,18 @@ impl Core {
         self.settle_down(now, id);
     }
 
+    /// What somebody holds stays with them, and what is delayed waits on.
+    pub(super) fn purge_unheld(&mut self, now: Now, id: QueueId, reply: Reply<u64, ChangeError>) {
+        let Some(state) = self.queues.get_mut(id) else {
+            drop(reply.send(Err(no_queue())));
+            return;
+        };
+        let settled = state.ledger.purge_unheld();
+        self.dirty.insert(Owner::Ledger(id.0));
+        self.answer_when_durable(when_durable(reply, settled));
+        self.settle_down(now, id);
+    }
+
     pub(super) fn replay_queue(
         &mut self,
         now: Now,

@@ -318,6 +318,21 @@ impl PartitionLedger {
         settled
     }
 
+    /// Settles everything but what is leased or on the way to the dead-letter queue; answers how many.
+    pub(super) fn settle_unheld(&mut self, timers: &mut Timers) -> u64 {
+        let before = self.unsettled();
+        let is_held = |live| match live {
+            Live::Leased { .. } | Live::Moving => true,
+            Live::Ready | Live::Delayed { .. } => false,
+        };
+        let unheld = self.records.iter().filter(|(_, entry)| !is_held(entry.live));
+        let unheld: Vec<u64> = unheld.map(|(&offset, _)| offset).collect();
+        unheld.into_iter().for_each(|offset| self.settle_record(offset, timers));
+        self.settle_fresh(self.settled.floor(), self.end);
+        self.restart_at(self.end);
+        before - self.unsettled()
+    }
+
     /// Writes down the states in a range, at most `parts_max` of them in all; answers up to where.
     pub(super) fn describe(&self, start: u64, end: u64, parts: &mut Vec<Part>, parts_max: usize) -> u64 {
         let mut at = start.max(self.settled.floor());

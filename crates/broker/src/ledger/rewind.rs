@@ -26,6 +26,16 @@ impl Ledger {
         settled
     }
 
+    /// The same, but for what is leased or on the way to the dead-letter queue.
+    pub fn purge_unheld(&mut self) -> u64 {
+        let mut settled = 0;
+        for index in 0..self.partitions.len() as u32 {
+            settled += self.partitions[index as usize].settle_unheld(&mut self.timers);
+            self.refresh(index);
+        }
+        settled
+    }
+
     /// Makes settled records from `from` on available again with no attempts, their time to live counted from now.
     /// The caller keeps `from` at or above the log's start. Answers how many; holes count until their turn comes.
     pub fn replay(&mut self, now: Now, partition: PartitionId, from: Offset) -> u64 {

@@ -286,3 +286,22 @@ async fn last_words_that_are_not_read_are_not_waited_for_for_ever() {
     client.write_all(b"last\n").await.unwrap();
     served.await.unwrap();
 }
+
+#[tokio::test]
+async fn one_that_waits_notices_that_its_peer_has_gone() {
+    // Reset: at the next look, though there is more to read.
+    let Pair { mut client, seen, served, .. } = pair(OPTIONS).await;
+    client.write_all(b"wait\nlater\n").await.unwrap();
+    while seen.held.lock().is_none() {
+        tokio::task::yield_now().await;
+    }
+    client.set_zero_linger().unwrap();
+    drop(client);
+    served.await.unwrap();
+    // One that has said all has time to hear the answers.
+    let options = TalkOptions { write_timeout: Some(Duration::from_millis(1)), ..OPTIONS };
+    let Pair { mut client, served, .. } = pair(options).await;
+    client.write_all(b"wait\nlater\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    served.await.unwrap();
+}

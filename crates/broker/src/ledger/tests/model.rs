@@ -294,6 +294,19 @@ impl Model {
         settled
     }
 
+    pub(super) fn settle_unheld(&mut self, id: PartitionId) -> u64 {
+        let mut settled = 0;
+        for cell in self.of(id).cells.iter_mut().filter(|cell| !cell.is_settled()) {
+            *cell = match cell {
+                Cell::Record(Record { live: Live::Leased { .. } | Live::Moving, .. }) => continue,
+                Cell::Hole { .. } => Cell::Hole { settled: true },
+                Cell::Settled | Cell::Fresh | Cell::Record(_) => Cell::Settled,
+            };
+            settled += 1;
+        }
+        settled
+    }
+
     pub(super) fn replay(&mut self, now: Now, id: PartitionId, from: u64) -> u64 {
         let it = self.of(id);
         let below = it.end();

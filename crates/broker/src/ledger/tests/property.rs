@@ -48,6 +48,7 @@ enum Op {
         ttl_ms: u64,
     },
     Purge,
+    PurgeUnheld,
     Replay {
         partition: usize,
         from: u64,
@@ -96,6 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Expire),
         1 => (0..400u64).prop_map(|ttl_ms| Op::SettleOutlived { ttl_ms }),
         1 => prop::bool::weighted(0.3).prop_map(|it| if it { Op::Purge } else { Op::AddPartition }),
+        1 => prop::bool::weighted(0.3).prop_map(|it| if it { Op::PurgeUnheld } else { Op::Expire }),
         2 => (0..3usize, 0..60u64).prop_map(|(partition, from)| Op::Replay { partition, from }),
         1 => (0..3usize, 0..30u64).prop_map(|(partition, start)| Op::StartMoved { partition, start }),
         4 => Just(Op::Write),
@@ -237,6 +239,11 @@ impl Run {
                 let settled: u64 =
                     partitions.into_iter().map(|(id, end)| self.model.settle_below(id, end)).sum();
                 assert_eq!(self.ledger.purge(), settled);
+            }
+            Op::PurgeUnheld => {
+                let partitions: Vec<_> = self.model.partitions.iter().map(|it| it.id).collect();
+                let settled: u64 = partitions.into_iter().map(|id| self.model.settle_unheld(id)).sum();
+                assert_eq!(self.ledger.purge_unheld(), settled);
             }
             Op::Replay { partition, from } => {
                 let (index, id) = self.partition(partition);

@@ -283,6 +283,21 @@ fn a_purge_settles_everything() {
 }
 
 #[test]
+fn a_purge_may_leave_to_holders_what_they_hold() {
+    let mut ledger = ledger(10);
+    let granted = lease(&mut ledger, at(0), 4);
+    ledger.settle(at(0), id(&granted[0]), Outcome::Ack).unwrap();
+    ledger.settle(at(0), id(&granted[1]), Outcome::Release { after_ms: 1000 }).unwrap();
+    ledger.settle(at(0), id(&granted[2]), Outcome::Release { after_ms: 0 }).unwrap();
+    assert_eq!(ledger.purge_unheld(), 8);
+    assert_eq!((ledger.floor(P), ledger.in_flight()), (Some(Offset(3)), 1));
+    append(&mut ledger, P, 1);
+    ledger.settle(at(0), id(&granted[3]), Outcome::Release { after_ms: 0 }).unwrap();
+    assert_eq!(offsets(&lease(&mut ledger, at(0), 5)), [3, 10]);
+    assert_eq!(ledger.purge_unheld(), 0);
+}
+
+#[test]
 fn a_replay_brings_back_the_settled_and_leaves_the_rest() {
     let mut ledger = ledger(6);
     let granted = lease(&mut ledger, at(0), 4);

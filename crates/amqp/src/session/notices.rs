@@ -1,12 +1,15 @@
-//! `connection.blocked`: a publisher that wants to know hears that it is held up, and when it may go on.
+//! What a client hears without having asked: that it is held up as a publisher, that a queue or the virtual host has gone.
 //!
-//! Source: RabbitMQ documentation, "Blocked Connection Notifications": only who publishes is told, and with which words.
+//! Source: RabbitMQ documentation, "Blocked Connection Notifications": only who publishes is told, and with which words; "Consumer
+//! Cancel Notification".
 
+use std::sync::atomic::Ordering;
 use std::task::Context;
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 
 use super::AmqpSession;
+use super::consume::Consumer;
 use crate::codec::method::{BasicPublish, ConnectionBlocked, ConnectionUnblocked};
 use crate::codec::{MethodId, ReplyCode, ShortStr};
 use crate::error::AmqpError;
@@ -14,9 +17,12 @@ use crate::vhosts;
 
 impl AmqpSession {
     /// Tells of what has changed.
-    pub(super) fn tell_of_alarms(&mut self, waiting: &mut Context<'_>) {
-        self.waker.register(waiting.waker());
+    pub(super) fn tell_of_changes(&mut self, waiting: &mut Context<'_>) {
+        self.bell.waker.register(waiting.waker());
         self.look_at_vhost();
+        if self.bell.queue_gone.swap(false, Ordering::AcqRel) {
+            self.look_at_queues();
+        }
         if !self.hears_blocked || !self.has_published || self.stage != super::Stage::Running {
             return;
         }
@@ -35,6 +41,15 @@ impl AmqpSession {
             }
             None => ConnectionUnblocked {}.write(&mut self.said, 0),
         }
+    }
+
+    /// Cancels the consumers of queues that have gone: those that have no credit are not told of it by the broker.
+    pub(super) fn look_at_queues(&mut self) {
+        let catalog = self.broker.catalog();
+        let is_gone = |it: &Consumer| catalog.queue_by_id(it.queue.id).is_none();
+        let gone: Vec<u64> =
+            self.consumers.iter().filter(|(_, it)| is_gone(it)).map(|(serial, _)| *serial).collect();
+        gone.into_iter().for_each(|serial| self.cancel_by_server(serial));
     }
 
     /// Closes the connection if its virtual host is deleted.
