@@ -154,6 +154,8 @@ impl Core {
             }
             Command::Bind { spec, reply } => self.bind(*spec, reply),
             Command::Unbind { spec, reply } => self.unbind(&spec, reply),
+            Command::SetExchange { known, labels, reply } => self.set_exchange(&known, labels, reply),
+            Command::Rebind { known, spec, reply } => self.rebind(&known, *spec, reply),
             Command::MoveCursors { group, moves, reply } => self.move_cursors(now, group, moves, reply),
             Command::Cursors { group, reply } => self.look_at_cursors(&group, reply),
             Command::Groups { reply } => self.look_at_groups(reply),

@@ -4,6 +4,9 @@ use duolog_record::Header;
 
 /// A key by which a record that is sent twice is stored once, on a topic that deduplicates.
 pub const IDEMPOTENCY_KEY: &str = "duolog-idempotency-key";
+/// What the header with a value's type begins with, followed by the name of the header that holds the value: `String`, `Number`, `Binary`,
+/// each also with more after a dot. Without it a value is a `String`.
+pub const TYPE_PREFIX: &str = "duolog-type.";
 /// Where the record was first appended: topic id (32 hexadecimal digits), index of the partition and offset, with `/`
 /// between. Written by the first move and kept by later ones, so that an identity derived from it stays the same.
 pub const ORIGIN: &str = "duolog-origin";

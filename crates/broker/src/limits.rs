@@ -146,6 +146,16 @@ pub const BINDINGS: usize = 500_000;
 pub const BINDING_KEY_BYTES: usize = 255;
 /// Bytes of a binding's filter: it is written with the binding, and looked at with every record.
 pub const FILTER_BYTES: usize = 64 << 10;
+/// Bytes of a binding's rules as they are written. Source: SNS Developer Guide, "Filter policy constraints".
+pub const RULES_BYTES: usize = 256 << 10;
+/// Keys of rules at the top. Source: as `RULES_BYTES`.
+pub const RULES_KEYS: usize = 5;
+/// Combinations of values that rules name: bounds the work for each record. Source: as `RULES_BYTES`.
+pub const RULES_COMBINATIONS: u64 = 150;
+/// How deep the JSON of rules and bodies is nested at most: it is read by calls within calls.
+pub const JSON_DEPTH: usize = 127;
+/// Bytes of a body that rules look into: parsed it takes many times that.
+pub const RULES_BODY_BYTES: usize = 1 << 20;
 /// Weight of a destination of a consistent-hash exchange: so many points it has on the ring.
 pub const HASH_WEIGHT_MAX: u32 = 1_000;
 /// Routes that one who publishes remembers.

@@ -8,6 +8,7 @@
 mod compiled;
 mod filter;
 mod resolve;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use duolog_record::Timestamp;
 pub(crate) use self::compiled::{Compiled, weight};
 pub use self::filter::{Filter, Match};
 pub use self::resolve::Router;
+pub use self::rules::{Rules, RulesError, RulesOn, Seen};
 use crate::catalog::DEFAULT_NAMESPACE;
 use crate::{Labels, QueueId, TopicId};
 
@@ -33,7 +35,7 @@ pub struct BindingId(pub u64);
 pub enum ExchangeKind {
     /// The key of the binding is that of the record.
     Direct,
-    /// All bindings.
+    /// All bindings whose filter takes the record.
     Fanout,
     /// The key of the binding is a pattern of tokens between dots: `*` is one, `#` any or none.
     Topic,

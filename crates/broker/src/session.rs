@@ -26,7 +26,7 @@ use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
 use crate::live::{Listener, ListenerOptions, Live, Publisher};
 use crate::principal::authorize;
-use crate::routing::{BindingId, BindingSpec, ExchangeId, ExchangeSpec};
+use crate::routing::{Binding, BindingId, BindingSpec, Exchange, ExchangeId, ExchangeSpec};
 use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
@@ -187,6 +187,26 @@ impl Session {
             return refused(ChangeError::Denied);
         }
         self.ask(|reply| Command::Unbind { spec: Box::new(spec), reply })
+    }
+
+    /// Replaces the labels of an exchange, if it is still what `known` says: see [`Self::set_topic`].
+    pub fn set_exchange(&self, known: &Arc<Exchange>, labels: Labels) -> Pending<Result<bool, ChangeError>> {
+        if !self.may_on_exchange(Action::Manage, known.id) {
+            return refused(ChangeError::Denied);
+        }
+        let known = Arc::clone(known);
+        self.ask(|reply| Command::SetExchange { known, labels, reply })
+    }
+
+    /// Puts a binding in the place of `known`, in one step and under its identity, if that is still there as it is known. Else nothing
+    /// is done, and the answer is `false`. `Exists` if another binding is the same.
+    pub fn rebind(&self, known: &Arc<Binding>, spec: BindingSpec) -> Pending<Result<bool, ChangeError>> {
+        let may = |exchange| self.may_on_exchange(Action::Manage, exchange);
+        if !may(known.spec.source) || !may(spec.source) {
+            return refused(ChangeError::Denied);
+        }
+        let (known, spec) = (Arc::clone(known), Box::new(spec));
+        self.ask(|reply| Command::Rebind { known, spec, reply })
     }
 
     /// Reads whole batches. Does not wait. May touch the disk: see [`Self::is_cached`].

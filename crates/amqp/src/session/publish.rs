@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
+use duolog_broker::routing::Seen;
 use duolog_broker::{Monotonic, NewRecord, Pending, Routed, TopicId};
 use duolog_net::Reservation;
 
@@ -303,7 +304,7 @@ impl AmqpSession {
         let properties = addressed.as_ref().map_or(Ok(properties), decoded)?;
         let encoded = addressed.as_ref().unwrap_or(&encoded);
         self.check_properties(&properties)?;
-        let topics = self.find(&exchange, &key, &properties)?;
+        let topics = self.find(&exchange, &key, &properties, &body)?;
         if exchange.is_empty() {
             self.reply(&key, &properties, (&exchange, encoded, &body))?;
         }
@@ -401,6 +402,7 @@ impl AmqpSession {
         exchange: &[u8],
         key: &[u8],
         properties: &Properties<'_>,
+        body: &[u8],
     ) -> Result<Arc<[TopicId]>, AmqpError> {
         let table = properties.headers.unwrap_or_default();
         let copies = copies(table)?;
@@ -426,13 +428,13 @@ impl AmqpSession {
             return Err(AmqpError::refused(text));
         }
         if copies.is_empty() && self.catalog.routes_by_key(exchange.id) {
-            return Ok(self.router.route(&self.catalog, &exchange, key, &[]));
+            return Ok(self.router.route(&self.catalog, &exchange, key, &Seen::new(&[], body)));
         }
-        // Headers are looked at: here as the record will have them.
+        // Headers or the body are looked at: here as the record will have them.
         let table = Properties { headers: properties.headers, ..Properties::default() };
         let headers = convert::record_headers(&table, ShortStr::EMPTY, &Copying);
         let keys: Vec<&[u8]> = std::iter::once(key).chain(copies).collect();
-        Ok(self.catalog.route(exchange.id, &keys, &headers).into())
+        Ok(self.catalog.route(exchange.id, &keys, &Seen::new(&headers, body)).into())
     }
 
     pub(super) fn count_published(&mut self, count: u64) {

@@ -10,9 +10,11 @@ use bytes::Bytes;
 
 use super::map::Map;
 use super::{Catalog, FullName, labels_bytes, order};
+use crate::Labels;
 use crate::limits::BINDING_OVERHEAD;
 use crate::routing::{
-    Binding, BindingId, BindingSpec, Compiled, Destination, Exchange, ExchangeId, ExchangeKind, HashOn,
+    Binding, BindingId, BindingSpec, Compiled, Destination, Exchange, ExchangeId, ExchangeKind, Filter,
+    HashOn,
 };
 
 /// See the module.
@@ -32,11 +34,14 @@ struct Node {
     compiled: OnceLock<Compiled>,
     /// So many of them lead to exchanges.
     to_exchanges: usize,
+    /// So many of them have a filter.
+    filtered: usize,
 }
 
 impl Node {
-    fn with(&self, to_exchanges: usize) -> Arc<Self> {
-        Arc::new(Self { exchange: Arc::clone(&self.exchange), compiled: OnceLock::new(), to_exchanges })
+    fn with(&self, to_exchanges: usize, filtered: usize) -> Arc<Self> {
+        let exchange = Arc::clone(&self.exchange);
+        Arc::new(Self { exchange, compiled: OnceLock::new(), to_exchanges, filtered })
     }
 }
 
@@ -60,9 +65,18 @@ impl Catalog {
 
     /// All exchanges of a namespace, by name.
     pub fn exchanges<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Exchange>> + 'a {
+        self.exchanges_from(namespace, "")
+    }
+
+    /// The exchanges of a namespace whose names are `first` or come after it, by name.
+    pub fn exchanges_from<'a>(
+        &'a self,
+        namespace: &'a str,
+        first: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Exchange>> + 'a {
         self.routes
             .names
-            .range_by(move |is| order(is, namespace, "").is_ge())
+            .range_by(move |is| order(is, namespace, first).is_ge())
             .take_while(move |((is, _), _)| is == namespace)
             .filter_map(|(_, id)| self.exchange_by_id(*id))
     }
@@ -147,14 +161,15 @@ impl Catalog {
         })
     }
 
-    /// True if what an exchange finds depends on the key alone: it looks at no header, and leads to no other that might.
+    /// True if what an exchange finds depends on the key alone: it looks at no header and no body, and leads to no other that might.
     #[must_use]
     pub fn routes_by_key(&self, id: ExchangeId) -> bool {
         self.routes.exchanges.get(&id).is_none_or(|node| {
             let looks_at_headers = match node.exchange.kind {
                 ExchangeKind::Headers => true,
                 ExchangeKind::ConsistentHash => node.exchange.hash_on != HashOn::Key,
-                ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => false,
+                ExchangeKind::Fanout => node.filtered != 0,
+                ExchangeKind::Direct | ExchangeKind::Topic => false,
             };
             !looks_at_headers && node.to_exchanges == 0 && node.exchange.alternate.is_none()
         })
@@ -166,7 +181,8 @@ impl Catalog {
         self.labels_bytes += labels_bytes(&exchange.labels);
         self.routes.names.insert((exchange.namespace.clone(), exchange.name.clone()), exchange.id);
         let id = exchange.id;
-        let node = Node { exchange: Arc::new(exchange), compiled: OnceLock::new(), to_exchanges: 0 };
+        let node =
+            Node { exchange: Arc::new(exchange), compiled: OnceLock::new(), to_exchanges: 0, filtered: 0 };
         self.routes.exchanges.insert(id, Arc::new(node));
     }
 
@@ -177,6 +193,19 @@ impl Catalog {
         self.labels_bytes -= labels_bytes(&exchange.labels);
         self.routes.names.remove(&(exchange.namespace.clone(), exchange.name.clone()));
         Some(exchange)
+    }
+
+    /// Puts other labels on an exchange.
+    pub(crate) fn label_exchange(&mut self, id: ExchangeId, labels: Labels) {
+        let Some(node) = self.routes.exchanges.get(&id) else { return };
+        let exchange = Exchange { labels, ..Exchange::clone(&node.exchange) };
+        let (before, now) = (labels_bytes(&node.exchange.labels), labels_bytes(&exchange.labels));
+        let (to_exchanges, filtered) = (node.to_exchanges, node.filtered);
+        let exchange = Arc::new(exchange);
+        let node = Node { exchange, compiled: OnceLock::new(), to_exchanges, filtered };
+        self.routes.exchanges.insert(id, Arc::new(node));
+        self.labels_bytes = self.labels_bytes - before + now;
+        self.version += 1;
     }
 
     /// Adds a binding between what is there.
@@ -203,9 +232,10 @@ impl Catalog {
     }
 
     fn note_bound(&mut self, spec: &BindingSpec, change: impl Fn(usize, usize) -> usize) {
-        let is_one = usize::from(matches!(spec.destination, Destination::Exchange(_)));
+        let to_one = usize::from(matches!(spec.destination, Destination::Exchange(_)));
+        let has_one = usize::from(spec.filter != Filter::All);
         if let Some(node) = self.routes.exchanges.get(&spec.source) {
-            let node = node.with(change(node.to_exchanges, is_one));
+            let node = node.with(change(node.to_exchanges, to_one), change(node.filtered, has_one));
             self.routes.exchanges.insert(spec.source, node);
         }
     }

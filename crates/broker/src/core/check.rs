@@ -8,7 +8,8 @@ use duolog_storage::Log;
 
 use super::Core;
 use super::recover::Fold;
-use crate::state::{EndValue, FIRST_PARTITION, Owner, STATE_PARTITION};
+use super::routing::rules_of;
+use crate::state::{EndValue, FIRST_PARTITION, FilterValue, Owner, STATE_PARTITION};
 
 /// `Err(message)` unless `holds`.
 fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
@@ -91,6 +92,12 @@ impl Fold {
                     EndValue::Topic(id) => self.topics.contains_key(&id),
                 };
                 ensure(is_there, || format!("binding {id} has an end at {end:?}, which does not exist"))?;
+            }
+            if let FilterValue::Rules { body, text } = &binding.filter {
+                let rules = rules_of(*body, text);
+                ensure(rules.is_ok(), || {
+                    format!("binding {id} has rules that are none; a newer duolog may know them")
+                })?;
             }
             let is_exchange = matches!(binding.source, EndValue::Exchange(_));
             ensure(is_exchange, || {

@@ -11,7 +11,7 @@ use super::line::LeaseReply;
 use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::idempotency::BatchKeys;
-use crate::routing::{BindingId, BindingSpec, ExchangeId, ExchangeSpec};
+use crate::routing::{Binding, BindingId, BindingSpec, Exchange, ExchangeId, ExchangeSpec};
 use crate::{
     Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec,
     MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec, Routed, Start,
@@ -80,6 +80,24 @@ pub enum Command {
         /// Which.
         spec: Box<BindingSpec>,
         /// Answered when durable: whether it was there.
+        reply: Reply<bool, ChangeError>,
+    },
+    /// Replaces the labels of an exchange.
+    SetExchange {
+        /// Which, as it is known.
+        known: Arc<Exchange>,
+        /// By these.
+        labels: Labels,
+        /// Answered when durable: whether it was still what is known.
+        reply: Reply<bool, ChangeError>,
+    },
+    /// Puts a binding in the place of another.
+    Rebind {
+        /// Of which, as it is known.
+        known: Arc<Binding>,
+        /// What.
+        spec: Box<BindingSpec>,
+        /// Answered when durable: whether the other was still there.
         reply: Reply<bool, ChangeError>,
     },
     /// Moves cursors of a group, all or none.
@@ -305,7 +323,9 @@ impl Command {
             Self::CreateExchange { reply, .. } => tell(reply, stopped),
             Self::DeleteExchange { reply, .. } => tell(reply, stopped),
             Self::Bind { reply, .. } => tell(reply, stopped),
-            Self::Unbind { reply, .. } => tell(reply, stopped),
+            Self::Unbind { reply, .. } | Self::SetExchange { reply, .. } | Self::Rebind { reply, .. } => {
+                tell(reply, stopped);
+            }
             Self::MoveCursors { reply, .. } => tell(reply, stopped),
             Self::Cursors { reply, .. } => tell(reply, stopped),
             Self::Groups { reply } => tell(reply, stopped),

@@ -24,6 +24,7 @@ use crate::errors::SettleError;
 use crate::headers;
 use crate::ledger::DeadRecord;
 use crate::limits::{DEAD_LOOK_RECORDS, DEAD_LOOK_ROOM, LOOK_RETRY_MS, MOVE_BYTES, MOVE_LINE_BYTES};
+use crate::routing::Seen;
 use crate::state::Owner;
 use crate::{DeadLetter, Monotonic, MoveId, NewRecord, Now, Queue, QueueId, TopicId};
 
@@ -341,7 +342,8 @@ impl Core {
             Some(DeadLetter::Queue(_)) => vec![self.dead_letter_topic(queue)?],
             Some(DeadLetter::Exchange { name, .. }) => {
                 let key = record.key.as_deref().unwrap_or_default();
-                let mut topics = self.catalog.route_by_name(&queue.namespace, name, key, &record.headers);
+                let seen = Seen::new(&record.headers, record.value.as_deref().unwrap_or_default());
+                let mut topics = self.catalog.route_by_name(&queue.namespace, name, key, &seen);
                 if reason != Reason::Rejected {
                     let deaths = Deaths::of(&record.headers).unwrap_or_default();
                     topics.retain(|topic| !self.is_cycle(&deaths, *topic));

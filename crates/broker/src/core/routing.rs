@@ -12,11 +12,11 @@ use super::verdict::when_durable;
 use crate::catalog::binding_bytes;
 use crate::errors::ChangeError;
 use crate::limits::{
-    BINDING_KEY_BYTES, BINDINGS, EXCHANGES, FILTER_BYTES, HASH_WEIGHT_MAX, LABELS_BYTES_ALL,
+    BINDING_KEY_BYTES, BINDINGS, EXCHANGES, FILTER_BYTES, HASH_WEIGHT_MAX, LABELS_BYTES_ALL, RULES_BYTES,
 };
 use crate::routing::{
     Binding, BindingId, BindingSpec, Destination, Exchange, ExchangeId, ExchangeKind, ExchangeSpec, Filter,
-    HashOn, Match, weight,
+    HashOn, Match, Rules, RulesError, RulesOn, weight,
 };
 use crate::state::{BindingValue, EndValue, ExchangeKindValue, ExchangeValue, FilterValue, Owner};
 use crate::{Labels, Now, QueueId, TopicId};
@@ -150,12 +150,7 @@ impl Core {
             let why = format!("it is the weight of the destination, a number from 1 to {HASH_WEIGHT_MAX}");
             return Err(invalid("key", &why));
         }
-        if source.kind != ExchangeKind::Headers && spec.filter != Filter::All {
-            return Err(invalid("filter", "only exchanges of kind headers look at one"));
-        }
-        if spec.filter.bytes() > FILTER_BYTES {
-            return Err(invalid("filter", "it is longer than 64 KiB"));
-        }
+        check_filter(source.kind, &spec.filter)?;
         self.check_labels(&spec.labels, &Labels::new())?;
         // Keys and filters count with the labels: see `limits::LABELS_BYTES_ALL`.
         if self.catalog.labels_bytes + binding_bytes(spec) > LABELS_BYTES_ALL {
@@ -167,6 +162,45 @@ impl Core {
             return Err(ChangeError::OverLimit("the broker holds as many bindings as it may"));
         }
         Ok(())
+    }
+
+    pub(super) fn set_exchange(&mut self, known: &Exchange, labels: Labels, reply: Reply<bool, ChangeError>) {
+        let id = known.id;
+        let Some(is) = self.catalog.exchange_by_id(id).cloned() else {
+            return drop(reply.send(Err(no_exchange())));
+        };
+        if is.labels != known.labels {
+            return self.answer_when_durable(when_durable(reply, false));
+        }
+        match self.check_labels(&labels, &is.labels) {
+            Ok(()) => {
+                self.catalog.label_exchange(id, labels);
+                self.note_routes(Owner::Exchange(id.0));
+                self.answer_when_durable(when_durable(reply, true));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The binding keeps its identity, so that a restart finds one of the two.
+    pub(super) fn rebind(&mut self, known: &Binding, spec: BindingSpec, reply: Reply<bool, ChangeError>) {
+        if self.catalog.binding_by_id(known.id).is_none_or(|is| **is != *known) {
+            return self.answer_when_durable(when_durable(reply, false));
+        }
+        if self.catalog.binding(&spec).is_some_and(|it| it.id != known.id) {
+            return drop(reply.send(Err(ChangeError::Exists("the binding".to_owned()))));
+        }
+        self.catalog.remove_binding(known.id);
+        let checked = self.check_binding(&spec);
+        let spec = if checked.is_ok() { spec } else { known.spec.clone() };
+        self.catalog.put_binding(Binding { id: known.id, spec });
+        match checked {
+            Ok(()) => {
+                self.note_routes(Owner::Binding(known.id.0));
+                self.answer_when_durable(when_durable(reply, true));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
     }
 
     pub(super) fn unbind(&mut self, spec: &BindingSpec, reply: Reply<bool, ChangeError>) {
@@ -187,12 +221,41 @@ impl Core {
             self.catalog.put_exchange(exchange_of(ExchangeId(id), value));
         }
         for (id, value) in bindings {
-            // That of another kind was refused by the check of the fold.
+            // That of another kind, and rules that are none, were refused by the check of the fold.
             if let Some(spec) = binding_of(value) {
                 self.catalog.put_binding(Binding { id: BindingId(id), spec });
             }
         }
     }
+}
+
+/// Which filters an exchange looks at, and how large they may be.
+fn check_filter(kind: ExchangeKind, filter: &Filter) -> Result<(), ChangeError> {
+    match (filter, kind) {
+        (Filter::All, _) => Ok(()),
+        (Filter::Rules(_), ExchangeKind::Direct | ExchangeKind::Topic | ExchangeKind::ConsistentHash) => {
+            Err(invalid("filter", "only exchanges of kind fanout and headers look at rules"))
+        }
+        (Filter::Rules(rules), ExchangeKind::Fanout | ExchangeKind::Headers) => match rules.text().len() {
+            0..=RULES_BYTES => Ok(()),
+            _ => Err(invalid("filter", "it is longer than 256 KiB")),
+        },
+        (Filter::Every(_) | Filter::Some(_), ExchangeKind::Headers) => match filter.bytes() {
+            0..=FILTER_BYTES => Ok(()),
+            _ => Err(invalid("filter", "it is longer than 64 KiB")),
+        },
+        (Filter::Every(_) | Filter::Some(_), _) => {
+            Err(invalid("filter", "only exchanges of kind headers look at one"))
+        }
+    }
+}
+
+/// Rules as they were written.
+///
+/// # Errors
+/// If no broker wrote them.
+pub(super) fn rules_of(body: bool, text: &str) -> Result<Rules, RulesError> {
+    Rules::parse(if body { RulesOn::Body } else { RulesOn::Headers }, text)
 }
 
 pub(super) fn exchange_value(exchange: &Exchange) -> ExchangeValue {
@@ -251,6 +314,9 @@ pub(super) fn binding_value(spec: &BindingSpec) -> BindingValue {
             Filter::All => FilterValue::All,
             Filter::Every(all) => FilterValue::Every(matches(all)),
             Filter::Some(all) => FilterValue::Some(matches(all)),
+            Filter::Rules(rules) => {
+                FilterValue::Rules { body: rules.on() == RulesOn::Body, text: rules.text().to_owned() }
+            }
         },
         labels: spec.labels.clone(),
     }
@@ -275,6 +341,7 @@ fn binding_of(value: BindingValue) -> Option<BindingSpec> {
             FilterValue::All => Filter::All,
             FilterValue::Every(all) => Filter::Every(matches(all)),
             FilterValue::Some(all) => Filter::Some(matches(all)),
+            FilterValue::Rules { body, text } => Filter::Rules(rules_of(body, &text).ok()?.into()),
         },
         labels: value.labels,
     })

@@ -1,9 +1,13 @@
-//! Which records a binding takes, by their headers.
+//! Which records a binding takes, by their headers or their body.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use duolog_record::Header;
 
-/// A condition on a record's headers.
+use super::{Rules, Seen};
+
+/// A condition on a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Filter {
     /// None: every record.
@@ -13,6 +17,8 @@ pub enum Filter {
     Every(Vec<Match>),
     /// One of these holds; with none of them no record.
     Some(Vec<Match>),
+    /// These hold.
+    Rules(Arc<Rules>),
 }
 
 /// One header.
@@ -25,13 +31,14 @@ pub struct Match {
 }
 
 impl Filter {
-    /// True if a record with these headers is taken.
+    /// True if a record is taken.
     #[must_use]
-    pub fn takes(&self, headers: &[Header]) -> bool {
+    pub fn takes(&self, record: &Seen<'_>) -> bool {
         match self {
             Self::All => true,
-            Self::Every(all) => all.iter().all(|it| it.holds(headers)),
-            Self::Some(all) => all.iter().any(|it| it.holds(headers)),
+            Self::Every(all) => all.iter().all(|it| it.holds(record.headers)),
+            Self::Some(all) => all.iter().any(|it| it.holds(record.headers)),
+            Self::Rules(rules) => rules.hold(record),
         }
     }
 
@@ -40,6 +47,7 @@ impl Filter {
         match self {
             Self::All => 0,
             Self::Every(all) | Self::Some(all) => all.iter().map(Match::bytes).sum(),
+            Self::Rules(rules) => rules.bytes(),
         }
     }
 }

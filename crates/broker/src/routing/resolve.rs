@@ -8,7 +8,7 @@ use std::sync::Arc;
 use duolog_record::Header;
 
 use super::compiled::{Compiled, hash};
-use super::{Destination, Exchange, ExchangeId, ExchangeKind, HashOn};
+use super::{Destination, Exchange, ExchangeId, ExchangeKind, HashOn, Seen};
 use crate::limits::{ROUTES_KNOWN, ROUTES_KNOWN_BYTES};
 use crate::trie::SEPARATOR;
 use crate::{Catalog, TopicId};
@@ -16,12 +16,12 @@ use crate::{Catalog, TopicId};
 impl Catalog {
     /// The topics that take a record published to an exchange with any of these keys, in no particular order.
     #[must_use]
-    pub fn route(&self, exchange: ExchangeId, keys: &[&[u8]], headers: &[Header]) -> Vec<TopicId> {
+    pub fn route(&self, exchange: ExchangeId, keys: &[&[u8]], record: &Seen<'_>) -> Vec<TopicId> {
         let (mut topics, mut seen, mut next) = (Vec::new(), vec![exchange], 0);
         while let Some(exchange) = seen.get(next).and_then(|id| self.exchange_by_id(*id)) {
             next += 1;
             let mut any = false;
-            self.each_destination(exchange, keys, headers, |destination| {
+            self.each_destination(exchange, keys, record, |destination| {
                 any = true;
                 match destination {
                     Destination::Queue(id) => topics.extend(self.queue_by_id(id).map(|queue| queue.topic)),
@@ -51,25 +51,28 @@ impl Catalog {
         namespace: &str,
         exchange: &str,
         key: &[u8],
-        headers: &[Header],
+        record: &Seen<'_>,
     ) -> Vec<TopicId> {
         if exchange.is_empty() {
             let queue = std::str::from_utf8(key).ok().and_then(|name| self.queue(namespace, name));
             return queue.map(|queue| queue.topic).into_iter().collect();
         }
         let exchange = self.exchange(namespace, exchange);
-        exchange.map(|it| self.route(it.id, &[key], headers)).unwrap_or_default()
+        exchange.map(|it| self.route(it.id, &[key], record)).unwrap_or_default()
     }
 
     fn each_destination(
         &self,
         exchange: &Exchange,
         keys: &[&[u8]],
-        headers: &[Header],
+        record: &Seen<'_>,
         mut each: impl FnMut(Destination),
     ) {
         match exchange.kind {
-            ExchangeKind::Fanout => self.bindings_from(exchange.id).for_each(|it| each(it.spec.destination)),
+            ExchangeKind::Fanout => {
+                let takes = self.bindings_from(exchange.id).filter(|it| it.spec.filter.takes(record));
+                takes.for_each(|it| each(it.spec.destination));
+            }
             ExchangeKind::Direct => {
                 for key in keys {
                     self.bindings_by_key(exchange.id, key).for_each(|it| each(it.spec.destination));
@@ -84,12 +87,12 @@ impl Catalog {
                         }
                     }
                     Compiled::Filters(filters) => {
-                        let takes = filters.iter().filter(|(filter, _)| filter.takes(headers));
+                        let takes = filters.iter().filter(|(filter, _)| filter.takes(record));
                         takes.for_each(|&(_, destination)| each(destination));
                     }
                     Compiled::Ring(ring) => {
                         for key in keys {
-                            on_ring(ring, by(&exchange.hash_on, key, headers))
+                            on_ring(ring, by(&exchange.hash_on, key, record.headers))
                                 .into_iter()
                                 .for_each(&mut each);
                         }
@@ -122,7 +125,7 @@ fn on_ring(ring: &[(u64, Destination)], by: &[u8]) -> Option<Destination> {
 type Routes = HashMap<Box<[u8]>, Arc<[TopicId]>>;
 
 /// What has been found by exchange and key, remembered by one who publishes, until the catalog changes. What depends on
-/// headers is found anew each time.
+/// headers or the body is found anew each time.
 #[derive(Default)]
 pub struct Router {
     version: u64,
@@ -141,13 +144,13 @@ impl Router {
         catalog: &Catalog,
         exchange: &Exchange,
         key: &[u8],
-        headers: &[Header],
+        record: &Seen<'_>,
     ) -> Arc<[TopicId]> {
         self.look_again(catalog);
         if !catalog.routes_by_key(exchange.id) {
-            return catalog.route(exchange.id, &[key], headers).into();
+            return catalog.route(exchange.id, &[key], record).into();
         }
-        self.remember(exchange.id, key, || catalog.route(exchange.id, &[key], headers).into())
+        self.remember(exchange.id, key, || catalog.route(exchange.id, &[key], record).into())
     }
 
     /// The topic that the queue of this name reads, if there is one. A router serves one namespace.

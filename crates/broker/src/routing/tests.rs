@@ -54,7 +54,7 @@ impl Made {
     }
 
     fn with_headers(&self, exchange: ExchangeId, key: &str, headers: &[Header]) -> Vec<u128> {
-        let found = self.catalog.route(exchange, &[key.as_bytes()], headers);
+        let found = self.catalog.route(exchange, &[key.as_bytes()], &Seen::new(headers, b""));
         found.into_iter().map(|topic| topic.0).collect()
     }
 }
@@ -79,7 +79,7 @@ fn direct_and_fanout_find_each_topic_once() {
         (vec![1, 2], vec![1], vec![])
     );
     assert_eq!(it.found(fanout, "whatever"), [1, 2]);
-    let both = it.catalog.route(direct, &[b"b", b"a"], &[]);
+    let both = it.catalog.route(direct, &[b"b", b"a"], &Seen::new(&[], b""));
     assert_eq!(both, [TopicId(1), TopicId(2)]);
 }
 
@@ -167,7 +167,11 @@ fn a_router_sees_changes_and_looks_at_headers_each_time() {
     let mut router = Router::default();
     let mut found = |it: &Made, headers: &[Header]| {
         let exchange = it.catalog.exchange_by_id(a).unwrap();
-        router.route(&it.catalog, exchange, b"k", headers).iter().map(|topic| topic.0).collect::<Vec<_>>()
+        router
+            .route(&it.catalog, exchange, b"k", &Seen::new(headers, b""))
+            .iter()
+            .map(|topic| topic.0)
+            .collect::<Vec<_>>()
     };
     assert_eq!((found(&it, &[]), found(&it, &[])), (vec![1], vec![1]));
     it.lead(a, "k", 2);

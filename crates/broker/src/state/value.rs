@@ -239,12 +239,17 @@ pub(crate) enum EndValue {
     Topic(u128),
 }
 
-/// Which records a binding takes: name and value of headers.
+/// Which records a binding takes: name and value of headers, or rules as they were written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FilterValue {
     All,
     Every(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     Some(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    Rules {
+        /// On the body, else on the headers.
+        body: bool,
+        text: String,
+    },
 }
 
 /// Why a value could not be read.

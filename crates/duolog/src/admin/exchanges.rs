@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::AppendError;
-use duolog_broker::routing::{Exchange, ExchangeKind, ExchangeSpec, HashOn};
+use duolog_broker::routing::{Exchange, ExchangeKind, ExchangeSpec, HashOn, Seen};
 use duolog_broker::{Catalog, NewRecord, Routed, TopicId, headers};
 use duolog_record::Header;
 use serde::{Deserialize, Serialize};
@@ -215,7 +215,8 @@ async fn publish(
     let exchange = admin.exchange(&name)?;
     let catalog = admin.session.catalog();
     let key = record.key.as_deref().unwrap_or_default();
-    let topics: Arc<[TopicId]> = catalog.route(exchange.id, &[key], &record.headers).into();
+    let seen = Seen::new(&record.headers, record.value.as_deref().unwrap_or_default());
+    let topics: Arc<[TopicId]> = catalog.route(exchange.id, &[key], &seen).into();
     if topics.is_empty() {
         return Ok(Json(Published { routed: Vec::new() }));
     }

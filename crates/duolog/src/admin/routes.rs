@@ -15,7 +15,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
-use duolog_broker::routing::{Binding, BindingSpec, Destination, Exchange, ExchangeKind, Filter, Match};
+use duolog_broker::routing::{
+    Binding, BindingSpec, Destination, Exchange, ExchangeKind, Filter, Match, Rules, RulesOn,
+};
 use duolog_broker::{Catalog, Labels};
 use duolog_net::Budget;
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,8 @@ struct Route {
     key_base64: bool,
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     matching: Option<Matching>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<RulesOf>,
 }
 
 /// Where it leads, by name.
@@ -102,6 +106,22 @@ struct Matching {
     /// All names and values are base64.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     base64: bool,
+}
+
+/// What must hold for a record: see `duolog_broker::routing::Rules`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesOf {
+    on: On,
+    /// JSON, as it was written.
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum On {
+    Headers,
+    Body,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -195,6 +215,7 @@ impl Which {
                 key: self.key.unwrap_or_default(),
                 key_base64: self.key_base64,
                 matching: None,
+                rules: None,
             }),
             _ => Err(ApiError::invalid(
                 "which one: name exchange, key if it has one, and queue, topic or to_exchange",
@@ -219,7 +240,7 @@ impl Matching {
 
     fn of(filter: &Filter) -> Option<Self> {
         let (mode, matches) = match filter {
-            Filter::All => return None,
+            Filter::All | Filter::Rules(_) => return None,
             Filter::Every(matches) => (Mode::All, matches),
             Filter::Some(matches) => (Mode::Any, matches),
         };
@@ -229,6 +250,27 @@ impl Matching {
         let text = |bytes: &Bytes| if base64 { to_base64(bytes) } else { as_text(bytes).0 };
         let headers = matches.iter().map(|it| (text(&it.name), it.value.as_ref().map(text))).collect();
         Some(Self { mode, headers, base64 })
+    }
+}
+
+impl RulesOf {
+    fn filter(self) -> Result<Filter, ApiError> {
+        let on = match self.on {
+            On::Headers => RulesOn::Headers,
+            On::Body => RulesOn::Body,
+        };
+        let rules =
+            Rules::parse(on, &self.text).map_err(|error| ApiError::invalid(format!("rules: {error}")))?;
+        Ok(Filter::Rules(Arc::new(rules)))
+    }
+
+    fn of(filter: &Filter) -> Option<Self> {
+        let Filter::Rules(rules) = filter else { return None };
+        let on = match rules.on() {
+            RulesOn::Headers => On::Headers,
+            RulesOn::Body => On::Body,
+        };
+        Some(Self { on, text: rules.text().to_owned() })
     }
 }
 
@@ -249,11 +291,17 @@ impl Admin {
                 route.exchange
             )));
         }
+        let filter = match (route.matching, route.rules) {
+            (None, None) => Filter::All,
+            (Some(matching), None) => matching.filter()?,
+            (None, Some(rules)) => rules.filter()?,
+            (Some(_), Some(_)) => return Err(ApiError::invalid("name one of match and rules")),
+        };
         Ok(BindingSpec {
             source: source.id,
             destination: self.destination(&route.to)?,
             key: to_bytes("key", route.key, route.key_base64)?,
-            filter: route.matching.map_or(Ok(Filter::All), Matching::filter)?,
+            filter,
             labels: Labels::new(),
         })
     }
@@ -270,15 +318,17 @@ impl Admin {
 }
 
 /// Condition and headers, these in an order of their own.
-fn in_order(filter: &Filter) -> (u8, Vec<(&Bytes, &Option<Bytes>)>) {
-    let (kind, matches) = match filter {
-        Filter::All => (0, &[][..]),
-        Filter::Every(matches) => (1, &matches[..]),
-        Filter::Some(matches) => (2, &matches[..]),
+fn in_order(filter: &Filter) -> (u8, Vec<(&Bytes, Option<&Bytes>)>, &str) {
+    let (kind, matches, rules) = match filter {
+        Filter::All => (0, &[][..], ""),
+        Filter::Every(matches) => (1, &matches[..], ""),
+        Filter::Some(matches) => (2, &matches[..], ""),
+        Filter::Rules(rules) if rules.on() == RulesOn::Headers => (3, &[][..], rules.text()),
+        Filter::Rules(rules) => (4, &[][..], rules.text()),
     };
-    let mut headers: Vec<_> = matches.iter().map(|it| (&it.name, &it.value)).collect();
+    let mut headers: Vec<_> = matches.iter().map(|it| (&it.name, it.value.as_ref())).collect();
     headers.sort_unstable();
-    (kind, headers)
+    (kind, headers, rules)
 }
 
 fn text_of_exchange(exchange: &Exchange) -> usize {
@@ -293,6 +343,7 @@ fn text_of_binding(catalog: &Catalog, binding: &Binding) -> usize {
         Filter::Every(matches) | Filter::Some(matches) => {
             matches.iter().map(|it| 16 + it.name.len() + it.value.as_ref().map_or(0, Bytes::len)).sum()
         }
+        Filter::Rules(rules) => rules.text().len(),
     };
     names + spec.key.len() + headers
 }
@@ -321,6 +372,7 @@ fn route(catalog: &Catalog, binding: &Binding) -> Option<Route> {
         key,
         key_base64,
         matching: Matching::of(&spec.filter),
+        rules: RulesOf::of(&spec.filter),
     })
 }
 

@@ -88,6 +88,12 @@ pub struct Route {
     /// Of a headers exchange: one of these headers must be there, with this value or any
     #[arg(long, value_name = "NAME[=VALUE]", num_args = 1..)]
     match_any: Vec<HeaderArg>,
+    /// Of a fanout or headers exchange: rules that the headers must hold to, as in `{"store": ["books"], "price": [{"numeric": [">", 10]}]}`
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["match_all", "match_any", "body_rules"])]
+    rules: Option<String>,
+    /// The same for the body, which must be a JSON object
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["match_all", "match_any"])]
+    body_rules: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +139,11 @@ impl Route {
         for (mode, headers) in [("all", &self.match_all), ("any", &self.match_any)] {
             if !headers.is_empty() {
                 body["match"] = json!({ "mode": mode, "headers": all_headers(headers.clone()) });
+            }
+        }
+        for (on, text) in [("headers", &self.rules), ("body", &self.body_rules)] {
+            if let Some(text) = text {
+                body["rules"] = json!({ "on": on, "text": text });
             }
         }
         body
@@ -184,6 +195,9 @@ fn when(kind: &str, route: &Value) -> String {
         format!("{:?}", plain(&route["key"]))
     };
     let also = if route["key"] == json!("") { String::new() } else { format!(" (bound with the key {key})") };
+    if let Some(text) = route["rules"]["text"].as_str() {
+        return format!("of the {}: {text}{also}", plain(&route["rules"]["on"]));
+    }
     match kind {
         "direct" => format!("the key is {key}"),
         "topic" => format!("the key is like {key}"),

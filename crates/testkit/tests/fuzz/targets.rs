@@ -6,7 +6,9 @@ mod amqp;
 use bytes::Bytes;
 use duolog_aws::codec::query::{self, Form};
 use duolog_aws::codec::{arn, credential::Credential, queue_url, receipt, request, task_handle};
+use duolog_broker::headers::TYPE_PREFIX;
 use duolog_broker::live::{Pattern, Template};
+use duolog_broker::routing::{Rules, RulesOn, Seen};
 use duolog_kafka::codec::messages::*;
 use duolog_kafka::codec::{ApiKey, Decoder, RequestHeader, Wire, decode_body};
 use duolog_nats::codec::{Command, Connect, Parser, Step};
@@ -41,6 +43,7 @@ pub const ALL: &[Target] = &[
     Target { name: "nats-subjects", seeds: nats_subjects, run: nats_subject },
     Target { name: "websocket-frames", seeds: websocket_frames, run: websocket_frame },
     Target { name: "live-patterns", seeds: live_patterns, run: live_pattern },
+    Target { name: "binding-rules", seeds: binding_rules, run: binding_rule },
 ];
 
 /// Bytes that anything may decode to.
@@ -108,6 +111,37 @@ fn sqs_request(bytes: &[u8]) {
             assert_eq!(body.to_bytes(&whole), body.as_str(), "borrowed or not");
         }
     }
+}
+
+fn binding_rules() -> Vec<Vec<u8>> {
+    [
+        r#"{"a": ["x", 5, true, null, {"prefix": "p"}], "$or": [{"b": [{"exists": false}]}, {"c": [{"suffix": "s"}]}]}"#,
+        r#"{"a": [{"anything-but": {"wildcard": "a*\\*b"}}], "b": [{"numeric": [">", -1.5e3, "<=", 2]}]}"#,
+        r#"{"a": {"b": [{"cidr": "10.0.0.0/8"}], "c": {"d": [{"equals-ignore-case": "\u00e4"}]}}}"#,
+        r#"{"a": [{"b": ["x", [1, null]]}, {"c": {"d": "ä"}}], "b": "10.1.2.3"}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into()
+}
+
+/// The bytes are the rules, and the body and headers that they are held against.
+fn binding_rule(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let header =
+        |key: String, value: &[u8]| Header { key: key.into(), value: Some(Bytes::copy_from_slice(value)) };
+    let headers = [
+        header("a".to_owned(), bytes),
+        header(format!("{TYPE_PREFIX}a"), b"String.Array"),
+        header("b".to_owned(), b"10.0.0.1"),
+    ];
+    for on in [RulesOn::Headers, RulesOn::Body] {
+        if let Ok(rules) = Rules::parse(on, &text) {
+            let _ = rules.hold(&Seen::new(&headers, bytes));
+            assert_eq!(Rules::parse(on, rules.text()).ok(), Some(rules), "what was kept is read again");
+        }
+    }
+    let known = Rules::parse(RulesOn::Body, r#"{"a": {"b": [{"wildcard": "x*"}, {"exists": false}]}}"#);
+    let _ = known.map(|rules| rules.hold(&Seen::new(&[], bytes)));
 }
 
 fn sqs_forms() -> Vec<Vec<u8>> {

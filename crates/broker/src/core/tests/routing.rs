@@ -9,7 +9,8 @@ use crate::core::Reply;
 use crate::errors::AppendError;
 use crate::limits::LABELS_BYTES_ALL;
 use crate::routing::{
-    BindingId, BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter, Match,
+    BindingId, BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter, Match, Rules,
+    RulesOn, Seen,
 };
 use crate::{DedupPolicy, Routed, TopicPolicy};
 
@@ -40,7 +41,11 @@ impl Harness {
     }
 
     fn routed(&self, exchange: ExchangeId, record: NewRecord) -> Routed {
-        let topics = self.core.catalog.route(exchange, &[record.key.as_deref().unwrap()], &record.headers);
+        let topics = self.core.catalog.route(
+            exchange,
+            &[record.key.as_deref().unwrap()],
+            &Seen::new(&record.headers, b""),
+        );
         Routed { record, topics: topics.into() }
     }
 
@@ -92,12 +97,12 @@ fn routes_are_what_they_were_after_a_crash() {
     h.crash();
     assert_eq!(h.durable, dump(&h.core));
     assert_eq!(h.fold_from(Offset(0)), h.durable);
-    let found = h.core.catalog.route(a, &[b"order.1"], &[]);
+    let found = h.core.catalog.route(a, &[b"order.1"], &Seen::new(&[], b""));
     assert_eq!(found, [h.topic_of(q)]);
     assert!(h.unbind(to_queue.clone()));
     assert!(!h.unbind(to_queue));
     h.crash();
-    assert_eq!(h.core.catalog.route(a, &[b"order.1"], &[]), []);
+    assert_eq!(h.core.catalog.route(a, &[b"order.1"], &Seen::new(&[], b"")), []);
 }
 
 #[test]
@@ -353,7 +358,7 @@ fn what_would_not_fit_into_a_commit_is_refused_before_it_comes_there() {
     let records = vec![h.routed(a, body.clone())];
     assert!(matches!(h.route(records), Err(AppendError::TooLarge { .. })));
     let few = NewRecord { delay_ms: Some(1), ..body };
-    let topics = h.core.catalog.route(a, &[b"k"], &[])[..3].to_vec();
+    let topics = h.core.catalog.route(a, &[b"k"], &Seen::new(&[], b""))[..3].to_vec();
     assert!(matches!(
         h.route(vec![Routed { record: few, topics: topics.into() }]),
         Err(AppendError::TooLarge { .. })
@@ -374,4 +379,54 @@ fn a_filter_is_for_those_who_look_at_it() {
     let with = |source| BindingSpec { filter: filter.clone(), ..binding(source, "k", Destination::Topic(t)) };
     assert!(matches!(h.bind(with(direct)), Err(ChangeError::Invalid { what: "filter", .. })));
     h.bind(with(headers)).unwrap();
+}
+
+#[test]
+fn a_binding_and_its_rules_are_replaced_in_one_step_and_found_after_a_restart() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let (first, second) = (h.topic("first", 1, policy()), h.topic("second", 1, policy()));
+    let id = h.bind(binding(a, "id", Destination::Topic(first))).unwrap();
+    let known = h.core.catalog.binding_by_id(id).cloned().unwrap();
+    let rules = Rules::parse(RulesOn::Body, r#"{"n": [1]}"#).unwrap();
+    let spec =
+        BindingSpec { filter: Filter::Rules(rules.into()), ..binding(a, "id", Destination::Topic(second)) };
+    let rebind = |h: &mut Harness, spec: &BindingSpec| {
+        let (known, spec) = (known.clone(), Box::new(spec.clone()));
+        h.done(|reply| Command::Rebind { known, spec, reply })
+    };
+    let too_long = BindingSpec { key: Bytes::from(vec![0; 256]), ..spec.clone() };
+    assert!(matches!(rebind(&mut h, &too_long), Err(ChangeError::Invalid { what: "key", .. })));
+    assert_eq!(h.core.catalog.route(a, &[b""], &Seen::new(&[], b"")), [first], "nothing has changed");
+    assert_eq!(rebind(&mut h, &spec), Ok(true));
+    assert_eq!(rebind(&mut h, &spec), Ok(false), "it is no longer what is known");
+    h.crash();
+    let found = |h: &Harness, body: &[u8]| h.core.catalog.route(a, &[b""], &Seen::new(&[], body));
+    assert_eq!((found(&h, br#"{"n": 1}"#), found(&h, br#"{"n": 2}"#)), (vec![second], vec![]));
+    assert_eq!(h.core.catalog.binding_by_id(id).unwrap().spec, spec);
+    assert!(!h.core.catalog.routes_by_key(a));
+    assert!(h.unbind(spec));
+    assert!(h.core.catalog.routes_by_key(a));
+}
+
+#[test]
+fn labels_of_an_exchange_are_replaced_if_they_are_what_is_known() {
+    let mut h = Harness::new(|_| {});
+    let a = h.exchange("a", ExchangeKind::Fanout);
+    let known = h.core.catalog.exchange_by_id(a).cloned().unwrap();
+    let set = |h: &mut Harness, labels: Labels| {
+        let known = known.clone();
+        h.done(|reply| Command::SetExchange { known, labels, reply })
+    };
+    let before = h.core.catalog.labels_bytes;
+    let labels = Labels::from([("k".to_owned(), "v".to_owned())]);
+    assert!(matches!(
+        set(&mut h, Labels::from([("k".to_owned(), "v".repeat(70_000))])),
+        Err(ChangeError::Invalid { .. })
+    ));
+    assert_eq!(set(&mut h, labels.clone()), Ok(true));
+    assert!(h.core.catalog.labels_bytes > before);
+    assert_eq!(set(&mut h, Labels::new()), Ok(false));
+    h.crash();
+    assert_eq!(h.core.catalog.exchange_by_id(a).unwrap().labels, labels);
 }
