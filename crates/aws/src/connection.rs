@@ -1,7 +1,7 @@
 //! One HTTP/1.1 connection: requests in, answers out, within the limits of the listener.
 //!
 //! Which request is which: `POST` with `X-Amz-Target: AmazonSQS.ACTION` is an action in AWS JSON; a form, or a URL with
-//! `Action=` in its query, is one in the Query protocol; `GET /health` and `/_localstack/health` say that we are alive.
+//! `Action=` in its query, is one in the Query protocol, of SQS or of SNS (see `sns::is_asked`); `GET /health` and `/_localstack/health` say that we are alive.
 //! The body's bytes, and what will be made of them, are reserved before they are read.
 //! A receive that waits is dropped with the connection's future when the client goes.
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use duolog_net::{Connection, Context, Patience, Patient, Phase};
+use duolog_net::{Connection, Context, Patience, Patient, Phase, Reservation};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -33,6 +33,7 @@ use crate::codec::queue_url;
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{HEAD_BYTES, HEADERS};
 use crate::settings::Echo;
+use crate::sns::{self, SnsCode, SnsError};
 
 use reply::ReplyBody;
 
@@ -41,8 +42,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TARGET_PREFIX: &str = "AmazonSQS.";
-/// Version of the other service whose clients may knock here.
-const SNS_VERSION: &str = "2010-03-31";
 
 /// Serves the connection to its end.
 pub(crate) async fn serve(frontend: Arc<AwsFrontend>, connection: Connection, context: Context) {
@@ -89,6 +88,8 @@ enum Asked<'a> {
     Query,
     Health,
     LocalstackHealth,
+    /// That of the key that messages are signed with, by its id.
+    Certificate(&'a str),
     Nothing,
     BadMethod,
 }
@@ -107,7 +108,10 @@ fn asked(head: &Parts) -> Asked<'_> {
             "/health" => Asked::Health,
             "/_localstack/health" => Asked::LocalstackHealth,
             _ if head.method == Method::GET && has_action() => Asked::Query,
-            _ => Asked::Nothing,
+            path => {
+                let id = path.strip_prefix(sns::CERTIFICATE_PATH).and_then(|rest| rest.strip_suffix(".pem"));
+                id.map_or(Asked::Nothing, Asked::Certificate)
+            }
         },
         _ => Asked::BadMethod,
     }
@@ -141,10 +145,19 @@ async fn answer(
         },
         Asked::Query => match asker.query(body).await {
             Ok(answered) => reply::xml(answered, id),
-            Err(error) => {
+            Err(Failed::Sqs(error)) => {
                 debug!(code = error.code.query_code(), request = %id, "request failed");
                 reply::xml_error(&error, id)
             }
+            Err(Failed::Sns(error)) => {
+                debug!(code = error.code.parts().0, request = %id, "request failed");
+                reply::sns_error(&error, id)
+            }
+        },
+        Asked::Certificate(wanted) => match frontend.signer().await {
+            Ok(signer) if signer.id == wanted => reply::certificate(signer.certificate.clone(), id),
+            Ok(_) => reply::sns_error(&SnsError::new(SnsCode::NotFound, "There is no such certificate."), id),
+            Err(error) => reply::sns_error(&error, id),
         },
         Asked::Health => health::alive(id),
         Asked::LocalstackHealth => health::localstack(id),
@@ -161,6 +174,12 @@ async fn answer(
             reply::error(405, &error, id)
         }
     }
+}
+
+/// Why a request in the Query protocol failed, in the words of the service that it is for.
+enum Failed {
+    Sqs(SqsError),
+    Sns(SnsError),
 }
 
 /// What is known of a request before its body is read.
@@ -184,42 +203,92 @@ impl Asker<'_> {
         self.dispatch(action, Wire::Json, &body, self.signed()).await
     }
 
-    async fn query(&self, body: Incoming) -> api::Answer {
+    async fn query(&self, body: Incoming) -> Result<api::Answered, Failed> {
+        let signed_for = self.signed().map(|signed| signed.service);
+        let failed = |error: SqsError| match signed_for {
+            Some("sns") => Failed::Sns(error.into()),
+            Some(_) | None => Failed::Sqs(error),
+        };
+        let (body, _held) = self.read(body).await.map_err(failed)?;
+        let mut form = self.form(&body).map_err(failed)?;
+        if sns::is_asked(&form, signed_for) {
+            return self.sns(&form).await.map_err(Failed::Sns);
+        }
+        // A queue may be named by the URL that the request is sent to.
+        let path = self.head.uri.path();
+        if path != "/" {
+            form.add_if_absent("QueueUrl", path);
+        }
+        self.sqs(&form, &body).await.map_err(Failed::Sqs)
+    }
+
+    async fn read(&self, body: Incoming) -> Result<(Bytes, Reservation), SqsError> {
         if is_cross_site(&self.head.headers) {
             return Err(SqsError::new(
                 ErrorCode::AccessDenied,
                 "Requests that web pages of other sites make in a browser are not served.",
             ));
         }
-        let (body, _held) = body::read(body, self.context).await?;
+        body::read(body, self.context).await
+    }
+
+    fn form<'b>(&'b self, body: &'b Bytes) -> Result<Form<'b>, SqsError> {
         let malformed = |error: &dyn std::fmt::Display| {
             SqsError::new(ErrorCode::MalformedQueryString, format!("The parameters cannot be read: {error}."))
         };
-        let text = std::str::from_utf8(&body).map_err(|error| malformed(&error))?;
+        let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
         let in_url = self.head.uri.query().unwrap_or("");
-        let mut form = Form::parse(&[in_url, text]).map_err(|error| malformed(&error))?;
-        // A queue may be named by the URL that the request is sent to.
-        let path = self.head.uri.path();
-        if path != "/" {
-            form.add_if_absent("QueueUrl", path);
-        }
+        Form::parse(&[in_url, text]).map_err(|error| malformed(&error))
+    }
+
+    async fn sqs(&self, form: &Form<'_>, body: &Bytes) -> api::Answer {
         match form.get("Version") {
             None | Some("" | query::VERSION) => {}
-            Some(SNS_VERSION) => {
-                let message = "SNS is not supported yet; see docs/sqs.md for what is.";
-                return Err(SqsError::new(ErrorCode::UnsupportedOperation, message));
-            }
             Some(version) => {
                 let shown: String = version.chars().take(30).collect();
                 let message = format!("The version {shown} is not spoken here; use {}.", query::VERSION);
                 return Err(SqsError::new(ErrorCode::NoSuchVersion, message));
             }
         }
-        let action = form.get("Action").filter(|action| !action.is_empty()).ok_or_else(|| {
-            SqsError::new(ErrorCode::MissingAction, "The request must contain the parameter Action.")
-        })?;
+        let action = action(form)?;
         let signed = self.signed().or_else(|| Credential::of_scope(form.get("X-Amz-Credential")?));
-        self.dispatch(action, Wire::Query(&form), &body, signed).await
+        self.dispatch(action, Wire::Query(form), body, signed).await
+    }
+
+    async fn sns(&self, form: &Form<'_>) -> Result<api::Answered, SnsError> {
+        let signed = self.signed().or_else(|| Credential::of_scope(form.get("X-Amz-Credential")?));
+        let call = sns::Call {
+            frontend: self.frontend,
+            echo: self.echo(signed),
+            action: action(form)?,
+            params: sns::Params::new(form),
+            id: self.id,
+        };
+        let body = sns::dispatch(&call).await?;
+        Ok(api::Answered { body, held: None })
+    }
+
+    fn advertised(&self) -> Option<String> {
+        self.frontend.options.advertised.as_ref().map(|(host, port)| format!("{host}:{port}"))
+    }
+
+    /// How the client called us, if that is a host.
+    fn called(&self) -> Option<&str> {
+        text_of(&self.head.headers, HOST).filter(|host| is_host(host))
+    }
+
+    fn host<'h>(&'h self, advertised: Option<&'h str>) -> &'h str {
+        advertised.or(self.called()).unwrap_or(self.local)
+    }
+
+    fn echo<'e>(&'e self, signed: Option<Credential<'e>>) -> Echo<'e> {
+        let options = &self.frontend.options;
+        let region = signed.map(|signed| signed.region);
+        let region = region.or_else(|| queue_url::region_of_host(self.called()?));
+        Echo {
+            region: region.unwrap_or(&options.region),
+            account: signed.and_then(|signed| signed.account()).unwrap_or(&options.account),
+        }
     }
 
     fn signed(&self) -> Option<Credential<'_>> {
@@ -233,21 +302,13 @@ impl Asker<'_> {
         body: &Bytes,
         signed: Option<Credential<'_>>,
     ) -> api::Answer {
-        let options = &self.frontend.options;
-        let advertised = options.advertised.as_ref().map(|(host, port)| format!("{host}:{port}"));
-        let called = text_of(&self.head.headers, HOST).filter(|host| is_host(host));
-        let host = advertised.as_deref().or(called).unwrap_or(self.local);
-        let region = signed.map(|signed| signed.region).or_else(|| queue_url::region_of_host(called?));
-        let echo = Echo {
-            region: region.unwrap_or(&options.region),
-            account: signed.and_then(|signed| signed.account()).unwrap_or(&options.account),
-        };
+        let advertised = self.advertised();
         let call = Call {
             session: &self.frontend.session,
             budget: &self.context.budget,
             shutdown: &self.context.shutdown,
-            host,
-            echo,
+            host: self.host(advertised.as_deref()),
+            echo: self.echo(signed),
             action,
             wire,
             body,
@@ -255,6 +316,13 @@ impl Asker<'_> {
         };
         api::dispatch(&call).await
     }
+}
+
+/// What a form asks for.
+fn action<'f>(form: &'f Form<'_>) -> Result<&'f str, SqsError> {
+    form.get("Action").filter(|action| !action.is_empty()).ok_or_else(|| {
+        SqsError::new(ErrorCode::MissingAction, "The request must contain the parameter Action.")
+    })
 }
 
 /// True if a browser says that a page of another site makes the request. Forms and plain URLs need nobody's leave for

@@ -15,13 +15,13 @@ mod outgoing;
 #[cfg(test)]
 mod tests;
 
+use duolog_broker::headers::TYPE_PREFIX;
+
 pub(crate) use incoming::{Attribute, new_record};
 pub(crate) use outgoing::{Context, SystemNames, Wanted, message, message_id_of, sequence_number};
 
 /// Prefix of the headers that are ours.
 pub(crate) const RESERVED_PREFIX: &str = "duolog-";
-/// Header with the type of the attribute whose name follows.
-const TYPE_PREFIX: &str = "duolog-type.";
 /// Header with the value of `AWSTraceHeader`.
 const TRACE_HEADER: &str = "duolog-aws-trace-header";
 /// Attribute that says in which form a body arrives that is no legal text: `base64` or `null`.

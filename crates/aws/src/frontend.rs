@@ -5,22 +5,55 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use duolog_broker::Session;
 use duolog_net::{Connection, Context, Frontend};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::sns::{Draw, Numbers, Signer, SnsError};
 use crate::{AwsOptions, connection};
 
-/// The SQS protocol on one broker. Give it to as many listeners as there are.
+/// The SQS and SNS protocols on one broker. Give it to as many listeners as there are.
 pub struct AwsFrontend {
     pub(crate) session: Session,
     pub(crate) options: AwsOptions,
     requests: AtomicU64,
+    tokens: Draw,
+    signer: OnceCell<Arc<Signer>>,
+    /// Of messages in ordered topics.
+    pub(crate) numbers: Numbers,
+    /// Deliveries that are not made.
+    pub(crate) dropped: AtomicU64,
 }
 
 impl AwsFrontend {
     /// A frontend whose connections act as the principal of `session`.
     #[must_use]
     pub fn new(session: Session, options: AwsOptions) -> Self {
-        Self { session, options, requests: AtomicU64::new(0) }
+        Self {
+            session,
+            requests: AtomicU64::new(0),
+            tokens: Draw::new(options.secret, "token"),
+            signer: OnceCell::new(),
+            numbers: Numbers::default(),
+            dropped: AtomicU64::new(0),
+            options,
+        }
+    }
+
+    /// How many deliveries to SNS subscriptions were dropped because their protocol is not served.
+    #[must_use]
+    pub fn dropped_deliveries(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Signs messages; made when it is first needed.
+    pub(crate) async fn signer(&self) -> Result<Arc<Signer>, SnsError> {
+        let load = || Signer::load(&self.session, self.options.secret);
+        self.signer.get_or_try_init(load).await.map(Arc::clone)
+    }
+
+    /// A token that nobody can guess.
+    pub(crate) fn next_token(&self) -> String {
+        self.tokens.block().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// An id for the next request: the seed's stream of UUIDs.

@@ -78,6 +78,26 @@ pub const POLICY_STATEMENTS: usize = 20;
 pub const POLICY_PRINCIPALS: usize = 50;
 /// Actions that one AddPermission may name.
 pub const PERMISSION_ACTIONS: usize = 7;
+/// Bytes of an SNS message and its attributes, and of all of a batch. Source: SNS quotas.
+pub const SNS_MESSAGE_BYTES: usize = 256 << 10;
+/// Bytes of a topic's name: what an exchange may have; SNS allows seven more.
+pub const TOPIC_NAME_BYTES: usize = 249;
+/// Characters of a message's subject.
+pub const SNS_SUBJECT_CHARS: usize = 100;
+/// Characters of a topic's display name.
+pub const SNS_DISPLAY_NAME_CHARS: usize = 100;
+/// Attributes of a message to a topic: beyond what a queue shows they are folded, see docs/mapping.md.
+pub const SNS_ATTRIBUTES: usize = 100;
+/// Topics or subscriptions of a page.
+pub const SNS_PAGE: usize = 100;
+/// Filter policies of a topic. Source: SNS quotas.
+pub const SNS_FILTER_POLICIES: usize = 200;
+/// Bytes of a subscription's endpoint.
+pub const SNS_ENDPOINT_BYTES: usize = 2_048;
+/// How long a subscription may be confirmed, milliseconds: two days.
+pub const SNS_TOKEN_MS: i64 = 2 * 24 * 60 * 60 * 1000;
+/// Bits of the key that messages are signed with.
+pub const SNS_KEY_BITS: usize = 2_048;
 /// One receive takes at most this part of the memory budget, so that a few clients that do not read leave room for others.
 pub const BUDGET_SHARE: usize = 8;
 const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);

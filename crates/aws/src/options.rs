@@ -1,5 +1,7 @@
 //! Settings of the frontend.
 
+pub use crate::sns::Secret;
+
 /// Settings of the frontend.
 #[derive(Clone, Debug)]
 pub struct AwsOptions {
@@ -12,10 +14,18 @@ pub struct AwsOptions {
     pub advertised: Option<(String, u16)>,
     /// Seed of request ids: randomness is a parameter.
     pub seed: u64,
+    /// What the key that SNS messages are signed with is drawn from, and tokens are: nobody else may know it.
+    pub secret: Secret,
 }
 
 impl Default for AwsOptions {
     fn default() -> Self {
-        Self { account: "000000000000".to_owned(), region: "us-east-1".to_owned(), advertised: None, seed: 0 }
+        Self {
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            advertised: None,
+            seed: 0,
+            secret: Secret::default(),
+        }
     }
 }

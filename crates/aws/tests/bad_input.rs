@@ -409,12 +409,7 @@ fn query_rows() -> Vec<Row> {
         form("an unknown action", "Action=Nonsense", 400, "InvalidAction"),
         form("an action as an element", "Action=%3CX%3E%00", 400, "InvalidAction"),
         form("another version", "Action=ListQueues&Version=1999-01-01", 400, "NoSuchVersion"),
-        form(
-            "another service",
-            "Action=Publish&Version=2010-03-31",
-            400,
-            "AWS.SimpleQueueService.UnsupportedOperation",
-        ),
+        form("a topic that is not named", "Action=Publish&Version=2010-03-31", 400, "InvalidParameter"),
         form("escapes that are no UTF-8", "Action=SendMessage&MessageBody=%ff", 400, "MalformedQueryString"),
         form("bytes that are no UTF-8", b"Action=SendMessage&MessageBody=\xff", 400, "MalformedQueryString"),
         form("a parameter twice", "Action=ListQueues&Action=ListQueues", 400, "MalformedQueryString"),

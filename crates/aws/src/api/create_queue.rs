@@ -11,6 +11,7 @@ use super::{Answer, Call, required, tags};
 use crate::codec::{request, response, rules};
 use crate::error::{ErrorCode, SqsError};
 use crate::settings::{Settings, is_fifo};
+use crate::sns;
 
 pub(super) async fn handle(call: &Call<'_>) -> Answer {
     let request: request::CreateQueue<'_> = call.read()?;
@@ -30,6 +31,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         Ok(_) => {
             let queue = call.queue_named(name)?;
             keep_dedup(call, &queue, dedup, &request.attributes).await?;
+            sns::unpark(call.session, name).await;
             call.answer(&response::QueueUrl { queue_url: call.url_of(name) })
         }
         // Somebody was faster.

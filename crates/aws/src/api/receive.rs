@@ -58,11 +58,15 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         () = call.shutdown.begun() => (Vec::new(), None),
     };
     let bytes = held.as_ref().map_or(0, |_| leased.iter().map(bytes_of).sum());
+    let catalog = call.session.catalog();
     let context = convert::Context {
         topic: queue.topic.0,
         region: call.echo.region,
         account: call.echo.account,
         fifo: is_fifo(&queue.name),
+        host: call.host,
+        queue: &queue.name,
+        catalog: &catalog,
     };
     let messages = leased.iter().map(|leased| convert::message(context, leased, &wanted, system)).collect();
     let mut answered = call.answer_sized(&response::Received { messages }, bytes)?;

@@ -1,4 +1,4 @@
-//! Who a request says it is: access key and region of the SigV4 credential scope. The signature is not verified yet.
+//! Who a request says it is: access key, region and service of the SigV4 credential scope. The signature is not verified yet.
 //!
 //! `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=..., Signature=...`, or the scope
 //! alone in the parameter `X-Amz-Credential`.
@@ -11,6 +11,8 @@ pub struct Credential<'a> {
     pub access_key: &'a str,
     /// The region that the request is signed for.
     pub region: &'a str,
+    /// The service that it is signed for.
+    pub service: &'a str,
 }
 
 impl<'a> Credential<'a> {
@@ -26,13 +28,13 @@ impl<'a> Credential<'a> {
     pub fn of_scope(scope: &'a str) -> Option<Self> {
         // An access key may hold slashes in theory, so the scope is read from its end.
         let mut parts = scope.rsplitn(5, '/');
-        let (_terminator, _service, region, _date) =
+        let (_terminator, service, region, _date) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let access_key = parts.next()?;
         let legal = |part: &str| {
             (1..=64).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
-        legal(region).then_some(Self { access_key, region })
+        legal(region).then_some(Self { access_key, region, service })
     }
 
     /// The account, where the access key is an account's twelve digits: the convention of stand-ins.

@@ -4,6 +4,7 @@
 
 use crate::limits::{
     ATTRIBUTE_NAME_BYTES, BATCH_ID_BYTES, GROUP_ID_BYTES, QUEUE_NAME_BYTES, TAG_KEY_CHARS, TAG_VALUE_CHARS,
+    TOPIC_NAME_BYTES,
 };
 
 /// True if every character may stand in a message: `#x9 | #xA | #xD | #x20-#xD7FF | #xE000-#xFFFD | #x10000-#x10FFFF`.
@@ -28,6 +29,13 @@ pub fn legal_text(bytes: &[u8]) -> Option<&str> {
 pub fn is_queue_name(name: &str) -> bool {
     let stem = name.strip_suffix(".fifo").unwrap_or(name);
     !stem.is_empty() && name.len() <= QUEUE_NAME_BYTES && stem.bytes().all(is_word)
+}
+
+/// True for the same of a topic, which may be longer.
+#[must_use]
+pub fn is_topic_name(name: &str) -> bool {
+    let stem = name.strip_suffix(".fifo").unwrap_or(name);
+    !stem.is_empty() && name.len() <= TOPIC_NAME_BYTES && stem.bytes().all(is_word)
 }
 
 /// True for the id of a batch entry.

@@ -49,7 +49,7 @@ impl<W: Write> Write for Escape<W> {
 }
 
 /// A text as it stands within an element.
-pub(super) struct Escaped<'a>(pub &'a str);
+pub(crate) struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,6 +13,8 @@ pub(super) fn alive(id: Uuid) -> Response<ReplyBody> {
 /// `GET /_localstack/health`.
 pub(super) fn localstack(id: Uuid) -> Response<ReplyBody> {
     let version = env!("CARGO_PKG_VERSION");
-    let body = format!(r#"{{"services":{{"sqs":"running"}},"edition":"duolog","version":"{version}"}}"#);
+    let body = format!(
+        r#"{{"services":{{"sqs":"running","sns":"running"}},"edition":"duolog","version":"{version}"}}"#
+    );
     reply::plain_json(body, id)
 }

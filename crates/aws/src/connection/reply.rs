@@ -14,11 +14,13 @@ use uuid::Uuid;
 use crate::api::Answered;
 use crate::codec::{query, response, xml};
 use crate::error::{ErrorCode, SqsError};
+use crate::sns::{self, SnsCode, SnsError};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
 const JSON_1_0: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PEM: HeaderValue = HeaderValue::from_static("application/x-pem-file");
 const XML: HeaderValue = HeaderValue::from_static("text/xml");
 
 /// A body in one piece.
@@ -119,6 +121,20 @@ pub(super) fn xml_error(error: &SqsError, id: Uuid) -> Response<ReplyBody> {
     let mut response = respond(error.code.status(), XML, whole(body), id);
     close_after(&mut response, error.code);
     response
+}
+
+/// An error of SNS.
+pub(super) fn sns_error(error: &SnsError, id: Uuid) -> Response<ReplyBody> {
+    let mut response = respond(error.code.parts().1, XML, whole(sns::xml::error(error, id)), id);
+    if matches!(error.code, SnsCode::RequestTooLarge | SnsCode::RequestTimeout) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The certificate of the key that messages are signed with.
+pub(super) fn certificate(pem: String, id: Uuid) -> Response<ReplyBody> {
+    respond(200, PEM, whole(pem), id)
 }
 
 /// What is left of some requests is not worth reading.

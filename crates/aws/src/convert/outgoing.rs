@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use duolog_broker::{Leased, Published, headers};
+use duolog_broker::{Catalog, Leased, Published, headers};
 use duolog_record::{Header, Offset, Record};
 
 use super::{
@@ -16,6 +16,7 @@ use crate::codec::rules::{is_attribute_name, is_attribute_type, is_group_id, leg
 use crate::codec::{arn, message_id, receipt};
 use crate::limits::MESSAGE_ATTRIBUTES;
 use crate::md5;
+use crate::sns::envelope;
 
 /// What sequence numbers begin with, so that all are equally long.
 const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
@@ -31,6 +32,12 @@ pub(crate) struct Context<'a> {
     pub account: &'a str,
     /// The queue is a FIFO queue.
     pub fifo: bool,
+    /// How the client called us.
+    pub host: &'a str,
+    /// The queue's name.
+    pub queue: &'a str,
+    /// What there is.
+    pub catalog: &'a Catalog,
 }
 
 /// Which attributes a receive asks for.
@@ -54,6 +61,16 @@ impl<'a> Wanted<'a> {
             }
         }
         wanted
+    }
+
+    /// Only what is ours and asked for by name.
+    fn but_reserved(&self) -> Self {
+        let is_own = |name: &&&str| name.starts_with(RESERVED_PREFIX);
+        Self {
+            all: false,
+            names: self.names.iter().filter(is_own).copied().collect(),
+            prefixes: self.prefixes.iter().filter(is_own).copied().collect(),
+        }
     }
 
     fn takes(&self, name: &str) -> bool {
@@ -126,8 +143,14 @@ pub(crate) fn message<'a>(
     system: SystemNames,
 ) -> Message<'a> {
     let record = &leased.record;
-    let (body, form) = body_of(record);
-    let message_attributes = attributes_of(record, form, wanted);
+    let (body, message_attributes) = match envelope_of(context, record) {
+        // It holds the attributes; our own headers stay within reach.
+        Some(envelope) => (Cow::Owned(envelope), attributes_of(record, None, &wanted.but_reserved())),
+        None => {
+            let (body, form) = body_of(record);
+            (body, attributes_of(record, form, wanted))
+        }
+    };
     let md5_of_attributes = if message_attributes.is_empty() { None } else { digest(&message_attributes) };
     Message {
         message_id: carried_id(record)
@@ -148,6 +171,14 @@ fn body_of(record: &Record) -> (Cow<'_, str>, Option<&'static str>) {
         Some(text) => (Cow::Borrowed(text), None),
         None => (Cow::Owned(STANDARD.encode(value)), Some("base64")),
     }
+}
+
+/// What a message that was published to a topic is wrapped in, unless it is delivered as it is.
+fn envelope_of(context: Context<'_>, record: &Record) -> Option<String> {
+    let first = origin(record).map_or(context.topic, |(topic, ..)| topic);
+    let queue = header(record, headers::DEAD_SOURCE).unwrap_or(context.queue);
+    let receiver = envelope::Receiver { host: context.host, catalog: context.catalog, queue, topic: first };
+    envelope::of(record, receiver)
 }
 
 fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {

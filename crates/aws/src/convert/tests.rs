@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use duolog_broker::{LeaseId, Leased, NewRecord, QueueId};
+use duolog_broker::{Catalog, LeaseId, Leased, NewRecord, QueueId};
 use duolog_record::{Header, Offset, PartitionId, Record, Timestamp};
 use serde_json::{Value, json};
 
@@ -36,7 +36,16 @@ fn received_from(fifo: bool, record: NewRecord, names: &[&str], system: &[&str])
     for name in system {
         assert!(flags.add(name), "{name}");
     }
-    let context = Context { topic: 1 << 100, region: "eu-central-1", account: "000000000000", fifo };
+    let catalog = Catalog::default();
+    let context = Context {
+        topic: 1 << 100,
+        region: "eu-central-1",
+        account: "000000000000",
+        fifo,
+        host: "h",
+        queue: "q",
+        catalog: &catalog,
+    };
     let leased = leased(record);
     let message = message(context, &leased, &Wanted::new(names.iter().copied()), flags);
     serde_json::to_value(&message).unwrap()

@@ -41,6 +41,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         redis(&admin, &mut out);
         nats(&admin, &mut out);
         amqp(&admin, &mut out);
+        sns(&admin, &mut out);
         out.finish()
     });
     let text = text.await.map_err(|error| ApiError::internal(error.to_string()))?;
@@ -322,6 +323,11 @@ fn amqp(admin: &Admin, out: &mut Exposition) {
     ] {
         out.single(name, Kind::Counter, help, value);
     }
+}
+
+fn sns(admin: &Admin, out: &mut Exposition) {
+    let help = "Deliveries to SNS subscriptions that were dropped because their protocol is not served.";
+    out.single("duolog_sns_deliveries_dropped_total", Kind::Counter, help, admin.aws.dropped_deliveries());
 }
 
 fn nats(admin: &Admin, out: &mut Exposition) {

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use duolog_amqp::AmqpFrontend;
+use duolog_aws::AwsFrontend;
 use duolog_broker::{Principal, Session};
 use duolog_kafka::group::Groups;
 use duolog_nats::NatsFrontend;
@@ -52,6 +53,7 @@ pub struct Admin {
     redis: Arc<RedisFrontend>,
     nats: Arc<NatsFrontend>,
     amqp: Arc<AmqpFrontend>,
+    aws: Arc<AwsFrontend>,
     bindings: Arc<Bindings>,
     budget: Budget,
     shutdown: Shutdown,
@@ -68,6 +70,7 @@ impl Admin {
             redis: Arc::clone(&parts.redis),
             nats: Arc::clone(&parts.nats),
             amqp: Arc::clone(&parts.amqp),
+            aws: Arc::clone(&parts.aws),
             bindings: Arc::clone(&parts.bindings),
             session: broker.session(Principal { name: "admin".to_owned() }),
             log: Arc::clone(broker.log()),

@@ -166,7 +166,9 @@ fn kafka_options(config: &Config) -> anyhow::Result<KafkaOptions> {
 
 fn aws_options(config: &Config) -> anyhow::Result<AwsOptions> {
     let advertised = config.aws_advertised.clone().map(|it| (it.host, it.port));
-    Ok(AwsOptions { advertised, seed: chance()?, ..AwsOptions::default() })
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(AwsOptions { advertised, seed: chance()?, secret: secret.into(), ..AwsOptions::default() })
 }
 
 fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {

@@ -82,14 +82,14 @@ impl<'a> Form<'a> {
         }
     }
 
-    pub(super) fn root(&self) -> Node<'_> {
+    pub(crate) fn root(&self) -> Node<'_> {
         Node { parameters: &self.parameters, depth: 0 }
     }
 }
 
 /// Parameters whose paths begin with the same `depth` parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node<'f> {
+pub(crate) struct Node<'f> {
     parameters: &'f [Parameter<'f>],
     depth: usize,
 }

@@ -11,6 +11,7 @@ mod ser;
 use std::borrow::Cow;
 
 pub use de::decode;
+pub(crate) use form::Node;
 pub use form::{Form, FormError};
 pub use ser::{empty, encode};
 

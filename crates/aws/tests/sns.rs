@@ -1,0 +1,91 @@
+//! SNS over a real socket, on a clock that is moved by hand.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use duolog_aws::AwsOptions;
+use duolog_net::Limits;
+use duolog_testkit::ManualClock;
+use serde_json::{Value, json};
+use support::{Client, Server, all, first, form_request};
+
+/// Calls an action of SNS that must work; answers the XML.
+async fn sns(client: &mut Client, action: &str, parameters: &[(&str, &str)]) -> String {
+    let mut pairs = vec![("Action", action), ("Version", "2010-03-31")];
+    pairs.extend_from_slice(parameters);
+    let reply = client.raw(&form_request("/", &pairs)).await.expect("an answer");
+    let text = reply.text();
+    assert_eq!(reply.status, 200, "{action}: {text}");
+    assert!(text.contains("xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\""), "{text}");
+    text
+}
+
+async fn topic(client: &mut Client, parameters: &[(&str, &str)]) -> String {
+    first(&sns(client, "CreateTopic", parameters).await, "TopicArn").unwrap()
+}
+
+async fn bodies(client: &mut Client, queue: &str) -> Vec<String> {
+    let ask = json!({"QueueUrl": format!("/0/{queue}"), "MaxNumberOfMessages": 10});
+    let received = client.call("ReceiveMessage", ask).await;
+    let messages = received["Messages"].as_array().cloned().unwrap_or_default();
+    messages.iter().map(|message| message["Body"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_message_reaches_all_who_are_subscribed_in_the_form_that_they_asked_for() {
+    let server = Server::start_with(Limits::default(), AwsOptions::default());
+    let mut client = server.client().await;
+    let arn = topic(&mut client, &[("Name", "t")]).await;
+    for (queue, raw) in [("wrapped", "false"), ("raw", "true")] {
+        client.call("CreateQueue", json!({"QueueName": queue})).await;
+        let endpoint = format!("arn:aws:sqs:eu-west-1:0:{queue}");
+        let raw = [("Attributes.entry.1.key", "RawMessageDelivery"), ("Attributes.entry.1.value", raw)];
+        let subscribed =
+            [("TopicArn", arn.as_str()), ("Protocol", "sqs"), ("Endpoint", &endpoint), raw[0], raw[1]];
+        sns(&mut client, "Subscribe", &subscribed).await;
+    }
+    let listed = sns(&mut client, "ListSubscriptionsByTopic", &[("TopicArn", &arn)]).await;
+    assert_eq!(all(&listed, "SubscriptionArn").len(), 2);
+    let text = "a \u{fffe} \"b\"";
+    let sent = sns(&mut client, "Publish", &[("TopicArn", &arn), ("Message", text)]).await;
+    let envelope: Value = serde_json::from_str(&bodies(&mut client, "wrapped").await[0]).unwrap();
+    assert_eq!((&envelope["Message"], &envelope["TopicArn"]), (&json!(text), &json!(arn)));
+    assert_eq!(envelope["MessageId"].as_str(), first(&sent, "MessageId").as_deref());
+    assert_eq!(envelope["SignatureVersion"], "1");
+    // No message of a queue may hold that character.
+    assert_eq!(bodies(&mut client, "raw").await, ["YSDvv74gImIi"]);
+    sns(&mut client, "DeleteTopic", &[("TopicArn", &arn)]).await;
+    let gone = sns(&mut client, "ListTopics", &[]).await;
+    assert!(all(&gone, "TopicArn").is_empty(), "the key is not shown: {gone}");
+}
+
+#[tokio::test]
+async fn an_ordered_topic_delivers_a_repeated_message_again_when_the_window_is_over() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Server::start_at(&clock);
+    let mut client = server.client().await;
+    let fifo = [("Attributes.entry.1.key", "FifoTopic"), ("Attributes.entry.1.value", "true")];
+    let arn = topic(&mut client, &[("Name", "t.fifo"), fifo[0], fifo[1]]).await;
+    client.call("CreateQueue", json!({"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}})).await;
+    let raw = [("Attributes.entry.1.key", "RawMessageDelivery"), ("Attributes.entry.1.value", "true")];
+    let endpoint = ("Endpoint", "arn:aws:sqs:eu-west-1:0:q.fifo");
+    sns(&mut client, "Subscribe", &[("TopicArn", &arn), ("Protocol", "sqs"), endpoint, raw[0], raw[1]]).await;
+    let publish = async |client: &mut Client, text: &str| {
+        let parameters = [
+            ("TopicArn", arn.as_str()),
+            ("Message", text),
+            ("MessageGroupId", "g"),
+            ("MessageDeduplicationId", "same"),
+        ];
+        first(&sns(client, "Publish", &parameters).await, "SequenceNumber").unwrap()
+    };
+    let numbers = [publish(&mut client, "first").await, publish(&mut client, "repeated").await];
+    assert!(numbers[0] < numbers[1]);
+    assert_eq!(bodies(&mut client, "q.fifo").await, ["first"]);
+    server.pass_s(&clock, 301);
+    publish(&mut client, "later").await;
+    // The lease of the first is over as well.
+    assert_eq!(bodies(&mut client, "q.fifo").await, ["first", "later"]);
+}
