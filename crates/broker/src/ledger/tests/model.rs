@@ -33,6 +33,8 @@ pub(super) struct Record {
 pub(super) struct ModelPartition {
     pub(super) id: PartitionId,
     pub(super) cells: Vec<Cell>,
+    /// The times to live that records brought along.
+    ttls: Vec<u64>,
     pub(super) appended: Vec<i64>,
     pub(super) spans: Vec<LedgerSpan>,
     replay: ReplayMark,
@@ -78,7 +80,8 @@ impl Cell {
 
 impl ModelPartition {
     pub(super) fn new(id: PartitionId) -> Self {
-        Self { id, cells: Vec::new(), appended: Vec::new(), spans: Vec::new(), replay: ReplayMark::default() }
+        let (cells, spans, replay) = (Vec::new(), Vec::new(), ReplayMark::default());
+        Self { id, cells, ttls: Vec::new(), appended: Vec::new(), spans, replay }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -86,13 +89,21 @@ impl ModelPartition {
     }
 
     /// Appends a batch behind a hole.
-    pub(super) fn append(&mut self, hole: u64, offsets: u32, skip: bool, now: Now) -> LedgerSpan {
+    pub(super) fn append(
+        &mut self,
+        hole: u64,
+        offsets: u32,
+        skip: bool,
+        now: Now,
+        ttl_ms: u64,
+    ) -> LedgerSpan {
         let base = self.end() + hole;
         let end = base + u64::from(offsets);
         self.appended.resize(end as usize, now.wall.0);
+        self.ttls.resize(end as usize, ttl_ms);
         self.cells.resize(base as usize, Cell::Hole { settled: false });
         self.cells.resize(end as usize, if skip { Cell::Hole { settled: false } } else { Cell::Fresh });
-        let span = LedgerSpan { base: Offset(base), offsets, append_time: now.wall, skip, ttl_ms: NO_TTL };
+        let span = LedgerSpan { base: Offset(base), offsets, append_time: now.wall, skip, ttl_ms };
         self.spans.push(span);
         span
     }
@@ -108,7 +119,8 @@ impl ModelPartition {
     }
 
     fn outlived(&self, offset: u64, now: Now, policy: &QueuePolicy) -> bool {
-        policy.message_ttl_ms.is_some_and(|ttl| now.wall.0 - self.live_from(offset) >= ttl as i64)
+        let ttl_ms = policy.message_ttl_ms.unwrap_or(NO_TTL).min(self.ttls[offset as usize]);
+        ttl_ms != NO_TTL && now.wall.0 - self.live_from(offset) >= ttl_ms as i64
     }
 
     /// Every record below the window's end that could be leased is in its chain, or was passed over.
@@ -371,7 +383,7 @@ impl Model {
         let is_due = delay_ms == 0 || it.appended[offset as usize] + delay_ms <= now.wall.0;
         assert!(is_due || !matches!(it.cells[offset as usize], Cell::Fresh), "{offset} is not due");
         assert!(!it.outlived(offset, now, policy), "{offset} has outlived");
-        let live_from = it.live_from(offset);
+        let (live_from, ttl_ms) = (it.live_from(offset), it.ttls[offset as usize]);
         let cell = &mut it.cells[offset as usize];
         let (attempts, first, before) = match cell {
             Cell::Fresh => (0, now.wall.0, 0),
@@ -398,7 +410,7 @@ impl Model {
             first_leased_at: first,
             key: if order == Order::Standard { 0 } else { key_of(offset) },
             hold: if visibility_ms == 0 { Hold::Free } else { leased },
-            ttl_ms: NO_TTL,
+            ttl_ms,
         };
         let live = if visibility_ms == 0 { Live::Ready } else { live };
         *cell = Cell::Record(Record { state, before, live });

@@ -17,6 +17,7 @@ enum Op {
         offsets: u32,
         skip: bool,
         live: bool,
+        ttl_ms: Option<u64>,
     },
     Extend {
         spans: usize,
@@ -82,8 +83,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn op() -> impl Strategy<Value = Op> {
     let handle = || 0..1000usize;
     prop_oneof![
-        6 => (0..3usize, prop_oneof![4 => Just(0), 1 => 1..4u64], 1..5u32, prop::bool::weighted(0.1), prop::bool::weighted(0.8))
-            .prop_map(|(partition, hole, offsets, skip, live)| Op::Append { partition, hole, offsets, skip, live }),
+        6 => (0..3usize, prop_oneof![4 => Just(0), 1 => 1..4u64], 1..5u32, prop::bool::weighted(0.1), prop::bool::weighted(0.8),
+            prop::option::weighted(0.2, 0..400u64))
+            .prop_map(|(partition, hole, offsets, skip, live, ttl_ms)| Op::Append {
+                partition,
+                hole,
+                offsets,
+                skip,
+                live,
+                ttl_ms,
+            }),
         4 => (1..9usize).prop_map(|spans| Op::Extend { spans }),
         1 => Just(Op::DropWindow),
         8 => (1..9u32, 0..4u64, prop::option::of(1..3u32), prop::option::weighted(0.3, 0..400u64), any::<bool>())
@@ -191,9 +200,10 @@ impl Run {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Append { partition, hole, offsets, skip, live } => {
+            Op::Append { partition, hole, offsets, skip, live, ttl_ms } => {
                 let (index, id) = self.partition(partition);
-                let span = self.model.partitions[index].append(hole, offsets, skip, self.now);
+                let ttl_ms = ttl_ms.filter(|_| !self.ledger.wants_keys()).unwrap_or(NO_TTL);
+                let span = self.model.partitions[index].append(hole, offsets, skip, self.now, ttl_ms);
                 if live && self.ledger.wants_keys() {
                     self.ledger.appended_keys(id, keyed(span));
                 } else if live {
@@ -319,7 +329,7 @@ impl Run {
             assert!(self.given.insert(id(grant)), "a handle was given twice: {grant:?}");
             self.handles.push(id(grant));
         }
-        result.granted.len() + result.dead.len()
+        result.granted.len() + result.dead.len() + result.expired as usize
     }
 
     fn expire(&mut self) {
@@ -368,7 +378,7 @@ impl Run {
             for span in &live.spans[known..] {
                 let hole = span.base.0 - it.end();
                 let appended = Now { wall: span.append_time, ..self.now };
-                it.append(hole, span.offsets, span.skip, appended);
+                it.append(hole, span.offsets, span.skip, appended, span.ttl_ms);
             }
         }
         model.restart(self.now, self.opening);
@@ -401,14 +411,14 @@ impl Run {
             self.expire();
             self.extend(usize::MAX);
             let from = self.handles.len();
-            self.lease(9, 100, &policy, false);
+            let taken = self.lease(9, 100, &policy, false);
             let granted: Vec<_> = self.handles[from..].into();
             for id in granted {
                 assert_eq!(kind(self.ledger.settle(self.now, id, Outcome::Ack)), Ok(()));
                 self.model.settle(self.now, id, Outcome::Ack).unwrap();
             }
             self.model.check(&self.ledger);
-            if self.handles.len() == from && self.ledger.needs_window().next().is_none() {
+            if taken == 0 && self.ledger.needs_window().next().is_none() {
                 break;
             }
         }
