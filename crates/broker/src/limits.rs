@@ -79,7 +79,7 @@ pub const LEDGER_DYING: usize = 1_024;
 /// Levels of priority that a queue tells apart at the most: each is a partition.
 pub const PRIORITY_LEVELS: u32 = 10;
 /// Records of a partition whose sizes a queue with a limit of bytes knows one by one, or chunks of them.
-pub const SIZE_CHUNKS: usize = 8_192;
+pub const SIZE_CHUNKS: usize = 2_048;
 /// How long a queue waits before it tries again to look into a partition that could not be read, milliseconds.
 pub const LOOK_RETRY_MS: u64 = 5_000;
 /// Least `batch_bytes_max` of a topic that a queue makes, bytes: what most producers send by default, so that the topic

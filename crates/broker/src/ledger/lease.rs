@@ -145,6 +145,11 @@ impl Ledger {
             it.lease_grouped(call, &mut self.timers, result);
             return self.refresh(index);
         }
+        if self.delay_ms > 0 {
+            // Batches behind the first may have become due too.
+            it.due_before = self.last.wall.0.saturating_sub_unsigned(self.delay_ms);
+        }
+        let first = result.granted.len();
         // What is available again at once must not be leased again by this call.
         let mut again = Vec::new();
         while call.room > 0 {
@@ -163,6 +168,10 @@ impl Ledger {
             }
         }
         it.ready.extend(again);
+        // At a cap a record that has outlived may make room for fresh ones before those that were granted.
+        if !result.granted[first..].is_sorted_by_key(|grant| grant.offset) {
+            result.granted[first..].sort_unstable_by_key(|grant| grant.offset);
+        }
         self.refresh(index);
     }
 

@@ -508,3 +508,44 @@ proptest! {
         check(Order::Fair, caps, &ops);
     }
 }
+
+#[test]
+fn batches_that_have_become_due_one_behind_the_other_keep_their_order() {
+    let a = |partition, hole, offsets, live: bool| Op::Append {
+        partition,
+        hole,
+        offsets,
+        skip: false,
+        live,
+        ttl_ms: None,
+    };
+    let ops = vec![
+        a(2, 0, 2, false),
+        a(0, 3, 1, false),
+        a(0, 0, 3, false),
+        a(0, 0, 1, false),
+        Op::Extend { spans: 2 },
+        a(1, 0, 1, false),
+        Op::Replay { partition: 0, from: 0 },
+        a(2, 0, 2, false),
+        Op::Extend { spans: 1 },
+        Op::Extend { spans: 1 },
+        Op::Restart { wall_ms: 13 },
+        Op::Pass { ms: 70 },
+        Op::Pass { ms: 56 },
+        a(0, 0, 1, false),
+        a(2, 0, 2, false),
+        a(0, 0, 3, false),
+        Op::Extend { spans: 8 },
+        Op::Lease { count: 3, visibility_ms: 50, attempts_max: None, ttl_ms: Some(1), dead: false },
+        Op::Lease { count: 2, visibility_ms: 0, attempts_max: None, ttl_ms: None, dead: false },
+        Op::Settle { handle: 77, outcome: Outcome::Ack },
+        Op::Delay { ms: 1 },
+        Op::Replay { partition: 0, from: 8 },
+    ];
+    check_all(
+        Model { order: Order::Standard, backoff: Backoff::None, delay_ms: 0, ..Model::default() },
+        roomy_caps(),
+        &ops,
+    );
+}
