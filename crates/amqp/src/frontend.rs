@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use duolog_broker::Session;
 use duolog_broker::errors::ChangeError;
+use duolog_broker::{QueueId, Session};
 use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
 use tokio::time::sleep;
 
 use crate::AmqpOptions;
 use crate::labels::{self, Declared};
 use crate::limits::{CARRY_BYTES, DISK_FREE_BYTES, LOOK};
-use crate::registry::{Registry, Totals};
+use crate::registry::{Connected, Consuming, Registry, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
 use crate::vhosts;
@@ -64,6 +64,34 @@ impl AmqpFrontend {
         let deleted = vhosts::delete(self.registry.broker(), name).await?;
         self.registry.wake_all();
         Ok(deleted)
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The connections that are open, in no particular order.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connected> {
+        self.registry.connected()
+    }
+
+    /// All consumers, in no particular order.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<Consuming> {
+        self.registry.consuming()
+    }
+
+    /// Consumers of a queue.
+    #[must_use]
+    pub fn consumers_on(&self, queue: QueueId) -> u32 {
+        self.registry.consumers(queue)
+    }
+
+    /// True while publishers are asked to wait for room on the disk.
+    #[must_use]
+    pub fn is_disk_low(&self) -> bool {
+        self.registry.is_disk_low()
     }
 
     /// What metrics are made of.

@@ -18,15 +18,19 @@ const ARGUMENTS: &str = "amqp.arguments";
 
 /// The flags of a declaration and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Declared {
-    pub(crate) durable: bool,
-    pub(crate) exclusive: bool,
-    pub(crate) auto_delete: bool,
-    pub(crate) internal: bool,
+pub struct Declared {
+    /// It outlives the broker.
+    pub durable: bool,
+    /// It is its connection's own.
+    pub exclusive: bool,
+    /// It goes with its last user.
+    pub auto_delete: bool,
+    /// An exchange that nobody publishes to.
+    pub internal: bool,
     /// An exchange that delays what says so.
-    pub(crate) delayed: bool,
+    pub delayed: bool,
     /// The table, encoded, without its size.
-    pub(crate) arguments: Vec<u8>,
+    pub arguments: Vec<u8>,
 }
 
 impl Declared {
@@ -49,7 +53,9 @@ impl Declared {
         labels
     }
 
-    pub(crate) fn of(labels: &Labels) -> Self {
+    /// What the labels of a queue, an exchange or a binding say.
+    #[must_use]
+    pub fn of(labels: &Labels) -> Self {
         Self {
             durable: !labels.contains_key(TRANSIENT),
             exclusive: labels.contains_key(EXCLUSIVE),
@@ -66,7 +72,8 @@ impl Declared {
     }
 
     /// The arguments; none if somebody has put nonsense into the label.
-    pub(crate) fn table(&self) -> RawTable<'_> {
+    #[must_use]
+    pub fn table(&self) -> RawTable<'_> {
         RawTable::new(&self.arguments).unwrap_or_default()
     }
 }

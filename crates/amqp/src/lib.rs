@@ -4,6 +4,7 @@
 //! catalog and appended by its core; a consumer is one who waits in a queue's line again and again, and whose leases end with
 //! its connection. docs/amqp.md says what is supported and what is not.
 
+mod call;
 pub mod codec;
 mod convert;
 mod error;
@@ -16,10 +17,13 @@ mod replies;
 mod session;
 mod vhosts;
 
+pub use call::{Answer, CALLER_FRAME_BYTES, Caller, Refused};
 pub use frontend::AmqpFrontend;
+pub use labels::Declared;
 pub use options::AmqpOptions;
-pub use registry::Totals;
-pub(crate) use vhosts::vhost_of;
+pub use registry::{Connected, Consuming, Totals};
+pub use session::exchanges::exchange_type;
+pub use vhosts::{namespace_of, vhost_of};
 
 /// The version of RabbitMQ that server properties tell: libraries decide by it what they may use.
 pub const RABBITMQ_VERSION: &str = "3.13.7";

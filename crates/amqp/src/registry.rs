@@ -4,8 +4,9 @@
 //! last are marked by labels, and go when the broker starts.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use duolog_broker::errors::AppendError;
 use duolog_broker::{Monotonic, Queue, QueueId, Session};
@@ -43,6 +44,48 @@ pub(crate) struct Bell {
     pub(crate) waker: AtomicWaker,
     /// A queue that it consumes from has gone.
     pub(crate) queue_gone: AtomicBool,
+    /// Channels that are open.
+    pub(crate) channels: AtomicUsize,
+    /// Who it is, once it is open.
+    connected: OnceLock<Connected>,
+}
+
+impl Bell {
+    /// The connection is open.
+    pub(crate) fn open(&self, connected: Connected) {
+        // It is opened once.
+        let _ = self.connected.set(connected);
+    }
+}
+
+/// A connection that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The name that it gave.
+    pub user: String,
+    /// Its virtual host.
+    pub vhost: String,
+    /// Channels that are open.
+    pub channels: usize,
+}
+
+/// A consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consuming {
+    /// From where.
+    pub queue: QueueId,
+    /// The number of its channel.
+    pub channel: u16,
+    /// Its name there.
+    pub tag: String,
+    /// It acknowledges.
+    pub ack_required: bool,
+    /// It wants to be the only one.
+    pub exclusive: bool,
+    /// Most deliveries that it holds; 0 is no limit.
+    pub prefetch: u16,
 }
 
 /// A queue that goes when nobody uses it.
@@ -79,9 +122,8 @@ pub(crate) struct Counts {
 struct Use {
     /// Whose it is, if it is exclusive.
     owner: Option<ConnectionId>,
-    consumers: u32,
-    /// Whose they are, each as often as it has one.
-    connections: Vec<ConnectionId>,
+    /// With whose they are.
+    consumers: Vec<(ConnectionId, Consuming)>,
     /// One of them wants to be the only one.
     is_taken: bool,
 }
@@ -99,7 +141,7 @@ pub(crate) fn locked(queue: &Queue) -> AmqpError {
 
 impl Use {
     fn is_idle(&self) -> bool {
-        self.owner.is_none() && self.consumers == 0
+        self.owner.is_none() && self.consumers.is_empty()
     }
 }
 
@@ -203,32 +245,38 @@ impl Registry {
     ///
     /// # Errors
     /// `AccessRefused` if it wants to be the only one and is not, or another does.
-    pub(crate) fn consume(&self, queue: &Queue, by: ConnectionId, is_alone: bool) -> Result<(), AmqpError> {
+    pub(crate) fn consume(
+        &self,
+        queue: &Queue,
+        by: ConnectionId,
+        consuming: Consuming,
+    ) -> Result<(), AmqpError> {
         let mut uses = self.uses.lock();
         let it = uses.entry(queue.id).or_default();
-        if it.is_taken || (is_alone && it.consumers > 0) {
+        if it.is_taken || (consuming.exclusive && !it.consumers.is_empty()) {
             let vhost = crate::vhost_of(&queue.namespace);
             return Err(AmqpError::refused(format_args!(
                 "queue '{}' in vhost '{vhost}' in exclusive use",
                 queue.name
             )));
         }
-        it.consumers += 1;
-        it.connections.push(by);
-        it.is_taken = is_alone;
+        it.is_taken = consuming.exclusive;
+        it.consumers.push((by, consuming));
         Ok(())
     }
 
     /// A consumer goes; true if it was the last.
-    pub(crate) fn leave(&self, queue: QueueId, by: ConnectionId) -> bool {
+    pub(crate) fn leave(&self, queue: QueueId, by: ConnectionId, channel: u16, tag: Option<&str>) -> bool {
         let mut uses = self.uses.lock();
         let Some(it) = uses.get_mut(&queue) else { return false };
-        it.consumers = it.consumers.saturating_sub(1);
-        if let Some(at) = it.connections.iter().rposition(|id| *id == by) {
-            it.connections.swap_remove(at);
+        let is_it = |(of, it): &(ConnectionId, Consuming)| {
+            (*of, it.channel, it.tag.as_str()) == (by, channel, tag.unwrap_or_default())
+        };
+        if let Some(at) = it.consumers.iter().rposition(is_it) {
+            it.consumers.swap_remove(at);
         }
         it.is_taken = false;
-        let is_last = it.consumers == 0;
+        let is_last = it.consumers.is_empty();
         if it.is_idle() {
             uses.remove(&queue);
         }
@@ -254,7 +302,7 @@ impl Registry {
     pub(crate) fn expired(&self) -> Vec<QueueId> {
         let now = self.broker.clock().now().monotonic;
         let uses = self.uses.lock();
-        let has_consumers = |queue: &QueueId| uses.get(queue).is_some_and(|it| it.consumers > 0);
+        let has_consumers = |queue: &QueueId| uses.get(queue).is_some_and(|it| !it.consumers.is_empty());
         let expiring = self.expiring.lock();
         let is_over = |it: &Expiring| now.ms_since(it.used_at) >= it.after_ms;
         let expired = expiring.iter().filter(|(queue, it)| !has_consumers(queue) && is_over(it));
@@ -262,7 +310,22 @@ impl Registry {
     }
 
     pub(crate) fn consumers(&self, queue: QueueId) -> u32 {
-        self.uses.lock().get(&queue).map_or(0, |it| it.consumers)
+        let uses = self.uses.lock();
+        uses.get(&queue).map_or(0, |it| u32::try_from(it.consumers.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The connections that are open.
+    pub(crate) fn connected(&self) -> Vec<Connected> {
+        let bells = self.bells.lock();
+        let channels = |bell: &Bell| bell.channels.load(Ordering::Relaxed);
+        let open = bells.values().filter_map(|it| Some((it.connected.get()?, channels(it))));
+        open.map(|(it, channels)| Connected { channels, ..it.clone() }).collect()
+    }
+
+    /// All consumers.
+    pub(crate) fn consuming(&self) -> Vec<Consuming> {
+        let uses = self.uses.lock();
+        uses.values().flat_map(|it| it.consumers.iter().map(|(_, it)| it.clone())).collect()
     }
 
     /// The queue is gone; its consumers leave by themselves.
@@ -273,7 +336,7 @@ impl Registry {
             it.owner = None;
             let bells = self.bells.lock();
             // Consumers that have no credit would not hear of it.
-            for bell in it.connections.iter().filter_map(|id| bells.get(id)) {
+            for bell in it.consumers.iter().filter_map(|(id, _)| bells.get(id)) {
                 bell.queue_gone.store(true, Ordering::Release);
                 bell.waker.wake();
             }

@@ -24,12 +24,14 @@ const MARK: &str = "amq.direct";
 const ROOT: &str = "/";
 
 /// The namespace of a virtual host.
-pub(crate) fn namespace_of(vhost: &str) -> &str {
+#[must_use]
+pub fn namespace_of(vhost: &str) -> &str {
     if vhost == ROOT { DEFAULT_NAMESPACE } else { vhost }
 }
 
 /// The name of a namespace as a virtual host.
-pub(crate) fn vhost_of(namespace: &str) -> &str {
+#[must_use]
+pub fn vhost_of(namespace: &str) -> &str {
     if namespace == DEFAULT_NAMESPACE { ROOT } else { namespace }
 }
 

@@ -30,6 +30,7 @@ use crate::labels;
 use crate::limits::{
     CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE, READY_BYTES,
 };
+use crate::registry::Consuming;
 use crate::replies::REPLY_TO;
 
 /// One who consumes.
@@ -122,7 +123,15 @@ impl AmqpSession {
             ));
         }
         let tag = self.consumer_tag(number, method)?;
-        self.registry.consume(&queue, self.id, method.exclusive)?;
+        let consuming = Consuming {
+            queue: queue.id,
+            channel: number,
+            tag: tag.as_str().unwrap_or_default().to_owned(),
+            ack_required: !method.no_ack,
+            exclusive: method.exclusive,
+            prefetch: self.channel(number)?.prefetch,
+        };
+        self.registry.consume(&queue, self.id, consuming)?;
         let serial = self.next_serial();
         let channel = self.channel(number)?;
         let prefetch = channel.prefetch;
@@ -220,7 +229,9 @@ impl AmqpSession {
         });
         self.broker.give_back(consumer.queue.id, back);
         let queue = &consumer.queue;
-        if !self.registry.leave(queue.id, self.id) || !labels::is_auto_delete(&queue.labels) {
+        if !self.registry.leave(queue.id, self.id, consumer.channel, consumer.tag.as_str())
+            || !labels::is_auto_delete(&queue.labels)
+        {
             return None;
         }
         self.registry.disown(queue.id);

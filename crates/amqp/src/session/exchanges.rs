@@ -39,6 +39,12 @@ fn type_of(kind: ExchangeKind, is_delayed: bool) -> &'static str {
     if is_delayed { DELAYED } else { kind_name(kind) }
 }
 
+/// The type of an exchange, as AMQP names it.
+#[must_use]
+pub fn exchange_type(exchange: &Exchange) -> &'static str {
+    type_of(exchange.kind, labels::is_delayed(exchange))
+}
+
 /// How an exchange routes that a method declares.
 fn kind_by(method: &ExchangeDeclare<'_>) -> Result<ExchangeKind, AmqpError> {
     let name = method.kind.as_str().unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::codec::{
 };
 use crate::error::AmqpError;
 use crate::limits::FRAME_MIN_BYTES;
+use crate::registry::Connected;
 use crate::{AmqpOptions, RABBITMQ_VERSION, vhosts};
 
 /// What clients look for among the capabilities; `consumer_priorities` is not there.
@@ -127,6 +128,8 @@ impl AmqpSession {
         vhosts::namespace_of(vhost).clone_into(&mut self.namespace);
         ConnectionOpenOk { known_hosts: ShortStr::EMPTY }.write(&mut self.said, 0);
         self.timers.opened();
+        let user = String::from_utf8_lossy(&self.user).into_owned();
+        self.bell.open(Connected { peer: self.peer, user, vhost: vhost.to_owned(), channels: 0 });
         self.stage = Stage::Running;
         Ok(())
     }

@@ -8,7 +8,7 @@
 mod channel;
 mod consume;
 mod delayed;
-mod exchanges;
+pub(crate) mod exchanges;
 mod frames;
 mod handshake;
 mod notices;
@@ -24,6 +24,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
@@ -40,7 +41,7 @@ use crate::codec::method::{BasicCancel, ChannelClose, ConnectionClose};
 use crate::codec::{MethodId, ReplyCode};
 use crate::convert::Scratch;
 use crate::error::AmqpError;
-use crate::limits::{CHANNELS, FRAME_INITIAL_BYTES, PUBLISH_BYTES_IN_FLIGHT, SAID_BYTES};
+use crate::limits::{CHANNELS, FRAME_INITIAL_BYTES, FRAME_MAX_BYTES, PUBLISH_BYTES_IN_FLIGHT, SAID_BYTES};
 use crate::registry::{Bell, ConnectionId, Registry};
 use crate::replies::Mailbox;
 
@@ -170,6 +171,16 @@ impl AmqpSession {
             scratch: Scratch::default(),
             registry,
         }
+    }
+
+    /// Goes on as if a client had opened the connection and channel 1: for what is asked for within the process.
+    pub(crate) fn begin_inside(&mut self, namespace: &str) {
+        namespace.clone_into(&mut self.namespace);
+        self.frame_max = FRAME_MAX_BYTES;
+        self.stage = Stage::Running;
+        self.timers.opened();
+        let serial = self.next_serial();
+        self.channels.insert(1, Channel::new(1, serial));
     }
 
     fn vhost(&self) -> &str {
@@ -315,6 +326,7 @@ impl Talk for AmqpSession {
         self.catalog = self.broker.catalog();
         let (used, next) = self.take_frames(bytes);
         self.flush();
+        self.bell.channels.store(self.channels.len(), Ordering::Relaxed);
         let next = if next == Next::More && self.is_held() { Next::Wait } else { next };
         Input { used, next }
     }

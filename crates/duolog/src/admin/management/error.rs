@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use duolog_broker::errors::ChangeError;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::{Deserialize as _, Deserializer};
+use serde_json::{Value, json};
 
 /// A refusal.
 #[derive(Debug)]
@@ -76,4 +77,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
         let refused = |error: serde_json::Error| Refusal::Bad(error.to_string()).into_response();
         serde_json::from_slice(text).map(Self).map_err(refused)
     }
+}
+
+/// A whole number, which some clients write as a string.
+pub fn number<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let value = Value::deserialize(from)?;
+    let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let number = number.and_then(|it| usize::try_from(it).ok());
+    number.ok_or_else(|| serde::de::Error::custom("a whole number was expected"))
 }

@@ -5,7 +5,14 @@
 //! `router`, and its row in docs/amqp-management.md.
 //! Source: RabbitMQ documentation, "HTTP API Reference"; RabbitMQ 3.10, observed, for statuses and shapes.
 
+mod bindings;
+mod calls;
+mod definitions;
 mod error;
+mod exchanges;
+mod json;
+mod overview;
+mod queues;
 mod users;
 mod vhosts;
 
@@ -20,11 +27,33 @@ use self::error::Refusal;
 use super::Admin;
 
 /// What paths of this API begin with that Duolog's own has not: without credentials they are asked for.
-const OWN: [&str; 4] = ["/api/vhosts", "/api/whoami", "/api/users", "/api/permissions"];
+const OWN: [&str; 14] = [
+    "/api/vhosts",
+    "/api/whoami",
+    "/api/users",
+    "/api/permissions",
+    "/api/overview",
+    "/api/nodes",
+    "/api/bindings",
+    "/api/connections",
+    "/api/channels",
+    "/api/consumers",
+    "/api/definitions",
+    "/api/aliveness-test",
+    "/api/health",
+    "/api/policies",
+];
+/// The node, as RabbitMQ would call it.
+const NODE: &str = "rabbit@duolog";
 
 pub fn router() -> Router<Admin> {
     vhosts::routes()
         .merge(users::routes())
+        .merge(queues::routes())
+        .merge(exchanges::routes())
+        .merge(bindings::routes())
+        .merge(overview::routes())
+        .merge(definitions::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn(ask_for_credentials))

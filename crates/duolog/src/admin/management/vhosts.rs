@@ -7,6 +7,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::super::Admin;
+use super::NODE;
 use super::error::Refusal;
 
 pub fn routes() -> Router<Admin> {
@@ -32,7 +33,7 @@ fn described(name: &str) -> Value {
         "default_queue_type": "classic",
         "metadata": { "description": description, "tags": tags },
         "tracing": false,
-        "cluster_state": { "duolog": "running" },
+        "cluster_state": { NODE: "running" },
     })
 }
 

@@ -1,0 +1,193 @@
+"""RabbitMQ's management API, called as its tools call it.
+
+Every scenario but the last runs against a real RabbitMQ too, where one is installed: what passes only here is a mistake of the test."""
+
+import pytest
+
+from amqp_raw import consume, get_all
+from conftest import amqp_connection
+from management import Management, Refused, path_of
+from waits import eventually
+
+pytestmark = pytest.mark.timeout(120)
+ROOT = "/"
+
+
+@pytest.fixture
+def management(api):
+    return Management(api)
+
+
+def test_who_and_what(management):
+    assert management.get("whoami") == {"name": "guest", "tags": ["administrator"]}
+    overview = management.get("overview")
+    assert overview["object_totals"]["exchanges"] >= 6 and {"management_version", "rabbitmq_version"} <= overview.keys()
+    assert {"direct", "fanout", "topic", "headers"} <= {it["name"] for it in overview["exchange_types"]}
+    (node,) = management.get("nodes")
+    assert node["running"] is True and management.get("nodes", node["name"])["name"] == node["name"]
+    assert management.get("users", "guest")["tags"] == ["administrator"]
+    permission = {"user": "guest", "vhost": ROOT, "configure": ".*", "write": ".*", "read": ".*"}
+    assert permission in management.get("permissions") and management.get("permissions", ROOT, "guest") == permission
+    assert management.get("aliveness-test", ROOT) == {"status": "ok"}
+    for check in ("alarms", "local-alarms", "virtual-hosts"):
+        assert management.get("health", "checks", check)["status"] == "ok"
+    for empty in ("policies", "parameters", "topic-permissions", "vhost-limits"):
+        assert management.get(empty) == []
+    with pytest.raises(Refused, match="404"):
+        management.get("nothing")
+    with pytest.raises(Refused, match="405"):
+        management.post("overview")
+
+
+def test_a_queue_from_declaration_to_deletion(management, channel, name):
+    asked = {"durable": True, "auto_delete": False, "arguments": {"x-message-ttl": 60_000}}
+    assert management.put("queues", ROOT, name, body=asked) == 201
+    assert management.put("queues", ROOT, name, body=asked) == 204
+    queue = management.get("queues", ROOT, name)
+    assert (queue["name"], queue["vhost"], queue["durable"], queue["auto_delete"]) == (name, ROOT, True, False)
+    assert queue["arguments"] == asked["arguments"]
+    assert name in {it["name"] for it in management.get("queues", ROOT)} & {it["name"] for it in management.get("queues")}
+    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 60_000})
+    with pytest.raises(Refused, match="400.*inequivalent arg 'durable'"):
+        management.put("queues", ROOT, name, body={**asked, "durable": False})
+    channel.basic_publish("", name, b"x")
+    eventually(lambda: channel.queue_declare(name, passive=True).method.message_count == 1, what="it is there")
+    with pytest.raises(Refused, match="400"):
+        management.delete("queues", ROOT, name, tail="?if-empty=true")
+    assert management.delete("queues", ROOT, name, tail="/contents") == 204
+    assert management.delete("queues", ROOT, name, tail="?if-empty=true") == 204
+    for call in (management.get, management.delete):
+        with pytest.raises(Refused, match="404"):
+            call("queues", ROOT, name)
+    with pytest.raises(Refused, match="404"):
+        management.get("queues", f"{name}.no")
+
+
+def test_messages_are_published_and_got(management, channel, name):
+    channel.queue_declare(name, durable=True)
+    publish = lambda key, payload, **more: management.post(
+        "exchanges", ROOT, "amq.default", "publish",
+        body={"routing_key": key, "payload": payload, "payload_encoding": "string", "properties": {}, **more},
+    )
+    assert publish(name, "one", properties={"delivery_mode": 2, "headers": {"n": 5}}) == {"routed": True}
+    assert publish(name, "dHdv", payload_encoding="base64") == {"routed": True}
+    assert publish(f"{name}.nowhere", "x") == {"routed": False}
+    get = lambda **more: management.post("queues", ROOT, name, "get", body={"encoding": "auto", **more})
+    first, second = get(count=5, ackmode="ack_requeue_true")
+    assert (first["payload"], first["payload_encoding"], first["payload_bytes"]) == ("one", "string", 3)
+    assert first["properties"] == {"delivery_mode": 2, "headers": {"n": 5}}
+    assert (first["routing_key"], first["exchange"], first["redelivered"], first["message_count"]) == (name, "", False, 1)
+    assert second["payload"] == "two"
+    (again,) = get(count=1, ackmode="reject_requeue_true", encoding="base64")
+    assert (again["payload"], again["payload_encoding"], again["redelivered"]) == ("b25l", "base64", True)
+    assert [it["payload"] for it in get(count=1, ackmode="ack_requeue_false")] == ["one"]
+    assert [it["payload"] for it in get(count=9, ackmode="reject_requeue_false", truncate=2)] == ["tw"]
+    assert get(count=1, ackmode="ack_requeue_true") == []
+    channel.queue_delete(name)
+    with pytest.raises(Refused, match="404"):
+        get(count=1, ackmode="ack_requeue_true")
+
+
+def test_exchanges_and_bindings(management, channel, name):
+    asked = {"type": "topic", "durable": True, "auto_delete": False, "internal": False, "arguments": {}}
+    assert management.put("exchanges", ROOT, name, body=asked) == 201
+    assert management.put("exchanges", ROOT, name, body=asked) == 204
+    exchange = management.get("exchanges", ROOT, name)
+    assert {key: exchange[key] for key in asked} == asked and (exchange["name"], exchange["vhost"]) == (name, ROOT)
+    assert {"", "amq.topic", name} <= {it["name"] for it in management.get("exchanges", ROOT)}
+    with pytest.raises(Refused, match="400"):
+        management.put("exchanges", ROOT, name, body={**asked, "type": "fanout"})
+    channel.queue_declare(name, durable=True)
+    between = ("bindings", ROOT, "e", name, "q", name)
+    for body in ({"routing_key": "a.*", "arguments": {}}, {"routing_key": "", "arguments": {}}):
+        management.post(*between, body=body)
+    management.post(*between, body={"routing_key": "b", "arguments": {"x": 1}})
+    bound = management.get(*between)
+    assert sorted(it["routing_key"] for it in bound) == ["", "a.*", "b"]
+    assert {(it["source"], it["destination"], it["destination_type"], it["vhost"]) for it in bound} == {(name, name, "queue", ROOT)}
+    keys = {it["routing_key"]: it["properties_key"] for it in bound}
+    assert (keys["a.*"], keys[""]) == ("a.%2A", "~") and keys["b"].startswith("b~")
+    of_queue = management.get("queues", ROOT, name, "bindings")
+    assert len(of_queue) == 4 and {"", name} == {it["source"] for it in of_queue}
+    assert len(management.get("exchanges", ROOT, name, "bindings", "source")) == 3
+    assert management.get(*between, keys["b"])["arguments"] == {"x": 1}
+    channel.basic_publish(name, "a.b", b"routed")
+    eventually(lambda: channel.queue_declare(name, passive=True).method.message_count == 1, what="it is there")
+    for key in keys.values():
+        assert management.delete(*between, key) == 204
+    assert management.get(*between) == []
+    with pytest.raises(Refused, match="404"):
+        management.delete(*between, "a.*")
+    management.post("bindings", ROOT, "e", "amq.fanout", "e", name, body={"routing_key": "k"})
+    (to_exchange,) = management.get("exchanges", ROOT, name, "bindings", "destination")
+    assert (to_exchange["source"], to_exchange["destination_type"]) == ("amq.fanout", "exchange")
+    with pytest.raises(Refused, match="404"):
+        management.post("bindings", ROOT, "e", name, "q", f"{name}.no", body={"routing_key": "k"})
+    assert management.delete("exchanges", ROOT, name) == 204
+    with pytest.raises(Refused, match="404"):
+        management.get("exchanges", ROOT, name)
+    channel.queue_delete(name)
+
+
+def test_definitions_are_taken_over(management, channel, name):
+    channel.exchange_declare(name, "headers", durable=True)
+    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 60_000})
+    channel.queue_bind(name, name, "k", arguments={"x-match": "any", "n": 1})
+    all_of = management.get("definitions")
+    assert {"vhosts", "users", "queues", "exchanges", "bindings", "policies"} <= all_of.keys()
+    mine = lambda kind, key="name": [it for it in all_of[kind] if it[key] == name]
+    document = {
+        "vhosts": [{"name": ROOT}],
+        "queues": mine("queues"),
+        "exchanges": mine("exchanges"),
+        "bindings": mine("bindings", "source"),
+    }
+    assert [len(it) for it in document.values()] == [1, 1, 1, 1]
+    channel.queue_delete(name)
+    channel.exchange_delete(name)
+    management.post("definitions", body=document)
+    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 60_000})
+    channel.exchange_declare(name, "headers", durable=True)
+    (bound,) = management.get("bindings", ROOT, "e", name, "q", name)
+    assert (bound["routing_key"], bound["arguments"]) == ("k", {"x-match": "any", "n": 1})
+    channel.queue_delete(name)
+    channel.exchange_delete(name)
+
+
+def test_who_is_connected(management, connect, name):
+    channel = connect().channel()
+    channel.queue_declare(name, exclusive=True)
+    channel.basic_qos(prefetch_count=7)
+    consume(channel, name, consumer_tag=f"{name}.tag")
+    mine = lambda: [it for it in management.get("consumers") if it["consumer_tag"] == f"{name}.tag"]
+    (consumer,) = eventually(mine, what="the consumer is listed")
+    assert (consumer["queue"]["name"], consumer["ack_required"], consumer["exclusive"]) == (name, True, False)
+    assert mine() and management.get("consumers", ROOT)
+    connections = eventually(lambda: management.get("connections"), what="the connection is listed")
+    assert {it["vhost"] for it in connections} == {ROOT} and {it["user"] for it in connections} == {"guest"}
+    assert eventually(lambda: management.get("channels"), what="the channel is listed")
+    queue = eventually(lambda: management.get("queues", ROOT, name), what="the queue is there")
+    assert queue["exclusive"] is True
+
+
+def test_two_apis_on_one_listener(server, name):
+    """Here alone: requests with credentials are for the one, those without for the other."""
+    channel = amqp_connection(server.addresses["amqp"]).channel()
+    channel.queue_declare(name, durable=True)
+    channel.confirm_delivery()
+    channel.basic_publish("", name, b"x")
+    assert f'"name":"{name}"' in server.get(f"/api/queues/{name}").replace(" ", "")
+    management = Management(server.admin)
+    assert management.get("queues", ROOT, name)["messages"] == 1
+    # What the one calls purging is the name of a queue to the other.
+    for other in ("purge", "replay"):
+        assert management.put("queues", ROOT, other) in (201, 204)
+        assert management.get("queues", ROOT, other)["name"] == other
+        management.delete("queues", ROOT, other)
+    with pytest.raises(Refused, match="400"):
+        management.post("definitions", body={"policies": [{"name": "p"}]})
+    with pytest.raises(Refused, match="400"):
+        management.put("permissions", ROOT, "guest", body={"configure": "", "write": ".*", "read": ".*"})
+    with pytest.raises(Refused, match="400"):
+        management.call("PUT", path_of("queues", ROOT, name), body=["no object"])
+    assert get_all(channel, name) == [b"x"]
