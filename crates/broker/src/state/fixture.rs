@@ -216,6 +216,10 @@ fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+fn rules(body: bool) -> FilterValue {
+    FilterValue::Rules { body, text: r#"{"region":["eu"]}"#.to_owned() }
+}
+
 /// What version 4 says besides.
 fn records_4() -> Vec<(Owner, Option<Value>)> {
     let timed = |part: Part| match part {
@@ -230,6 +234,8 @@ fn records_4() -> Vec<(Owner, Option<Value>)> {
         (Owner::Queue(11), Some(Value::Queue(limited(Some("late"), OverflowValue::Reject)))),
         (Owner::Queue(12), Some(Value::Queue(limited(None, OverflowValue::RejectDeadLetter)))),
         (Owner::Ledger(11), Some(Value::Ledger(ledger))),
+        (Owner::Binding(11), Some(Value::Binding(binding(EndValue::Queue(11), rules(false))))),
+        (Owner::Binding(12), Some(Value::Binding(binding(EndValue::Queue(12), rules(true))))),
     ]
 }
 
