@@ -75,8 +75,8 @@ def test_what_is_published_a_kafka_consumer_reads(server, channel, name):
         "duolog-type.n": b"Number.int32",
         "n": b"1",
         "none": None,
-        "duolog-amqp-priority": b"3",
-        "duolog-amqp-exchange": f"{name}.x".encode(),
+        "duolog-priority": b"3",
+        "duolog-exchange": f"{name}.x".encode(),
     }
     # It is a queue still.
     assert [channel.basic_get(name, auto_ack=True)[2] for _ in range(3)] == [b"0", b"1", b"2"]

@@ -17,7 +17,7 @@ use crate::limits::SHORT_STRING_BYTES;
 /// What the headers of properties begin with.
 const PREFIX: &str = "duolog-amqp-";
 /// Names of the properties behind that, in the order of the wire.
-const EXCHANGE: &[u8] = b"duolog-amqp-exchange";
+const EXCHANGE: &[u8] = headers::EXCHANGE.as_bytes();
 /// There was a table of headers with nothing in it.
 const EMPTY_TABLE: &[u8] = b"duolog-amqp-headers";
 /// What stands before the name of a header whose value has a type.
@@ -109,7 +109,7 @@ pub(crate) fn record_headers(
     }
     let numbers = [
         ("duolog-amqp-delivery-mode", properties.delivery_mode.map(u64::from)),
-        ("duolog-amqp-priority", properties.priority.map(u64::from)),
+        (headers::PRIORITY, properties.priority.map(u64::from)),
         ("duolog-amqp-timestamp", properties.timestamp),
     ];
     for (name, number) in numbers {
@@ -184,7 +184,8 @@ fn decimal_of(text: &str) -> Option<(u8, u32)> {
 
 /// A header that stands for something else: no message may bring one along.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    let one = [headers::TTL, headers::DEAD_HISTORY, headers::DEAD_EXCHANGE];
+    let one =
+        [headers::TTL, headers::PRIORITY, headers::EXCHANGE, headers::DEAD_HISTORY, headers::DEAD_EXCHANGE];
     name.starts_with(PREFIX.as_bytes())
         || name.starts_with(TYPE_PREFIX)
         || one.iter().any(|it| name == it.as_bytes())
@@ -220,11 +221,9 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
     let mut overflow = Vec::new();
     let (types, mut seen) = (types_of(record), Seen::new(&record.headers));
     for (index, header) in record.headers.iter().enumerate() {
-        if let Some(name) = header.key.strip_prefix(PREFIX.as_bytes()) {
+        if let Some(name) = property_of(&header.key) {
             has_table |= header.key == EMPTY_TABLE;
             set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
-        } else if header.key == headers::TTL {
-            properties.expiration = header.value.as_deref().and_then(ShortStr::new);
         } else if !header.key.starts_with(TYPE_PREFIX) && !is_made(leased, &header.key) {
             has_table = true;
             if header.key.len() > SHORT_STRING_BYTES || seen.has(index) {
@@ -288,6 +287,16 @@ fn is_made(leased: &Leased, name: &[u8]) -> bool {
     }
 }
 
+/// The property that a header stands for.
+fn property_of(header: &[u8]) -> Option<&[u8]> {
+    match header {
+        it if it == headers::EXCHANGE.as_bytes() => Some(b"exchange"),
+        it if it == headers::PRIORITY.as_bytes() => Some(b"priority"),
+        it if it == headers::TTL.as_bytes() => Some(b"expiration"),
+        it => it.strip_prefix(PREFIX.as_bytes()),
+    }
+}
+
 fn set_property<'p, 'a: 'p>(
     properties: &mut Properties<'p>,
     address: &mut Address<'a>,
@@ -300,6 +309,7 @@ fn set_property<'p, 'a: 'p>(
         b"exchange" => address.exchange = ShortStr::new(value).unwrap_or_default(),
         b"delivery-mode" => properties.delivery_mode = small(),
         b"priority" => properties.priority = small(),
+        b"expiration" => properties.expiration = ShortStr::new(value),
         b"timestamp" => properties.timestamp = number(),
         name => set_text(properties, name, value),
     }

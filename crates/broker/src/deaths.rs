@@ -1,7 +1,7 @@
 //! The story of a dead letter: which queues have given it up, why and how often. It travels in a header of the record, as text: the
 //! first death in the first line, then each in a line, fields between tabs.
 //!
-//! Place: the core writes it, frontends tell it in their protocol's words (AMQP: `x-death`).
+//! Place: the core writes it, frontends tell it in their protocol's words.
 //! Source: RabbitMQ documentation, "Dead Letter Exchanges", "Dead-Lettering Effects on Messages".
 
 use std::borrow::Cow;

@@ -17,12 +17,12 @@ pub const HEADER_BASE64: &str = "duolog-header-base64";
 /// What is to be known of an echoed body: `null`, if the record has none.
 pub const BODY: &str = "duolog-body";
 /// The time to live in queues that a record brings along, milliseconds. It is looked at where records are published one by one, not in
-/// the batches of Kafka producers, and not by queues that look at keys.
+/// batches that producers have sealed, and not by queues that look at keys.
 pub const TTL: &str = "duolog-ttl";
 /// The priority of a record in a queue that has priorities: 0 to 255.
-pub const PRIORITY: &str = "duolog-amqp-priority";
+pub const PRIORITY: &str = "duolog-priority";
 /// The exchange that a record was published to.
-pub const EXCHANGE: &str = "duolog-amqp-exchange";
+pub const EXCHANGE: &str = "duolog-exchange";
 /// Why it was moved to where the dead go: `attempts`, `rejected`, `malformed`, `expired` or `maxlen`.
 pub const DEAD_REASON: &str = "duolog-dead-reason";
 /// Name of the queue that it was moved from.

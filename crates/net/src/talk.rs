@@ -12,7 +12,7 @@ use std::task::{Context as Waiting, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
 use crate::connection::Peer;
@@ -114,7 +114,7 @@ pub async fn talk<T: Talk>(connection: Connection, context: &Context, options: T
         deadline: None,
         pause: None,
         look: None,
-        silent_since: None,
+        silent_for: Duration::ZERO,
         shutdown: Some(Box::pin({
             let shutdown = context.shutdown.clone();
             async move { shutdown.begun().await }
@@ -163,7 +163,7 @@ struct Talking<T> {
     /// For the next look at a peer that is not read from.
     look: Option<Pin<Box<Sleep>>>,
     /// When one that is not read from was first seen to say no more.
-    silent_since: Option<Instant>,
+    silent_for: Duration,
     shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -322,7 +322,7 @@ impl<T: Talk> Talking<T> {
                 if self.poll_held(waiting).is_pending() {
                     return self.poll_gone(waiting);
                 }
-                (self.look, self.silent_since) = (None, None);
+                (self.look, self.silent_for) = (None, Duration::ZERO);
                 self.state = State::Open;
                 if !self.carry.is_empty() {
                     // The rest of what it left comes first.
@@ -390,9 +390,10 @@ impl<T: Talk> Talking<T> {
             self.look = None;
             let patience = self.options.write_timeout.unwrap_or(TALK_END);
             match self.stream.look_at_peer() {
-                Peer::There => self.silent_since = None,
+                Peer::There => self.silent_for = Duration::ZERO,
                 Peer::Silent => {
-                    if self.silent_since.get_or_insert_with(Instant::now).elapsed() >= patience {
+                    self.silent_for += TALK_LOOK;
+                    if self.silent_for >= patience {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                     }
                 }

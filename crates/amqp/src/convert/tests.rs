@@ -127,7 +127,7 @@ fn what_others_wrote_is_shown() {
         header("duolog-type.blob", b"Binary.gif"),
         header("blob", b"GIF"),
         header("duolog-amqp-content-type", b"text/plain"),
-        header("duolog-amqp-priority", b"high"),
+        header("duolog-priority", b"high"),
     ];
     let leased = leased(Some(&"k".repeat(256)), headers, 3);
     let shown = table_of(&leased);
@@ -167,7 +167,7 @@ fn a_dead_letter_tells_its_story() {
         header("duolog-dead-reason", b"attempts"),
         header("duolog-dead-source", b"work"),
         header("duolog-dead-last-time", b"1764000000123"),
-        header("duolog-amqp-exchange", b"orders"),
+        header("duolog-exchange", b"orders"),
     ];
     let shown = table_of(&leased(Some("created"), headers, 1));
     let death = Table::default()

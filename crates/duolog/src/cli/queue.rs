@@ -153,7 +153,7 @@ pub struct Creation {
     /// What happens to messages that are too many: the oldest leave, or the newest are refused
     #[arg(long, value_enum, default_value = "drop-head")]
     overflow: Overflow,
-    /// The highest priority of messages (header `duolog-amqp-priority`), 1 to 255; default: none is looked at
+    /// The highest priority of messages (header `duolog-priority`), 1 to 255; default: none is looked at
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     priority_max: Option<u8>,
     /// Age past which a message is no longer delivered; default: never
