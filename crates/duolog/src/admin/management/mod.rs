@@ -27,14 +27,13 @@ use self::error::Refusal;
 use super::Admin;
 
 /// What paths of this API begin with that Duolog's own has not: without credentials they are asked for.
-const OWN: [&str; 14] = [
+const OWN: [&str; 13] = [
     "/api/vhosts",
     "/api/whoami",
     "/api/users",
     "/api/permissions",
     "/api/overview",
     "/api/nodes",
-    "/api/bindings",
     "/api/connections",
     "/api/channels",
     "/api/consumers",
@@ -79,4 +78,31 @@ pub fn is_meant<B>(request: &http::Request<B>) -> bool {
 fn has_credentials(headers: &HeaderMap) -> bool {
     let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
     value.and_then(|it| it.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn asked(path: &str, credentials: Option<&str>) -> bool {
+        let request = http::Request::get(path);
+        let request = credentials.into_iter().fold(request, |it, value| it.header(AUTHORIZATION, value));
+        is_meant(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn who_says_who_he_is_means_this_api_and_who_does_not_means_duolog_s_own_where_it_has_the_path() {
+        let shared = ["/api/queues", "/api/queues/q", "/api/exchanges", "/api/bindings"];
+        let own = ["/api/routes", "/api/topics", "/api/groups", "/api/moves/1", "/metrics"];
+        for path in shared.into_iter().chain(own) {
+            assert!(!asked(path, None), "{path}");
+        }
+        for path in shared {
+            assert!(asked(path, Some("Basic Z3Vlc3Q6Z3Vlc3Q=")), "{path}");
+        }
+        assert!(asked("/api/overview", None));
+        assert!(!asked("/api/overviews", None));
+        assert!(!asked("/metrics", Some("Basic Z3Vlc3Q6Z3Vlc3Q=")));
+    }
 }
