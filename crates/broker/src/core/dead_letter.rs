@@ -653,13 +653,11 @@ impl Core {
         let mut any = false;
         for &(topic, partition) in &copy.places {
             let Some(topic) = self.catalog.topic_by_id(topic) else { continue };
-            let Some(sequencer) = self.partitions.get_mut(&partition) else { continue };
+            let topic = topic.clone();
+            let Some(target) = self.take_place(group, topic.id, partition, &copy.record) else { continue };
             any = true;
-            group.firsts.entry(partition).or_insert(sequencer.next);
-            let target = sequencer.take(partition, 1);
             let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
             spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
-            self.queues.note_size(topic.id, partition, target.base, &copy.record);
         }
         for spread in spreads {
             spread.each_body(TARGETS_PER_ENTRY, |spread| frame.push_spread(spread, &copy.record));

@@ -5,8 +5,10 @@
 //! Source: RabbitMQ documentation, "Queue Length Limit".
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use duolog_record::{Offset, PartitionId};
+use duolog_storage::Target;
 
 use super::Core;
 use super::dead_letter::{Copy, Reason};
@@ -137,24 +139,14 @@ fn available_bytes(ledger: &Ledger, partition: PartitionId, chunk: &Chunk) -> (u
     (count, u64::try_from(share).unwrap_or(chunk.bytes))
 }
 
-fn value_bytes(record: &NewRecord) -> u64 {
+/// What counts of a record.
+pub(super) fn value_bytes(record: &NewRecord) -> u64 {
     record.value.as_ref().map_or(0, |value| value.len() as u64)
 }
 
 impl Queues {
-    /// A record has been given its place.
-    pub(super) fn note_size(
-        &mut self,
-        topic: TopicId,
-        partition: PartitionId,
-        base: Offset,
-        record: &NewRecord,
-    ) {
-        self.note_sizes(topic, partition, Chunk { base, offsets: 1, bytes: value_bytes(record) });
-    }
-
-    /// The same of several.
-    pub(super) fn note_sizes(&mut self, topic: TopicId, partition: PartitionId, chunk: Chunk) {
+    /// Records have been given their places.
+    fn note_sizes(&mut self, topic: TopicId, partition: PartitionId, chunk: Chunk) {
         if self.sized == 0 {
             return;
         }
@@ -243,8 +235,43 @@ impl Core {
         }
     }
 
-    /// The queues on a topic that take no more, for so many records of so many bytes.
-    fn full_queues(&mut self, topic: TopicId, records: u64, bytes: u64) -> Vec<std::sync::Arc<Queue>> {
+    /// Gives one record its place in a partition of a topic; `None` if that has gone.
+    pub(super) fn take_place(
+        &mut self,
+        group: &mut Group,
+        topic: TopicId,
+        partition: PartitionId,
+        record: &NewRecord,
+    ) -> Option<Target> {
+        self.take_places(group, topic, partition, 1, value_bytes(record))
+    }
+
+    /// The same for records that stand in one batch, with the bytes that a limit counts.
+    pub(super) fn take_places(
+        &mut self,
+        group: &mut Group,
+        topic: TopicId,
+        partition: PartitionId,
+        offsets: u32,
+        bytes: u64,
+    ) -> Option<Target> {
+        let sequencer = self.partitions.get_mut(&partition)?;
+        group.firsts.entry(partition).or_insert(sequencer.next);
+        let target = sequencer.take(partition, offsets);
+        let chunk = Chunk { base: target.base, offsets: u64::from(offsets), bytes };
+        self.queues.note_sizes(topic, partition, chunk);
+        Some(target)
+    }
+
+    /// A queue on the topic refuses the newest when it is full.
+    pub(super) fn may_refuse(&self, topic: TopicId) -> bool {
+        let refuses =
+            |id: &QueueId| self.catalog.queue_by_id(*id).is_some_and(|queue| queue.policy.refuses_newest());
+        self.queues.on(topic).iter().any(refuses)
+    }
+
+    /// The queues on a topic that do not take so many records more, of so many bytes.
+    pub(super) fn full_queues(&mut self, topic: TopicId, records: u64, bytes: u64) -> Vec<Arc<Queue>> {
         let mut full = Vec::new();
         for id in self.queues.on(topic).to_vec() {
             let Some(queue) = self.catalog.queue_by_id(id).filter(|queue| queue.policy.refuses_newest())
@@ -258,7 +285,8 @@ impl Core {
             let available = state.ledger.available() + on_its_way;
             let is_long = queue.policy.length_max.is_some_and(|most| available + records > most);
             let is_large = match (&mut state.sizes, queue.policy.length_bytes_max) {
-                (Some(sizes), Some(most)) => sizes.over(&state.ledger, most.saturating_sub(bytes)).is_some(),
+                (Some(_), Some(most)) if bytes > most => true,
+                (Some(sizes), Some(most)) => sizes.over(&state.ledger, most - bytes).is_some(),
                 _ => false,
             };
             if is_long || is_large {
@@ -268,43 +296,30 @@ impl Core {
         full
     }
 
-    /// Whether a topic takes so many records more.
+    /// Whether a topic takes these records. What a full queue refuses goes where the dead go if its policy says so.
     ///
     /// # Errors
     /// `QueueFull` if a queue on it refuses them.
-    pub(super) fn check_length<'a>(
-        &mut self,
-        topic: TopicId,
-        records: impl Iterator<Item = &'a NewRecord>,
-    ) -> Result<(), AppendError> {
-        if !self.queues.may_refuse(topic) {
-            return Ok(());
-        }
-        let (count, bytes) = records.fold((0, 0), |(count, bytes), it| (count + 1, bytes + value_bytes(it)));
-        match self.full_queues(topic, count, bytes).first() {
-            Some(queue) => Err(AppendError::QueueFull(queue.name.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// The same for a routed record, which goes where the dead go if the queue's policy says so.
-    pub(super) fn check_routed_length(
+    pub(super) fn check_length(
         &mut self,
         now: Now,
         frame: &mut Frame,
         group: &mut Group,
         topic: TopicId,
-        record: &NewRecord,
+        records: &[&NewRecord],
     ) -> Result<(), AppendError> {
-        if !self.queues.may_refuse(topic) {
+        if !self.may_refuse(topic) {
             return Ok(());
         }
-        let full = self.full_queues(topic, 1, value_bytes(record));
+        let bytes = records.iter().copied().map(value_bytes).sum();
+        let full = self.full_queues(topic, records.len() as u64, bytes);
         for queue in full.iter().filter(|queue| queue.policy.overflow == Overflow::RejectDeadLetter) {
-            let record = self.refused_copy(now, queue, record.clone());
-            let places = self.dead_letter_places(queue, Reason::Overflow, &record);
-            if let Some(places) = places.filter(|places| !places.is_empty()) {
-                self.seal_copy(frame, group, Copy { places, record, packed: false });
+            for record in records {
+                let record = self.refused_copy(now, queue, NewRecord::clone(record));
+                let places = self.dead_letter_places(queue, Reason::Overflow, &record);
+                if let Some(places) = places.filter(|places| !places.is_empty()) {
+                    self.seal_copy(frame, group, Copy { places, record, packed: false });
+                }
             }
         }
         match full.first() {

@@ -88,8 +88,7 @@ impl QueueState {
     }
 
     /// True if the first in line, who asks for `count`, is to wait for a look that is under way: a look at keys reads so
-    /// many bytes, and large records would come one or two at a time.
-    /// Where there are priorities, a look may bring some that go first.
+    /// many bytes, and large records would come one or two at a time. Where there are priorities, a look may bring some that go first.
     pub(super) fn holds_back(&self, count: u32) -> bool {
         let wants_more =
             || self.ledger.wants_keys() && self.ledger.free_up_to(count as usize) < count as usize;
@@ -108,13 +107,14 @@ impl QueueState {
         self.sleeps_at = Some(now.monotonic.plus_ms(QUEUE_IDLE_MS));
     }
 
-    /// It looks ahead a little longer.
+    /// It looks ahead, if it sleeps.
     pub(super) fn stay_awake(&mut self, now: Now) {
         if self.sleeps_at.is_none() {
             self.doze(now);
         }
     }
 
+    /// It looks ahead a little longer.
     fn doze(&mut self, now: Now) {
         self.sleeps_at = Some(now.monotonic.plus_ms(LOOK_RETRY_MS));
     }
@@ -205,11 +205,6 @@ impl Queues {
     /// The highest priority that a topic's records may have, if a queue on it looks at priorities.
     pub(super) fn priority_max(&self, topic: TopicId) -> Option<u8> {
         self.on(topic).iter().find_map(|id| self.get(*id)?.ledger.priority_max())
-    }
-
-    /// A queue on the topic may refuse records.
-    pub(super) fn may_refuse(&self, topic: TopicId) -> bool {
-        self.on(topic).iter().any(|id| self.get(*id).is_some_and(|state| state.ledger.may_refuse()))
     }
 
     /// The first `count` queues by id, of those that come after one.

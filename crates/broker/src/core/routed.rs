@@ -12,6 +12,7 @@ use super::Core;
 use super::appends::{Placed, Waiting, check_headers};
 use super::command::Reply;
 use super::group::Group;
+use super::length::value_bytes;
 use super::sealing::{Frame, Spread, record_bytes};
 use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
@@ -131,13 +132,24 @@ impl Core {
     /// If one of the records could not take a place in one of its topics, wherever in it that would be.
     fn check_all(&mut self, now: Now, records: &[Several]) -> Result<(), AppendError> {
         let mut keys: BTreeMap<TopicId, Vec<&ScopedKey>> = BTreeMap::new();
+        // Records and bytes for topics on which a queue may refuse them.
+        let mut lengths: BTreeMap<TopicId, (u64, u64)> = BTreeMap::new();
         for several in records {
             for &id in &*several.topics {
                 let Some(topic) = self.catalog.topic_by_id(id) else { continue };
                 topic.partitions.iter().try_for_each(|it| self.check_sound(*it))?;
+                if self.may_refuse(id) {
+                    let (count, bytes) = lengths.entry(id).or_default();
+                    (*count, *bytes) = (*count + 1, *bytes + value_bytes(&several.record));
+                }
             }
             for (id, key) in several.keyed() {
                 keys.entry(id).or_default().extend(key);
+            }
+        }
+        for (id, (count, bytes)) in lengths {
+            if let Some(queue) = self.full_queues(id, count, bytes).first() {
+                return Err(AppendError::QueueFull(queue.name.clone()));
             }
         }
         keys.into_iter().try_for_each(|(id, keys)| self.check_dedup_room(now, id, keys.into_iter()))
@@ -161,7 +173,7 @@ impl Core {
                 return Err(AppendError::NotFound);
             };
             if is_new {
-                self.check_routed_length(now, frame, group, id, &record)?;
+                self.check_length(now, frame, group, id, &[&record])?;
             }
             let wants_keys = self.queues.wants_keys(id);
             let placed = Placed { partition: topic.partitions[index as usize], index, record, key };
@@ -178,7 +190,7 @@ impl Core {
         let mut taken = Ok(());
         seats.retain(|Seat { topic, is_new, .. }| {
             let checked = match is_new {
-                true => self.check_routed_length(now, frame, group, topic.id, &record),
+                true => self.check_length(now, frame, group, topic.id, &[&record]),
                 false => Ok(()),
             };
             let fits = checked.is_ok();
@@ -208,10 +220,10 @@ impl Core {
                 let _ = self.seal_record(now, frame, group, &topic, placed, false);
                 continue;
             }
-            let Some(sequencer) = self.partitions.get_mut(&partition).filter(|_| is_new) else { continue };
-            group.firsts.entry(partition).or_insert(sequencer.next);
-            let target = sequencer.take(partition, 1);
-            self.queues.note_size(topic.id, partition, target.base, record);
+            if !is_new {
+                continue;
+            }
+            let Some(target) = self.take_place(group, topic.id, partition, record) else { continue };
             let spread = &mut spreads[usize::from(topic.policy.timestamps == TimestampType::Append)];
             spread.add(&topic.policy, target, self.queues.wants_keys(topic.id));
             if let Some(key) = key {

@@ -20,7 +20,6 @@ use super::Core;
 use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};
 use super::group::Group;
-use super::length::Chunk;
 use super::producers::Sequenced;
 use super::sequencer::Sequencer;
 use super::verdict::{Verdict, when_durable};
@@ -174,12 +173,9 @@ impl Core {
             Some(at) => batch.with_append_time(at),
             None => batch,
         };
-        let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
-        group.firsts.entry(partition).or_insert(sequencer.next);
-        let target = sequencer.take(partition, offsets);
-        let chunk =
-            Chunk { base: target.base, offsets: u64::from(offsets), bytes: batch.bytes().len() as u64 };
-        self.queues.note_sizes(topic.id, partition, chunk);
+        let bytes = batch.bytes().len() as u64;
+        let target = self.take_places(group, topic.id, partition, offsets, bytes);
+        let target = target.ok_or(AppendError::NotFound)?;
         frame.push_batch(&topic.policy, target, &batch);
         for (delta, key) in (0..).zip(keys) {
             if let Some(key) = key {
@@ -227,7 +223,11 @@ impl Core {
     ) -> Result<Vec<Published>, AppendError> {
         let topic = self.catalog.topic_by_id(topic).ok_or(AppendError::NotFound)?.clone();
         self.check_publish_keys(now, topic.id, &records)?;
-        self.check_length(topic.id, records.iter().map(|it| &it.record))?;
+        if self.may_refuse(topic.id) {
+            let is_new = |it: &&Placed| self.first_append(now, topic.id, it.key.as_ref()).is_none();
+            let new: Vec<_> = records.iter().filter(is_new).map(|it| &it.record).collect();
+            self.check_length(now, frame, group, topic.id, &new)?;
+        }
         let mut published = Vec::with_capacity(records.len());
         let wants_keys = self.queues.wants_keys(topic.id);
         for placed in records {
@@ -257,10 +257,8 @@ impl Core {
             let (partition, offset, timestamp) = sealed.ok_or(AppendError::NotFound)?;
             (partition, Published::DELAYED, offset, timestamp)
         } else {
-            let sequencer = self.partitions.get_mut(&partition).ok_or(AppendError::NotFound)?;
-            group.firsts.entry(partition).or_insert(sequencer.next);
-            let target = sequencer.take(partition, 1);
-            self.queues.note_size(topic.id, partition, target.base, &record);
+            let target = self.take_place(group, topic.id, partition, &record);
+            let target = target.ok_or(AppendError::NotFound)?;
             (partition, index, target.base, frame.push_record(&topic.policy, target, &record, wants_keys))
         };
         if let Some(key) = key {

@@ -99,8 +99,6 @@ pub struct Ledger {
     backoff: Backoff,
     /// The highest priority, if its partitions are levels of priority.
     priority_max: Option<u8>,
-    /// Records are refused when it is full.
-    may_refuse: bool,
     /// The time that was last told.
     last: Now,
     partitions: Vec<PartitionLedger>,
@@ -148,7 +146,6 @@ impl Ledger {
             delay_ms: 0,
             backoff: Backoff::None,
             priority_max: None,
-            may_refuse: false,
             last: Now { monotonic: Monotonic(0), wall: Timestamp(0) },
             partitions: Vec::new(),
             by_id: HashMap::new(),
@@ -187,16 +184,9 @@ impl Ledger {
         self.priority_max
     }
 
-    /// True if records may be refused because it is full.
-    #[must_use]
-    pub fn may_refuse(&self) -> bool {
-        self.may_refuse
-    }
-
     /// What of the policy holds from now on also for records that wait: delay, back-off and priorities.
     pub fn set_policy(&mut self, policy: &QueuePolicy) {
         (self.backoff, self.priority_max) = (policy.backoff, policy.priority_max);
-        self.may_refuse = policy.refuses_newest();
         if self.delay_ms == policy.delay_ms {
             return;
         }

@@ -8,7 +8,7 @@ use crate::core::harness::policy;
 use crate::deaths::Deaths;
 use crate::errors::AppendError;
 use crate::limits::{LEDGER_DYING, QUEUE_IDLE_MS};
-use crate::{DeadLetter, Overflow, Published, headers};
+use crate::{DeadLetter, Overflow, Published, Routed, headers};
 
 fn record(value: &str, pairs: &[(&'static str, &str)]) -> NewRecord {
     let header = |(key, value): &(&'static str, &str)| Header {
@@ -236,6 +236,33 @@ fn a_full_queue_counts_what_is_on_its_way_and_what_was_refused_by_the_disk_does_
         h.put(q, vec![record("x", &[])]).unwrap();
         assert_eq!(h.available(q), 3);
     }
+}
+
+#[test]
+fn what_a_full_queue_refuses_goes_where_the_dead_go_and_refuses_a_whole_publish() {
+    let mut h = harness();
+    let (dead, other) = (h.queue("dead"), h.queue("other"));
+    let (length_max, overflow) = (Some(2), Overflow::RejectDeadLetter);
+    let q =
+        h.queue_with("q", QueuePolicy { length_max, overflow, dead_letter: to("dead"), ..queue_policy() });
+    h.put(q, vec![record("a", &[])]).unwrap();
+    let refused = h.put(q, vec![record("b", &[]), record("c", &[])]);
+    assert_eq!(refused, Err(AppendError::QueueFull("q".to_owned())));
+    assert_eq!((h.values(q), h.values(dead)), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(h.stories(dead)[0].1.all[0].reason, "maxlen");
+    let topics: Arc<[TopicId]> = [h.topic_of(q), h.topic_of(other)].into();
+    let routed = |value: &str| Routed { record: record(value, &[]), topics: topics.clone() };
+    for (whole, values) in [(true, &["d", "e"]), (true, &["f", "g"]), (false, &["h", "i"])] {
+        let records = values.iter().map(|it| routed(it)).collect();
+        let answer = h.done(|reply| Command::Route { records, whole, reply });
+        match whole {
+            true => assert_eq!(answer, Err(AppendError::QueueFull("q".to_owned()))),
+            false => assert_eq!(answer.unwrap().iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]),
+        }
+    }
+    // Of the whole ones nothing; of the others the full queue alone goes without.
+    assert_eq!((h.values(q), h.values(other)), (vec!["a".into(), "h".into()], vec!["h".into(), "i".into()]));
+    assert_eq!(h.values(dead), ["b", "c", "i"]);
 }
 
 #[test]
