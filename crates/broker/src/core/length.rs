@@ -13,13 +13,13 @@ use duolog_storage::Target;
 use super::Core;
 use super::dead_letter::{Copy, Reason};
 use super::group::Group;
-use super::queues::Queues;
+use super::queues::{QueueState, Queues};
 use super::sealing::Frame;
 use super::work::Work;
 use crate::errors::AppendError;
 use crate::ledger::{Ledger, Outlived};
 use crate::limits::SIZE_CHUNKS;
-use crate::{NewRecord, Now, Overflow, Queue, QueueId, TopicId};
+use crate::{NewRecord, Now, Overflow, Queue, QueueId, QueuePolicy, TopicId};
 
 /// Bytes of records that stand side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +170,18 @@ impl Queues {
     }
 }
 
+impl QueueState {
+    /// How many of the oldest are too many.
+    fn excess(&mut self, policy: &QueuePolicy) -> u64 {
+        let records = policy.length_max.map_or(0, |most| self.ledger.available().saturating_sub(most));
+        let bytes = match (&mut self.sizes, policy.length_bytes_max) {
+            (Some(sizes), Some(most)) => sizes.excess(&self.ledger, most),
+            _ => 0,
+        };
+        records.max(bytes)
+    }
+}
+
 impl Core {
     /// A queue has a policy now that may limit its bytes: what it holds already is measured once.
     pub(super) fn watch_sizes(&mut self, id: QueueId) {
@@ -210,28 +222,27 @@ impl Core {
         else {
             return;
         };
-        let Some(state) = self.queues.get_mut(id) else { return };
-        let policy = &queue.policy;
-        let records = policy.length_max.map_or(0, |most| state.ledger.available().saturating_sub(most));
-        let bytes = match (&mut state.sizes, policy.length_bytes_max) {
-            (Some(sizes), Some(most)) => sizes.excess(&state.ledger, most),
-            _ => 0,
-        };
-        let excess = records.max(bytes);
-        if excess == 0 {
-            return;
-        }
-        let Outlived { settled, dead, .. } = state.ledger.drop_oldest(now, policy, excess);
-        if settled + (dead.len() as u64) < excess {
-            // The window did not reach as far, or enough are on their way already: there is another look soon.
-            state.stay_awake(now);
-        }
-        let is_changed = settled > 0 || !dead.is_empty();
-        for record in dead {
-            self.bury(id, record, Reason::Overflow, None);
-        }
-        if is_changed {
-            self.note_lazy(now, id);
+        // Once more, because what has gone may have been smaller than it seemed.
+        while let Some(state) = self.queues.get_mut(id) {
+            let excess = state.excess(&queue.policy);
+            if excess == 0 {
+                return;
+            }
+            let Outlived { settled, dead, .. } = state.ledger.drop_oldest(now, &queue.policy, excess);
+            let taken = settled + dead.len() as u64;
+            if taken < excess {
+                // The window did not reach as far, or enough are on their way already: there is another look soon.
+                state.stay_awake(now);
+            }
+            for record in dead {
+                self.bury(id, record, Reason::Overflow, None);
+            }
+            if taken > 0 {
+                self.note_lazy(now, id);
+            }
+            if taken < excess {
+                return;
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Ledger {
             records_max: self.caps.records,
             records_elsewhere: 0,
             dead_max: self.caps.dead,
-            outlived_max: self.outlived_room(policy),
+            outlived_max: self.dying_room(policy),
             runs_max: self.caps.runs,
             runs_elsewhere: 0,
         };
@@ -103,27 +103,37 @@ impl Ledger {
         result
     }
 
-    /// Takes the oldest out of the queue that could be leased, at most so many: settles them, or sends them on their way. Of several
-    /// partitions in the order in which they are leased from.
+    /// Takes the oldest out of the queue that could be leased, at most so many: settles them, or sends them on their way. Where there
+    /// are priorities, those of the highest.
     pub fn drop_oldest(&mut self, now: Now, policy: &QueuePolicy, most: u64) -> Outlived {
         let mut all = Outlived::default();
-        let mut room =
-            self.outlived_room(policy).map(|room| room.min(self.caps.records.saturating_sub(self.records)));
+        let records = self.caps.records.saturating_sub(self.records);
+        let room = self.dying_room(policy).map(|room| room.min(records));
         let mut left = most;
         while left > 0
-            && room != Some(0)
-            && let Some(&index) = self.leasable.last()
+            && let Some(index) = self.oldest_leasable()
         {
+            let room = room.map(|room| room.saturating_sub(all.dead.len()));
             let it = &mut self.partitions[index as usize];
-            let taken = it.drop_first(now, left, room, &mut self.timers, &mut all);
+            let Some((at, _)) = it.first_leasable() else { break };
+            let taken =
+                it.give_up(at, GiveUp { now, most: left, room, outlived: false }, &mut self.timers, &mut all);
             self.refresh(index);
             if taken == 0 {
                 break;
             }
             left -= taken.min(left);
-            room = room.map(|room| room - usize::try_from(taken).unwrap_or(usize::MAX).min(room));
         }
         all
+    }
+
+    /// The partition whose turn it is to give one up.
+    fn oldest_leasable(&self) -> Option<u32> {
+        if self.priority_max.is_some() {
+            return self.leasable.last().copied();
+        }
+        let since = |index: &u32| self.partitions[*index as usize].first_leasable().map(|(_, since)| since);
+        self.leasable.iter().copied().min_by_key(|index| since(index).unwrap_or(i64::MAX))
     }
 
     /// The highest partition first.
@@ -175,8 +185,8 @@ impl Ledger {
         self.refresh(index);
     }
 
-    /// How many more records that have outlived their time to live may be on their way; `None` if they are settled.
-    fn outlived_room(&self, policy: &QueuePolicy) -> Option<usize> {
+    /// How many more records that have outlived their time to live or are too many may be on their way; `None` if they are settled.
+    fn dying_room(&self, policy: &QueuePolicy) -> Option<usize> {
         let dying = self.timers.moving() as usize;
         let buries = matches!(policy.dead_letter, Some(DeadLetter::Exchange { .. }));
         buries.then(|| LEDGER_DYING.saturating_sub(dying).min(self.caps.dead))
@@ -185,7 +195,7 @@ impl Ledger {
     /// Settles what has outlived its time to live, or sends it on its way, as far as it stands before what has not.
     pub fn settle_outlived(&mut self, now: Now, policy: &QueuePolicy) -> Outlived {
         let mut all = Outlived::default();
-        let mut room = self.outlived_room(policy);
+        let mut room = self.dying_room(policy);
         for index in 0..self.partitions.len() as u32 {
             let it = &mut self.partitions[index as usize];
             let (settled, dying) = (all.settled, all.dead.len());
@@ -419,39 +429,39 @@ impl PartitionLedger {
                 all.next = [all.next, due.map(Timestamp)].into_iter().flatten().min();
                 return;
             }
-            let taken = self.take_outlived(at, now, room, timers, all);
-            room = room.map(|room| room - taken.min(room));
+            let before = all.dead.len();
+            self.give_up(at, GiveUp { now, most: u64::MAX, room, outlived: true }, timers, all);
+            room = room.map(|room| room.saturating_sub(all.dead.len() - before));
         }
     }
 
-    /// Takes the first record that could be leased out of the queue, or fresh ones that belong together. Answers how many.
-    fn drop_first(
-        &mut self,
-        now: Now,
-        most: u64,
-        room: Option<usize>,
-        timers: &mut Timers,
-        all: &mut Outlived,
-    ) -> u64 {
-        let fresh = self.has_fresh().then_some(self.scan);
-        match (self.ready.first().copied(), room) {
-            (Some(at), None) if fresh.is_none_or(|fresh| at < fresh) => {
+    /// The first record that could be leased, and when its time to live began.
+    fn first_leasable(&self) -> Option<(u64, i64)> {
+        let retry = self.ready.first().and_then(|at| Some((*at, self.records.get(at)?.state.live_from)));
+        let fresh = if self.has_fresh() { self.fresh_segment() } else { None };
+        retry.into_iter().chain(fresh.map(|(start, _, live_from, _)| (start, live_from))).min()
+    }
+
+    /// Takes a record with a history out of the queue, or fresh ones that belong together. Answers how many.
+    fn give_up(&mut self, at: u64, terms: GiveUp, timers: &mut Timers, all: &mut Outlived) -> u64 {
+        let GiveUp { now, most, room, outlived } = terms;
+        match (self.records.get(&at), room) {
+            (_, Some(0)) => 0,
+            (Some(_), None) => {
                 self.settle_record(at, timers);
                 all.settled += 1;
                 1
             }
-            (Some(at), Some(_)) if fresh.is_none_or(|fresh| at < fresh) => {
-                if let Some(entry) = self.records.get(&at) {
-                    all.dead.push(dead_record(self.id, at, &entry.state));
-                }
+            (Some(entry), Some(_)) => {
+                all.dead.push(DeadRecord { outlived, ..dead_record(self.id, at, &entry.state) });
                 self.set_live(at, Live::Moving, timers);
                 1
             }
-            (_, Some(room)) => {
+            (None, Some(room)) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX).min(room);
-                self.bury_fresh(now, most, false, timers, &mut all.dead) as u64
+                self.bury_fresh(now, most, outlived, timers, &mut all.dead) as u64
             }
-            (_, None) => {
+            (None, None) => {
                 let Some((start, end, ..)) = self.fresh_segment() else { return 0 };
                 let end = end.min(start.saturating_add(most));
                 let settled = self.settle_fresh(start, end);
@@ -462,38 +472,18 @@ impl PartitionLedger {
             }
         }
     }
+}
 
-    /// One record with a history, or fresh ones that belong together. Answers how many were sent on their way.
-    fn take_outlived(
-        &mut self,
-        at: u64,
-        now: Now,
-        room: Option<usize>,
-        timers: &mut Timers,
-        all: &mut Outlived,
-    ) -> usize {
-        match (self.records.get(&at), room) {
-            (Some(_), None) => {
-                self.settle_record(at, timers);
-                all.settled += 1;
-                0
-            }
-            (Some(entry), Some(_)) => {
-                all.dead.push(DeadRecord { outlived: true, ..dead_record(self.id, at, &entry.state) });
-                self.set_live(at, Live::Moving, timers);
-                1
-            }
-            (None, Some(room)) => self.bury_fresh(now, room, true, timers, &mut all.dead),
-            (None, None) => {
-                if let Some((start, end, ..)) = self.fresh_segment() {
-                    all.settled += self.settle_fresh(start, end);
-                    self.scan = end;
-                    self.advance();
-                }
-                0
-            }
-        }
-    }
+/// How records leave a queue that nobody has leased.
+#[derive(Clone, Copy)]
+struct GiveUp {
+    now: Now,
+    /// Fresh ones at the most.
+    most: u64,
+    /// How many may be on their way; `None` if they are settled.
+    room: Option<usize>,
+    /// Their time to live is over; else they are too many.
+    outlived: bool,
 }
 
 /// When the time to live is over, milliseconds since the epoch; `None` never.

@@ -179,6 +179,24 @@ fn the_oldest_leave_a_queue_that_is_too_long_wherever_they_are() {
 }
 
 #[test]
+fn of_several_partitions_the_oldest_leave() {
+    let mut h = harness();
+    h.topic("t", 3, policy());
+    let spec = QueueSpec { topic: Some("t".to_owned()), ..queue_spec("q") };
+    let limited = QueuePolicy { length_max: Some(4), ..queue_policy() };
+    let q = h.declare(QueueSpec { policy: limited, ..spec }).unwrap();
+    // One to each partition in turn, a millisecond apart.
+    for n in 0..9 {
+        h.pass_ms(1);
+        h.put(q, vec![record(&n.to_string(), &[])]).unwrap();
+    }
+    let mut left: Vec<_> =
+        h.lease(q, 9).iter().map(|it| it.offset.0 * 3 + u64::from(it.partition_index)).collect();
+    left.sort_unstable();
+    assert_eq!(left, [5, 6, 7, 8]);
+}
+
+#[test]
 fn bytes_are_counted_exactly_and_about_after_a_restart() {
     let mut h = harness();
     let q = h.queue_with("q", QueuePolicy { length_bytes_max: Some(100), ..queue_policy() });
