@@ -1,4 +1,4 @@
-//! The access policy of a queue as a document: statements added and removed by label.
+//! The access policy of a queue as a document: statements added and removed by label; what it is made of is that of topics too.
 //!
 //! The document is kept and given back; nothing evaluates it yet. Source: SQS API Reference, AddPermission,
 //! RemovePermission; SQS Developer Guide, "Basic examples of Amazon SQS policies" and policy quotas.
@@ -62,17 +62,13 @@ pub(crate) fn add(policy: Option<&str>, queue_arn: &str, grant: Grant<'_>) -> Re
     if grant.accounts.len() > POLICY_PRINCIPALS {
         return Err(over_limit("principals", POLICY_PRINCIPALS));
     }
-    let mut principals = Vec::with_capacity(grant.accounts.len());
-    for account in grant.accounts {
-        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            let shown: String = account.chars().take(30).collect();
-            return Err(SqsError::invalid_value(
-                format_args!("[{shown}]"),
-                "PrincipalId",
-                "An account's id has 12 digits.",
-            ));
-        }
-        principals.push(Value::String(format!("arn:aws:iam::{account}:root")));
+    if let Some(account) = grant.accounts.iter().find(|account| !is_account(account)) {
+        let shown: String = account.chars().take(30).collect();
+        return Err(SqsError::invalid_value(
+            format_args!("[{shown}]"),
+            "PrincipalId",
+            "An account's id has 12 digits.",
+        ));
     }
     let mut document = match policy {
         None => Map::from_iter([
@@ -88,13 +84,7 @@ pub(crate) fn add(policy: Option<&str>, queue_arn: &str, grant: Grant<'_>) -> Re
     if statements.len() >= POLICY_STATEMENTS {
         return Err(over_limit("statements", POLICY_STATEMENTS));
     }
-    statements.push(json!({
-        "Sid": grant.label,
-        "Effect": "Allow",
-        "Principal": {"AWS": one_or_all(principals)},
-        "Action": one_or_all(actions),
-        "Resource": queue_arn,
-    }));
+    statements.push(statement(grant.label, grant.accounts, actions, queue_arn));
     write(document, statements)
 }
 
@@ -135,8 +125,25 @@ fn read(policy: &str) -> Result<Map<String, Value>, SqsError> {
     })
 }
 
+/// True for what has an account's form.
+pub(crate) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Accounts may do something with what has this ARN.
+pub(crate) fn statement(label: &str, accounts: &[&str], actions: Vec<Value>, arn: &str) -> Value {
+    let principals = accounts.iter().map(|account| json!(format!("arn:aws:iam::{account}:root"))).collect();
+    json!({
+        "Sid": label,
+        "Effect": "Allow",
+        "Principal": {"AWS": one_or_all(principals)},
+        "Action": one_or_all(actions),
+        "Resource": arn,
+    })
+}
+
 /// One statement may stand alone, without a list.
-fn take_statements(document: &mut Map<String, Value>) -> Vec<Value> {
+pub(crate) fn take_statements(document: &mut Map<String, Value>) -> Vec<Value> {
     match document.remove("Statement") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(statements)) => statements,
@@ -144,7 +151,8 @@ fn take_statements(document: &mut Map<String, Value>) -> Vec<Value> {
     }
 }
 
-fn is_labelled(statement: &Value, label: &str) -> bool {
+/// True for the statement with this label.
+pub(crate) fn is_labelled(statement: &Value, label: &str) -> bool {
     statement.get("Sid").and_then(Value::as_str) == Some(label)
 }
 

@@ -11,13 +11,18 @@ use duolog_testkit::ManualClock;
 use serde_json::{Value, json};
 use support::{Client, Server, all, first, form_request};
 
-/// Calls an action of SNS that must work; answers the XML.
-async fn sns(client: &mut Client, action: &str, parameters: &[(&str, &str)]) -> String {
+/// Calls an action of SNS; answers the status and the XML.
+async fn asked(client: &mut Client, action: &str, parameters: &[(&str, &str)]) -> (u16, String) {
     let mut pairs = vec![("Action", action), ("Version", "2010-03-31")];
     pairs.extend_from_slice(parameters);
     let reply = client.raw(&form_request("/", &pairs)).await.expect("an answer");
-    let text = reply.text();
-    assert_eq!(reply.status, 200, "{action}: {text}");
+    (reply.status, reply.text())
+}
+
+/// Calls one that must work; answers the XML.
+async fn sns(client: &mut Client, action: &str, parameters: &[(&str, &str)]) -> String {
+    let (status, text) = asked(client, action, parameters).await;
+    assert_eq!(status, 200, "{action}: {text}");
     assert!(text.contains("xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\""), "{text}");
     text
 }
@@ -65,6 +70,25 @@ async fn a_message_reaches_all_who_are_subscribed_in_the_form_that_they_asked_fo
     sns(&mut client, "DeleteTopic", &[("TopicArn", &arn)]).await;
     let gone = sns(&mut client, "ListTopics", &[]).await;
     assert!(all(&gone, "TopicArn").is_empty(), "the key is not shown: {gone}");
+}
+
+#[tokio::test]
+async fn a_full_policy_takes_no_more_statements_and_gives_them_back() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let arn = topic(&mut client, &[("Name", "t")]).await;
+    let who = [("AWSAccountId.member.1", "123456789012"), ("ActionName.member.1", "Publish")];
+    // The twentieth is the policy of a new topic.
+    for label in 1..20 {
+        let label = label.to_string();
+        let granted = [("TopicArn", arn.as_str()), ("Label", &label), who[0], who[1]];
+        sns(&mut client, "AddPermission", &granted).await;
+    }
+    let one_more = [("TopicArn", arn.as_str()), ("Label", "l"), who[0], who[1]];
+    let (status, text) = asked(&mut client, "AddPermission", &one_more).await;
+    assert_eq!((status, first(&text, "Code").as_deref()), (400, Some("InvalidParameter")), "{text}");
+    sns(&mut client, "RemovePermission", &[("TopicArn", &arn), ("Label", "7")]).await;
+    sns(&mut client, "AddPermission", &one_more).await;
 }
 
 #[tokio::test]

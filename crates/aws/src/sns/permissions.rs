@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::topics::default_policy;
 use super::{Answer, Call, SnsError, attributes, shown};
 use crate::limits::{POLICY_BYTES, POLICY_PRINCIPALS, POLICY_STATEMENTS};
+use crate::policy::{is_account, is_labelled, statement, take_statements};
 
 /// Actions that others can be allowed.
 const ACTIONS: [&str; 9] = [
@@ -34,26 +35,21 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
             shown(action)
         )));
     }
-    let is_account = |it: &&str| it.len() == 12 && it.bytes().all(|byte| byte.is_ascii_digit());
-    if accounts.len() > POLICY_PRINCIPALS || !accounts.iter().all(is_account) {
+    if accounts.len() > POLICY_PRINCIPALS || !accounts.iter().all(|account| is_account(account)) {
         return Err(SnsError::invalid_because("AWSAccountId", "An account's id has 12 digits"));
     }
-    let principals: Vec<String> = accounts.iter().map(|it| format!("arn:aws:iam::{it}:root")).collect();
-    let actions: Vec<String> = actions.iter().map(|action| format!("SNS:{action}")).collect();
+    let actions: Vec<Value> = actions.iter().map(|action| json!(format!("SNS:{action}"))).collect();
     call.change_topic("TopicArn", |topic, labels| {
         let arn = call.topic_arn(&topic.name);
         let (mut document, mut statements) =
             read(attributes::get(labels, "Policy"), &arn, call.echo.account)?;
-        if statements.iter().any(|it| it["Sid"] == label) {
+        if statements.iter().any(|it| is_labelled(it, label)) {
             return Err(SnsError::invalid("Invalid parameter: Statement already exists"));
         }
-        statements.push(json!({
-            "Sid": label,
-            "Effect": "Allow",
-            "Principal": {"AWS": one_or_all(&principals)},
-            "Action": one_or_all(&actions),
-            "Resource": arn,
-        }));
+        if statements.len() >= POLICY_STATEMENTS {
+            return Err(SnsError::invalid_because("Policy", "it would have more than 20 statements"));
+        }
+        statements.push(statement(label, &accounts, actions.clone(), &arn));
         document.insert("Statement".to_owned(), Value::Array(statements));
         let policy = Value::Object(document).to_string();
         if policy.len() > POLICY_BYTES {
@@ -72,7 +68,7 @@ pub(super) async fn remove(call: &Call<'_>) -> Answer {
         let arn = call.topic_arn(&topic.name);
         let (mut document, mut statements) =
             read(attributes::get(labels, "Policy"), &arn, call.echo.account)?;
-        statements.retain(|it| it["Sid"] != label);
+        statements.retain(|it| !is_labelled(it, label));
         document.insert("Statement".to_owned(), Value::Array(statements));
         attributes::set(labels, "Policy", &Value::Object(document).to_string());
         Ok(())
@@ -81,14 +77,7 @@ pub(super) async fn remove(call: &Call<'_>) -> Answer {
     call.done()
 }
 
-fn one_or_all(values: &[String]) -> Value {
-    match values {
-        [one] => json!(one),
-        all => json!(all),
-    }
-}
-
-/// The document and its statements; one may stand alone, without a list.
+/// The document without its statements, and these.
 fn read(
     policy: Option<&str>,
     arn: &str,
@@ -97,13 +86,6 @@ fn read(
     let policy = policy.map_or_else(|| default_policy(arn, account), str::to_owned);
     let mut document: Map<String, Value> = serde_json::from_str(&policy)
         .map_err(|_| SnsError::invalid_because("Policy", "it is no JSON object; set it anew"))?;
-    let statements = match document.remove("Statement") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(statements)) => statements,
-        Some(statement) => vec![statement],
-    };
-    match statements.len() > POLICY_STATEMENTS {
-        true => Err(SnsError::invalid_because("Policy", "it has more than 20 statements")),
-        false => Ok((document, statements)),
-    }
+    let statements = take_statements(&mut document);
+    Ok((document, statements))
 }
