@@ -370,11 +370,14 @@ impl Core {
         }
     }
 
-    /// The same, of those that have had their attempts or their time.
-    pub(super) fn bury_all(&mut self, id: QueueId, dead: Vec<DeadRecord>) {
+    /// The same, of those that have had their attempts or their time. Where there is no place for them they are settled.
+    pub(super) fn bury_all(&mut self, queue: &Queue, dead: Vec<DeadRecord>) {
         for record in dead {
             let reason = if record.outlived { Reason::Expired } else { Reason::Attempts };
-            self.bury(id, record, reason, None);
+            match queue.policy.dead_letter {
+                Some(_) => self.bury(queue.id, record, reason, None),
+                None => self.settle_dead(queue.id, record),
+            }
         }
     }
 

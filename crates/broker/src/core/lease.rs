@@ -126,7 +126,7 @@ impl Core {
                 self.undo(queue.id, &unwanted);
             }
         }
-        self.bury_all(queue.id, dead);
+        self.bury_all(queue, dead);
         if is_going_on {
             self.note_lazy(now, queue.id);
         }
@@ -177,8 +177,8 @@ impl Core {
 
     /// Receivers could not be given these: they go where the dead go, so that they are not leased over and over.
     pub(super) fn unreceivable(&mut self, now: Now, id: QueueId, malformed: &[LeaseId], gone: &[LeaseId]) {
-        let keeps = |queue: &Queue| queue.policy.dead_letter.is_some() && self.gives_up(queue);
-        let gives_up = self.catalog.queue_by_id(id).is_some_and(|queue| keeps(queue));
+        let has_place = |queue: &Queue| queue.policy.dead_letter.is_some() && self.gives_up(queue);
+        let kept = self.catalog.queue_by_id(id).is_some_and(|queue| has_place(queue));
         let Some(state) = self.queues.get_mut(id) else {
             return;
         };
@@ -196,10 +196,10 @@ impl Core {
         state.malformed += dead.len() as u64;
         for record in dead {
             tracing::warn!(
-                queue = id.0, partition = %record.partition, offset = %record.offset, kept = gives_up,
+                queue = id.0, partition = %record.partition, offset = %record.offset, kept,
                 "a record that cannot be decoded leaves its queue"
             );
-            match gives_up {
+            match kept {
                 true => self.bury(id, record, Reason::Malformed, None),
                 false => self.settle_dead(id, record),
             }
@@ -209,7 +209,7 @@ impl Core {
     }
 
     /// There is no place for the dead: the record is settled.
-    fn settle_dead(&mut self, id: QueueId, record: DeadRecord) {
+    pub(super) fn settle_dead(&mut self, id: QueueId, record: DeadRecord) {
         if let Some(state) = self.queues.get_mut(id) {
             state.ledger.moved(record.partition, record.offset);
         }

@@ -373,7 +373,7 @@ impl Core {
         // The time to live may have become shorter since the last look was set.
         state.outlived_at = [state.outlived_at, policy, head].into_iter().flatten().min();
         let is_changed = settled > 0 || !dead.is_empty();
-        self.bury_all(id, dead);
+        self.bury_all(&queue, dead);
         if is_changed {
             self.note_lazy(now, id);
         }

@@ -301,7 +301,12 @@ fn spans(
         if bytes > KEY_LOOK_BYTES && !cut.is_empty() {
             return Ok((Ahead::Spans(cut), span.base));
         }
-        let ttls = if span.timed { ttls(log, partition, span)? } else { Vec::new() };
+        let ttls = match span.timed.then(|| ttls(log, partition, span)) {
+            Some(Ok(ttls)) => ttls,
+            // What is damaged goes where all such records go, once somebody is to receive it.
+            Some(Err(ReadError::Damaged { .. })) | None => Vec::new(),
+            Some(Err(error)) => return Err(error),
+        };
         cut.extend(by_ttl(ledger_span(span), &ttls));
     }
     let end = spans.last().map_or(from, |span| span.base.plus(u64::from(span.offsets)));
