@@ -99,6 +99,11 @@ class Server:
         with urllib.request.urlopen(self.admin + path, timeout=10) as answer:
             return answer.read().decode()
 
+    def metric(self, name: str) -> float:
+        """The figure of a metric without labels."""
+        lines = self.get("/metrics").splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
     def cli(self, *arguments, check=True) -> subprocess.CompletedProcess:
         done = subprocess.run(
             [binary(), *arguments, "--admin", self.addresses["admin"]],

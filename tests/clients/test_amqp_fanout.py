@@ -80,10 +80,7 @@ def test_a_fanout_is_stored_once(fresh, name):
     address = fresh.addresses["amqp"]
     bound(address, name)
 
-    def appended():
-        metrics = fresh.get("/metrics").splitlines()
-        return next(float(line.split()[1]) for line in metrics if line.startswith("duolog_log_written_bytes_total "))
-
+    appended = lambda: fresh.metric("duolog_log_written_bytes_total")
     raw = Raw(address).opened(1)
     raw.call(1, spec.Confirm.Select(), spec.Confirm.SelectOk)
     before = appended()

@@ -1,6 +1,6 @@
 """RabbitMQ's management API, called as its tools call it.
 
-Every scenario but the last runs against a real RabbitMQ too, where one is installed: what passes only here is a mistake of the test."""
+Every scenario but the last three runs against a real RabbitMQ too, where one is installed: what passes only here is a mistake of the test."""
 
 import pytest
 
@@ -155,7 +155,7 @@ def test_definitions_are_taken_over(management, channel, name):
 
 
 def test_who_is_connected(management, connect, name):
-    channel = connect().channel()
+    channel = connect().channel(channel_number=5)
     channel.queue_declare(name, exclusive=True)
     channel.basic_qos(prefetch_count=7)
     consume(channel, name, consumer_tag=f"{name}.tag")
@@ -165,7 +165,8 @@ def test_who_is_connected(management, connect, name):
     assert mine() and management.get("consumers", ROOT)
     connections = eventually(lambda: management.get("connections"), what="the connection is listed")
     assert {it["vhost"] for it in connections} == {ROOT} and {it["user"] for it in connections} == {"guest"}
-    assert eventually(lambda: management.get("channels"), what="the channel is listed")
+    numbers = lambda: {it["number"] for it in management.get("channels")}
+    eventually(lambda: 5 in numbers(), what="the channel is listed")
     queue = eventually(lambda: management.get("queues", ROOT, name), what="the queue is there")
     assert queue["exclusive"] is True
 
@@ -191,3 +192,45 @@ def test_two_apis_on_one_listener(server, name):
     with pytest.raises(Refused, match="400"):
         management.call("PUT", path_of("queues", ROOT, name), body=["no object"])
     assert get_all(channel, name) == [b"x"]
+
+
+def test_what_is_answered_is_so(server, name):
+    """Here alone, because RabbitMQ shows what it has counted every few seconds."""
+    connection = amqp_connection(server.addresses["amqp"])
+    management = Management(server.admin)
+    channel, other = connection.channel(3), connection.channel(7)
+    numbers = lambda: {it["number"] for it in management.get("channels")}
+    assert {3, 7} <= numbers()
+    other.close()
+    assert 3 in numbers() and 7 not in numbers()
+    before = management.get("overview")["queue_totals"]
+    channel.queue_declare(name)
+    channel.confirm_delivery()
+    for _ in range(3):
+        channel.basic_publish("", name, b"x", mandatory=True)
+    channel.basic_get(name)
+    after = management.get("overview")["queue_totals"]
+    more = {"messages": 3, "messages_ready": 2, "messages_unacknowledged": 1}
+    assert after == {key: before[key] + count for key, count in more.items()}
+    channel.queue_delete(name)
+
+
+def test_the_test_whether_it_is_alive_passes_a_message(server, name):
+    """Here alone, because of the figures that it is seen by."""
+    management = Management(server.admin)
+    passed = lambda: [server.metric(f"duolog_amqp_messages_{way}_total") for way in ("in", "out")]
+    management.put("vhosts", name)
+    before = passed()
+    for _ in range(2):
+        assert management.get("aliveness-test", name) == {"status": "ok"}
+    assert passed() == [count + 2 for count in before]
+    # Somebody else takes what it publishes.
+    channel = amqp_connection(server.addresses["amqp"], virtual_host=name).channel()
+    channel.queue_delete("aliveness-test")
+    channel.queue_declare("aliveness-test")
+    consume(channel, "aliveness-test")
+    with pytest.raises(Refused, match="503.*does not come out of it"):
+        management.get("aliveness-test", name)
+    management.delete("vhosts", name)
+    with pytest.raises(Refused, match="404"):
+        management.get("aliveness-test", name)

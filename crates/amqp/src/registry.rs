@@ -3,9 +3,9 @@
 //! Invariant: nothing here outlives the process, and nothing durable depends on it: queues that belong to a connection or do not
 //! last are marked by labels, and go when the broker starts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use duolog_broker::errors::AppendError;
@@ -44,8 +44,8 @@ pub(crate) struct Bell {
     pub(crate) waker: AtomicWaker,
     /// A queue that it consumes from has gone.
     pub(crate) queue_gone: AtomicBool,
-    /// Channels that are open.
-    pub(crate) channels: AtomicUsize,
+    /// The numbers of the channels that are open.
+    channels: Mutex<BTreeSet<u16>>,
     /// Who it is, once it is open.
     connected: OnceLock<Connected>,
 }
@@ -55,6 +55,16 @@ impl Bell {
     pub(crate) fn open(&self, connected: Connected) {
         // It is opened once.
         let _ = self.connected.set(connected);
+    }
+
+    /// A channel is open.
+    pub(crate) fn open_channel(&self, number: u16) {
+        self.channels.lock().insert(number);
+    }
+
+    /// It is no more.
+    pub(crate) fn close_channel(&self, number: u16) {
+        self.channels.lock().remove(&number);
     }
 }
 
@@ -67,8 +77,8 @@ pub struct Connected {
     pub user: String,
     /// Its virtual host.
     pub vhost: String,
-    /// Channels that are open.
-    pub channels: usize,
+    /// The numbers of the channels that are open, ascending.
+    pub channels: Vec<u16>,
 }
 
 /// A consumer.
@@ -317,9 +327,11 @@ impl Registry {
     /// The connections that are open.
     pub(crate) fn connected(&self) -> Vec<Connected> {
         let bells = self.bells.lock();
-        let channels = |bell: &Bell| bell.channels.load(Ordering::Relaxed);
-        let open = bells.values().filter_map(|it| Some((it.connected.get()?, channels(it))));
-        open.map(|(it, channels)| Connected { channels, ..it.clone() }).collect()
+        let connected = |bell: &Arc<Bell>| {
+            let channels = bell.channels.lock().iter().copied().collect();
+            Some(Connected { channels, ..bell.connected.get()?.clone() })
+        };
+        bells.values().filter_map(connected).collect()
     }
 
     /// All consumers.

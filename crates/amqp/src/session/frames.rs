@@ -183,10 +183,10 @@ impl AmqpSession {
         }
         if self.is_closing(number) {
             match method {
-                Method::ChannelCloseOk(_) => drop(self.channels.remove(&number)),
+                Method::ChannelCloseOk(_) => self.forget_channel(number),
                 Method::ChannelClose(_) => {
                     ChannelCloseOk {}.write(&mut self.said, number);
-                    self.channels.remove(&number);
+                    self.forget_channel(number);
                 }
                 _ => {}
             }
@@ -249,7 +249,7 @@ impl AmqpSession {
             Method::ChannelClose(_) => {
                 self.flush();
                 self.leave_channel(number);
-                self.channels.remove(&number);
+                self.forget_channel(number);
                 ChannelCloseOk {}.write(&mut self.said, number);
                 Ok(())
             }
@@ -278,6 +278,12 @@ impl AmqpSession {
         self.acknowledge(number, method.delivery_tag, method.multiple, outcome)
     }
 
+    /// The client knows that a channel is closed.
+    fn forget_channel(&mut self, number: u16) {
+        self.channels.remove(&number);
+        self.bell.close_channel(number);
+    }
+
     fn open_channel(&mut self, number: u16) -> Result<(), AmqpError> {
         if self.channels.contains_key(&number) {
             return Err(AmqpError::new(ReplyCode::ChannelError, "second 'channel.open' seen"));
@@ -291,6 +297,7 @@ impl AmqpSession {
         }
         let serial = self.next_serial();
         self.channels.insert(number, Channel::new(number, serial));
+        self.bell.open_channel(number);
         ChannelOpenOk { channel_id: LongStr(b"") }.write(&mut self.said, number);
         Ok(())
     }

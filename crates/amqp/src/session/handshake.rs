@@ -129,7 +129,7 @@ impl AmqpSession {
         ConnectionOpenOk { known_hosts: ShortStr::EMPTY }.write(&mut self.said, 0);
         self.timers.opened();
         let user = String::from_utf8_lossy(&self.user).into_owned();
-        self.bell.open(Connected { peer: self.peer, user, vhost: vhost.to_owned(), channels: 0 });
+        self.bell.open(Connected { peer: self.peer, user, vhost: vhost.to_owned(), channels: Vec::new() });
         self.stage = Stage::Running;
         Ok(())
     }

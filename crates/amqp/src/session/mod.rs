@@ -24,7 +24,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
@@ -326,7 +325,6 @@ impl Talk for AmqpSession {
         self.catalog = self.broker.catalog();
         let (used, next) = self.take_frames(bytes);
         self.flush();
-        self.bell.channels.store(self.channels.len(), Ordering::Relaxed);
         let next = if next == Next::More && self.is_held() { Next::Wait } else { next };
         Input { used, next }
     }

@@ -6,16 +6,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use duolog_amqp::codec::client::{ServerMethod, write_publish};
-use duolog_amqp::codec::method::{BasicPublish, ConfirmSelect, ExchangeDeclare, ExchangeDelete};
+use duolog_amqp::codec::method::{ExchangeDeclare, ExchangeDelete};
 use duolog_amqp::codec::{Properties, ShortStr};
-use duolog_amqp::{CALLER_FRAME_BYTES, Declared, exchange_type, namespace_of, vhost_of};
+use duolog_amqp::{Declared, exchange_type, namespace_of, vhost_of};
 use duolog_broker::routing::Exchange;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Admin;
-use super::calls::short;
+use super::calls::{self, short};
 use super::error::{Document, Refusal};
 use super::json;
 
@@ -138,8 +137,7 @@ async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     Document(asked): Document<Declare>,
 ) -> Result<StatusCode, Refusal> {
-    let is_new = admin.declare_exchange(&vhost, &name, &asked).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    admin.declare_exchange(&vhost, &name, &asked).await.map(calls::declared)
 }
 
 async fn remove(
@@ -171,21 +169,9 @@ async fn publish(
     let properties = encoded(given)?;
     let exchange = if name == DEFAULT { ShortStr::EMPTY } else { short(&name)? };
     let routing_key = short(&asked.routing_key)?;
-    let method = BasicPublish { exchange, routing_key, mandatory: true, ..BasicPublish::default() };
-    let mut frames = Vec::new();
-    ConfirmSelect { no_wait: true }.write(&mut frames, 1);
-    write_publish(&mut frames, 1, &method, &properties, &body, CALLER_FRAME_BYTES);
-    let is_last =
-        |it: &ServerMethod<'_>| matches!(it, ServerMethod::BasicAck(_) | ServerMethod::BasicNack(_));
-    let answers = admin.caller(&vhost)?.call(&frames, is_last).await?;
-    let said = |answer: &duolog_amqp::Answer, is: fn(&ServerMethod<'_>) -> bool| {
-        ServerMethod::decode(&answer.method).is_ok_and(|it| is(&it))
-    };
-    if answers.iter().any(|it| said(it, |it| matches!(it, ServerMethod::BasicNack(_)))) {
-        return Err(Refusal::Unavailable("the message cannot be stored now".to_owned()));
-    }
-    let is_back = answers.iter().any(|it| said(it, |it| matches!(it, ServerMethod::BasicReturn(_))));
-    Ok(Json(json!({ "routed": !is_back })))
+    let mut caller = admin.caller(&vhost)?;
+    let is_routed = calls::publish(&mut caller, (exchange, routing_key), &properties, &body).await?;
+    Ok(Json(json!({ "routed": is_routed })))
 }
 
 /// Properties that are given as JSON, encoded.

@@ -3,14 +3,15 @@
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use duolog_amqp::RABBITMQ_VERSION;
-use duolog_amqp::codec::method::QueueDeclare;
-use duolog_amqp::vhost_of;
+use duolog_amqp::codec::client::ServerMethod;
+use duolog_amqp::codec::method::{BasicGet, QueueDeclare};
+use duolog_amqp::codec::{Properties, ShortStr};
+use duolog_amqp::{Answer, RABBITMQ_VERSION, vhost_of};
 use serde_json::{Value, json};
 
 use super::super::Admin;
 use super::NODE;
-use super::calls::short;
+use super::calls::{self, short};
 use super::error::Refusal;
 
 /// The queue of the test whether the broker is alive, as RabbitMQ calls it.
@@ -56,33 +57,39 @@ impl Admin {
     }
 }
 
-async fn overview(State(admin): State<Admin>) -> Json<Value> {
+async fn overview(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
     let types: Vec<_> = TYPES.iter().map(|name| json!({ "name": name, "enabled": true })).collect();
-    let catalog = admin.session.catalog();
-    let queues = admin.count(|vhost| catalog.queues(duolog_amqp::namespace_of(vhost)).count());
+    let (mut queues, mut ready, mut unacknowledged) = (0, 0, 0);
+    for vhost in admin.amqp.vhosts() {
+        for (_, depth) in admin.depths_in(&vhost).await? {
+            queues += 1;
+            ready += depth.available;
+            unacknowledged += depth.in_flight;
+        }
+    }
     let connections = admin.amqp.connections();
-    Json(json!({
+    Ok(Json(json!({
         "management_version": RABBITMQ_VERSION,
         "rabbitmq_version": RABBITMQ_VERSION,
         "product_name": "Duolog",
         "product_version": env!("CARGO_PKG_VERSION"),
         "cluster_name": "duolog",
         "node": NODE,
-        "erlang_version": "",
         "rates_mode": "none",
         "exchange_types": types,
-        "message_stats": {},
-        "queue_totals": {},
+        "queue_totals": {
+            "messages": ready + unacknowledged,
+            "messages_ready": ready,
+            "messages_unacknowledged": unacknowledged,
+        },
         "object_totals": {
-            "channels": connections.iter().map(|it| it.channels).sum::<usize>(),
+            "channels": connections.iter().map(|it| it.channels.len()).sum::<usize>(),
             "connections": connections.len(),
             "consumers": admin.amqp.consumers().len(),
             "exchanges": admin.count(|vhost| admin.exchanges_in(vhost).len()),
             "queues": queues,
         },
-        "listeners": [],
-        "contexts": [],
-    }))
+    })))
 }
 
 async fn cluster_name() -> Json<Value> {
@@ -103,8 +110,6 @@ fn described_node(admin: &Admin) -> Value {
         "processors": std::thread::available_parallelism().map_or(1, usize::from),
         "os_pid": std::process::id().to_string(),
         "partitions": [],
-        "applications": [],
-        "enabled_plugins": ["rabbitmq_management"],
     })
 }
 
@@ -123,12 +128,11 @@ fn described_connection(it: &duolog_amqp::Connected) -> Value {
         "peer_port": it.peer.port(),
         "user": it.user,
         "vhost": it.vhost,
-        "channels": it.channels,
+        "channels": it.channels.len(),
         "protocol": "AMQP 0-9-1",
         "state": "running",
         "node": NODE,
         "type": "network",
-        "client_properties": {},
     })
 }
 
@@ -145,12 +149,11 @@ async fn connections_in(
     Ok(Json(all.iter().filter(|it| it.vhost == vhost).map(described_connection).collect()))
 }
 
-/// Their numbers are the client's own and not kept: counted from 1.
 async fn channels(State(admin): State<Admin>) -> Json<Value> {
-    let of = |it: &duolog_amqp::Connected| {
-        let (name, vhost, user) = (it.peer.to_string(), it.vhost.clone(), it.user.clone());
+    let of = |it: duolog_amqp::Connected| {
+        let (name, vhost, user) = (it.peer.to_string(), it.vhost, it.user);
         let (host, port) = (it.peer.ip().to_string(), it.peer.port());
-        (1..=it.channels).map(move |number| {
+        it.channels.into_iter().map(move |number| {
             json!({
                 "name": format!("{name} ({number})"),
                 "number": number,
@@ -162,7 +165,7 @@ async fn channels(State(admin): State<Admin>) -> Json<Value> {
             })
         })
     };
-    Json(admin.amqp.connections().iter().flat_map(of).collect())
+    Json(admin.amqp.connections().into_iter().flat_map(of).collect())
 }
 
 impl Admin {
@@ -180,7 +183,6 @@ impl Admin {
                     "prefetch_count": it.prefetch,
                     "active": true,
                     "activity_status": "up",
-                    "arguments": {},
                     "channel_details": { "number": it.channel, "node": NODE },
                 })
             })
@@ -198,10 +200,22 @@ async fn consumers_in(State(admin): State<Admin>, Path(vhost): Path<String>) -> 
     Ok(Json(admin.consumers_with(|it| it == vhost)))
 }
 
-/// Declares a queue, which stays: what is stored shows that the broker lives.
+/// Declares a queue, which stays, and passes a message through it.
 async fn alive(State(admin): State<Admin>, Path(vhost): Path<String>) -> Result<Json<Value>, Refusal> {
-    admin.call(&vhost, &QueueDeclare { queue: short(ALIVE)?, ..QueueDeclare::default() }).await?;
-    ok()
+    let queue = short(ALIVE)?;
+    admin.call(&vhost, &QueueDeclare { queue, ..QueueDeclare::default() }).await?;
+    let mut caller = admin.caller(&vhost)?;
+    let is_routed =
+        calls::publish(&mut caller, (ShortStr::EMPTY, queue), Properties::NONE, ALIVE.as_bytes()).await?;
+    let mut frames = Vec::new();
+    BasicGet { queue, no_ack: true, ..BasicGet::default() }.write(&mut frames, 1);
+    let got = caller.call(&frames, |_: &ServerMethod<'_>| true).await?;
+    let has_come = |it: &Answer| matches!(ServerMethod::decode(&it.method), Ok(ServerMethod::BasicGetOk(_)));
+    if is_routed && got.iter().any(has_come) {
+        ok()
+    } else {
+        Err(Refusal::Unavailable(format!("what is published to the queue {ALIVE:?} does not come out of it")))
+    }
 }
 
 fn ok() -> Result<Json<Value>, Refusal> {
@@ -213,11 +227,16 @@ async fn healthy(State(admin): State<Admin>, Path(check): Path<String>) -> Resul
         "alarms" | "local-alarms" if admin.amqp.is_disk_low() => {
             Err(Refusal::Unavailable("there is too little room on the disk".to_owned()))
         }
-        "alarms"
-        | "local-alarms"
-        | "virtual-hosts"
-        | "node-is-mirror-sync-critical"
-        | "node-is-quorum-critical" => ok(),
+        "alarms" | "local-alarms" => ok(),
+        // The broker answers for each of their queues.
+        "virtual-hosts" => {
+            for vhost in admin.amqp.vhosts() {
+                admin.depths_in(&vhost).await?;
+            }
+            ok()
+        }
+        // No queue has replicas that it would lose with this node.
+        "node-is-mirror-sync-critical" | "node-is-quorum-critical" => ok(),
         _ => Err(Refusal::NotFound),
     }
 }

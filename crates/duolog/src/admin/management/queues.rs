@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Admin;
-use super::calls::short;
+use super::calls::{self, short};
 use super::error::{Document, Refusal};
 use super::json;
 
@@ -100,18 +100,34 @@ impl Admin {
         Ok(is_new)
     }
 
-    async fn queues_in(&self, vhost: &str) -> Result<Vec<Value>, Refusal> {
+    async fn depth_of(&self, queue: &Queue) -> Result<Depth, Refusal> {
+        self.session.depth(queue.id).await.map_err(|error| match error {
+            LeaseError::NotFound => Refusal::NotFound,
+            error => Refusal::Unavailable(error.to_string()),
+        })
+    }
+
+    /// The queues of a virtual host, and how full they are.
+    ///
+    /// # Errors
+    /// `Unavailable` if the broker cannot tell.
+    pub(super) async fn depths_in(&self, vhost: &str) -> Result<Vec<(Arc<Queue>, Depth)>, Refusal> {
         let catalog = self.session.catalog();
-        let mut listed = Vec::new();
+        let mut all = Vec::new();
         for queue in catalog.queues(namespace_of(vhost)) {
-            match self.session.depth(queue.id).await {
-                Ok(depth) => listed.push(self.described_queue(queue, &depth)),
+            match self.depth_of(queue).await {
+                Ok(depth) => all.push((Arc::clone(queue), depth)),
                 // Deleted in the meantime.
-                Err(LeaseError::NotFound) => {}
-                Err(error) => return Err(Refusal::Unavailable(error.to_string())),
+                Err(Refusal::NotFound) => {}
+                Err(refusal) => return Err(refusal),
             }
         }
-        Ok(listed)
+        Ok(all)
+    }
+
+    async fn queues_in(&self, vhost: &str) -> Result<Vec<Value>, Refusal> {
+        let all = self.depths_in(vhost).await?;
+        Ok(all.iter().map(|(queue, depth)| self.described_queue(queue, depth)).collect())
     }
 
     fn described_queue(&self, queue: &Queue, depth: &Depth) -> Value {
@@ -132,7 +148,6 @@ impl Admin {
             "messages_ready": depth.available,
             "messages_unacknowledged": depth.in_flight,
             "messages_delayed": depth.delayed,
-            "message_bytes": depth.backlog_bytes,
             "consumers": self.amqp.consumers_on(queue.id),
             "policy": null,
             "effective_policy_definition": {},
@@ -158,7 +173,7 @@ async fn describe(
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let queue = admin.amqp_queue(&vhost, &name)?;
-    let depth = admin.session.depth(queue.id).await.map_err(|_| Refusal::NotFound)?;
+    let depth = admin.depth_of(&queue).await?;
     Ok(Json(admin.described_queue(&queue, &depth)))
 }
 
@@ -167,8 +182,7 @@ async fn declare(
     Path((vhost, name)): Path<(String, String)>,
     Document(asked): Document<Declare>,
 ) -> Result<StatusCode, Refusal> {
-    let is_new = admin.declare_queue(&vhost, &name, &asked).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    admin.declare_queue(&vhost, &name, &asked).await.map(calls::declared)
 }
 
 async fn remove(

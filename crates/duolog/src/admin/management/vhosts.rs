@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Admin;
 use super::NODE;
+use super::calls;
 use super::error::Refusal;
 
 pub fn routes() -> Router<Admin> {
@@ -48,8 +49,7 @@ async fn describe(State(admin): State<Admin>, Path(name): Path<String>) -> Resul
 
 /// Its settings are not looked at: there are none.
 async fn create(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
-    let is_new = admin.amqp.create_vhost(&name).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    Ok(calls::declared(admin.amqp.create_vhost(&name).await?))
 }
 
 async fn delete(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
