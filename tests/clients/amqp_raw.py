@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 
 import pika
 import pika.exceptions
@@ -56,6 +57,8 @@ class Raw:
 
     def expect(self, kind):
         it = self.frame()
+        if it is None:
+            raise ConnectionAbortedError(f"the end where {kind.NAME} was expected")
         assert isinstance(it, frame.Method) and isinstance(it.method, kind), f"{it} where {kind.NAME} was expected"
         return it.method
 
@@ -65,6 +68,39 @@ class Raw:
 
     def close(self):
         self.socket.close()
+
+
+class UntilKilled:
+    """Stores bodies, in a thread and as `work` of a subclass says, until the broker is killed."""
+
+    def __init__(self, *arguments):
+        # Those that the broker has said it has.
+        self.stored, self.changed = [], threading.Condition()
+        self.error = None
+        self.thread = threading.Thread(target=self.run, args=arguments, daemon=True)
+        self.thread.start()
+
+    def run(self, *arguments):
+        try:
+            self.work(*arguments)
+        except OSError:
+            pass
+        except Exception as error:
+            self.error = error
+
+    def note(self, bodies):
+        with self.changed:
+            self.stored += bodies
+            self.changed.notify_all()
+
+    def wait_for(self, count):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.stored) >= count, timeout=60), self.error
+
+    def join(self):
+        """Once the broker is gone: nothing but that has ended it."""
+        self.thread.join(30)
+        assert not self.thread.is_alive() and self.error is None, self.error
 
 
 def published(channel, key, body, exchange="", mandatory=False, properties=None):

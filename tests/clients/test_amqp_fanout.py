@@ -1,11 +1,9 @@
 """One message to twenty queues: in all of them or in none, through `kill -9`, and stored about once."""
 
-import threading
-
 import pytest
 from pika import spec
 
-from amqp_raw import Raw, get_all, published
+from amqp_raw import Raw, UntilKilled, get_all, published
 from conftest import amqp_connection
 
 pytestmark = pytest.mark.timeout(180)
@@ -24,40 +22,22 @@ def bound(address, name):
     return queues
 
 
-class Publisher:
-    """Publishes batches until the broker is killed, and knows what was confirmed."""
+class Publisher(UntilKilled):
+    """Publishes batches, and notes what is confirmed."""
 
-    def __init__(self, address, exchange, first):
-        self.confirmed, self.changed = [], threading.Condition()
-        self.thread = threading.Thread(target=self.run, args=(address, exchange, first), daemon=True)
-        self.thread.start()
-
-    def run(self, address, exchange, number):
-        try:
-            raw = Raw(address).opened(1)
-            raw.call(1, spec.Confirm.Select(), spec.Confirm.SelectOk)
-            tag = 0
-            while True:
-                bodies = [b"%d" % (number + index) for index in range(BATCH)]
-                raw.send_frames(*(part for body in bodies for part in published(1, "", body, exchange)))
-                done = 0
-                while done < BATCH:
-                    it = raw.frame()
-                    if it is None:
-                        return
-                    assert isinstance(it.method, spec.Basic.Ack), it
-                    upto = it.method.delivery_tag - tag
-                    with self.changed:
-                        self.confirmed += bodies[done:upto]
-                        self.changed.notify_all()
-                    done = upto
-                number, tag = number + BATCH, tag + BATCH
-        except OSError:
-            pass
-
-    def wait_for(self, count):
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.confirmed) >= count, timeout=60)
+    def work(self, address, exchange, number):
+        raw = Raw(address).opened(1)
+        raw.call(1, spec.Confirm.Select(), spec.Confirm.SelectOk)
+        tag = 0
+        while True:
+            bodies = [b"%d" % (number + index) for index in range(BATCH)]
+            raw.send_frames(*(part for body in bodies for part in published(1, "", body, exchange)))
+            done = 0
+            while done < BATCH:
+                upto = raw.expect(spec.Basic.Ack).delivery_tag - tag
+                self.note(bodies[done:upto])
+                done = upto
+            number, tag = number + BATCH, tag + BATCH
 
 
 def test_a_fanout_is_all_or_none_through_kills(fresh, name):
@@ -66,12 +46,12 @@ def test_a_fanout_is_all_or_none_through_kills(fresh, name):
         publisher = Publisher(fresh.addresses["amqp"], name, 1_000_000 * kill)
         publisher.wait_for(100 + 33 * kill)
         fresh.kill()
-        publisher.thread.join(30)
+        publisher.join()
         fresh.start()
         channel = amqp_connection(fresh.addresses["amqp"]).channel()
         bodies, *others = [get_all(channel, queue) for queue in queues]
-        assert bodies[: len(publisher.confirmed)] == publisher.confirmed
-        assert len(bodies) <= len(publisher.confirmed) + BATCH
+        assert bodies[: len(publisher.stored)] == publisher.stored
+        assert len(bodies) <= len(publisher.stored) + BATCH
         for other in others:
             assert other == bodies
 

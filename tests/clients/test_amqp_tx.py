@@ -2,13 +2,11 @@
 
 Every scenario but the last runs against a real RabbitMQ too, where one is installed."""
 
-import threading
-
 import pika
 import pytest
 from pika import frame, spec
 
-from amqp_raw import Raw, bodies, closes_channel, consume, get_all, published, take
+from amqp_raw import Raw, UntilKilled, bodies, closes_channel, consume, get_all, published, take
 from conftest import amqp_connection
 from waits import eventually
 
@@ -184,32 +182,19 @@ def test_large_messages_in_a_transaction(pair):
 # Here alone: RabbitMQ promises nothing for transactions that touch several queues.
 
 
-class Committer:
-    """Commits transactions that put numbers into several queues, until the broker is killed."""
+class Committer(UntilKilled):
+    """Commits transactions that put numbers into several queues."""
 
-    def __init__(self, address, queues, first):
-        self.committed, self.changed = [], threading.Condition()
-        self.thread = threading.Thread(target=self.run, args=(address, queues, first), daemon=True)
-        self.thread.start()
-
-    def run(self, address, queues, number):
+    def work(self, address, queues, number):
         raw = Raw(address).opened(1)
-        try:
-            raw.call(1, spec.Tx.Select(), spec.Tx.SelectOk)
-            while True:
-                for queue in queues:
-                    raw.send_frames(*(part for i in range(5) for part in published(1, queue, b"%d" % (number + i))))
-                raw.call(1, spec.Tx.Commit(), spec.Tx.CommitOk)
-                with self.changed:
-                    self.committed += [b"%d" % (number + i) for i in range(5)]
-                    self.changed.notify_all()
-                number += 5
-        except (OSError, AssertionError):
-            pass
-
-    def wait_for(self, count):
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.committed) >= count, timeout=60)
+        raw.call(1, spec.Tx.Select(), spec.Tx.SelectOk)
+        while True:
+            sent = [b"%d" % (number + i) for i in range(5)]
+            for queue in queues:
+                raw.send_frames(*(part for body in sent for part in published(1, queue, body)))
+            raw.call(1, spec.Tx.Commit(), spec.Tx.CommitOk)
+            self.note(sent)
+            number += 5
 
 
 def test_a_transaction_is_in_all_queues_or_in_none_after_a_kill(fresh, name):
@@ -221,11 +206,11 @@ def test_a_transaction_is_in_all_queues_or_in_none_after_a_kill(fresh, name):
         committer = Committer(fresh.addresses["amqp"], queues, 1_000_000 * kill)
         committer.wait_for(60 + 35 * kill)
         fresh.kill()
-        committer.thread.join(30)
+        committer.join()
         fresh.start()
         channel = amqp_connection(fresh.addresses["amqp"]).channel()
         first, *others = [get_all(channel, queue) for queue in queues]
-        assert first[: len(committer.committed)] == committer.committed
-        assert len(first) % 5 == 0 and len(first) <= len(committer.committed) + 5
+        assert first[: len(committer.stored)] == committer.stored
+        assert len(first) % 5 == 0 and len(first) <= len(committer.stored) + 5
         for other in others:
             assert other == first
