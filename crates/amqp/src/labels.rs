@@ -7,13 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use duolog_broker::routing::Exchange;
 use duolog_broker::{Labels, Queue};
 
-use crate::codec::RawTable;
+use crate::codec::{RawTable, ValueRef};
 
 const TRANSIENT: &str = "amqp.transient";
 const EXCLUSIVE: &str = "amqp.exclusive";
 const AUTO_DELETE: &str = "amqp.auto-delete";
 const INTERNAL: &str = "amqp.internal";
 const DELAYED: &str = "amqp.delayed";
+/// The argument of a queue. Source: RabbitMQ documentation, "Single Active Consumer".
+pub(crate) const SINGLE_ACTIVE: &str = "x-single-active-consumer";
 const ARGUMENTS: &str = "amqp.arguments";
 
 /// The flags of a declaration and its arguments.
@@ -80,6 +82,12 @@ impl Declared {
 
 pub(crate) fn is_exclusive(queue: &Queue) -> bool {
     queue.labels.contains_key(EXCLUSIVE)
+}
+
+/// One of its consumers is active at a time.
+pub(crate) fn is_single_active(queue: &Queue) -> bool {
+    let declared = Declared::of(&queue.labels);
+    declared.table().get(SINGLE_ACTIVE).and_then(ValueRef::as_bool) == Some(true)
 }
 
 pub(crate) fn is_auto_delete(labels: &Labels) -> bool {

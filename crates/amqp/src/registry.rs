@@ -6,10 +6,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Wake;
 
 use duolog_broker::errors::AppendError;
-use duolog_broker::{Monotonic, Queue, QueueId, Session};
+use duolog_broker::{Monotonic, Queue, QueueId, Session, Standing};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -48,6 +49,12 @@ pub(crate) struct Bell {
     channels: Mutex<BTreeSet<u16>>,
     /// Who it is, once it is open.
     connected: OnceLock<Connected>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.waker.wake();
+    }
 }
 
 impl Bell {
@@ -96,6 +103,21 @@ pub struct Consuming {
     pub exclusive: bool,
     /// Most deliveries that it holds; 0 is no limit.
     pub prefetch: u16,
+    /// Those of a higher one go first.
+    pub priority: i64,
+    /// Whether it is its turn.
+    pub state: ConsumerState,
+}
+
+/// What a consumer does, as far as its queue lets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerState {
+    /// It consumes with all others.
+    Up,
+    /// It is the one that is active.
+    SingleActive,
+    /// It waits for its turn.
+    Waiting,
 }
 
 /// A queue that goes when nobody uses it.
@@ -127,13 +149,34 @@ pub(crate) struct Counts {
     pub(crate) messages_out: AtomicU64,
 }
 
+/// One who consumes.
+#[derive(Debug)]
+struct Consumer {
+    connection: ConnectionId,
+    consuming: Consuming,
+    is_single: bool,
+    standing: Weak<Standing>,
+}
+
+impl Consumer {
+    fn seen(&self) -> Consuming {
+        let is_active = || self.standing.upgrade().is_some_and(|it| it.is_active());
+        let state = match self.is_single {
+            false => ConsumerState::Up,
+            true if is_active() => ConsumerState::SingleActive,
+            true => ConsumerState::Waiting,
+        };
+        Consuming { state, ..self.consuming.clone() }
+    }
+}
+
 /// Who uses a queue.
 #[derive(Debug, Default)]
 struct Use {
     /// Whose it is, if it is exclusive.
     owner: Option<ConnectionId>,
-    /// With whose they are.
-    consumers: Vec<(ConnectionId, Consuming)>,
+    /// Oldest first.
+    consumers: Vec<Consumer>,
     /// One of them wants to be the only one.
     is_taken: bool,
 }
@@ -254,16 +297,18 @@ impl Registry {
     /// A consumer comes.
     ///
     /// # Errors
-    /// `AccessRefused` if it wants to be the only one and is not, or another does.
+    /// `AccessRefused` if it wants to be the only one and is not, or another does, or one at a time is active anyway.
     pub(crate) fn consume(
         &self,
         queue: &Queue,
         by: ConnectionId,
         consuming: Consuming,
+        standing: Weak<Standing>,
     ) -> Result<(), AmqpError> {
+        let is_single = labels::is_single_active(queue);
         let mut uses = self.uses.lock();
         let it = uses.entry(queue.id).or_default();
-        if it.is_taken || (consuming.exclusive && !it.consumers.is_empty()) {
+        if it.is_taken || (consuming.exclusive && (is_single || !it.consumers.is_empty())) {
             let vhost = crate::vhost_of(&queue.namespace);
             return Err(AmqpError::refused(format_args!(
                 "queue '{}' in vhost '{vhost}' in exclusive use",
@@ -271,7 +316,7 @@ impl Registry {
             )));
         }
         it.is_taken = consuming.exclusive;
-        it.consumers.push((by, consuming));
+        it.consumers.push(Consumer { connection: by, consuming, is_single, standing });
         Ok(())
     }
 
@@ -279,11 +324,13 @@ impl Registry {
     pub(crate) fn leave(&self, queue: QueueId, by: ConnectionId, channel: u16, tag: Option<&str>) -> bool {
         let mut uses = self.uses.lock();
         let Some(it) = uses.get_mut(&queue) else { return false };
-        let is_it = |(of, it): &(ConnectionId, Consuming)| {
-            (*of, it.channel, it.tag.as_str()) == (by, channel, tag.unwrap_or_default())
+        let is_it = |it: &Consumer| {
+            let consuming = &it.consuming;
+            (it.connection, consuming.channel, consuming.tag.as_str())
+                == (by, channel, tag.unwrap_or_default())
         };
         if let Some(at) = it.consumers.iter().rposition(is_it) {
-            it.consumers.swap_remove(at);
+            it.consumers.remove(at);
         }
         it.is_taken = false;
         let is_last = it.consumers.is_empty();
@@ -337,7 +384,7 @@ impl Registry {
     /// All consumers.
     pub(crate) fn consuming(&self) -> Vec<Consuming> {
         let uses = self.uses.lock();
-        uses.values().flat_map(|it| it.consumers.iter().map(|(_, it)| it.clone())).collect()
+        uses.values().flat_map(|it| it.consumers.iter().map(Consumer::seen)).collect()
     }
 
     /// The queue is gone; its consumers leave by themselves.
@@ -348,7 +395,7 @@ impl Registry {
             it.owner = None;
             let bells = self.bells.lock();
             // Consumers that have no credit would not hear of it.
-            for bell in it.consumers.iter().filter_map(|(id, _)| bells.get(id)) {
+            for bell in it.consumers.iter().filter_map(|it| bells.get(&it.connection)) {
                 bell.queue_gone.store(true, Ordering::Release);
                 bell.waker.wake();
             }

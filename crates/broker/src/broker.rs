@@ -1,6 +1,7 @@
 //! [`Broker`] is the handle on a running shard: it starts the threads and ends them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use duolog_storage::{Durability, Log};
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) live: Live,
+    /// Consumers that came to stay.
+    pub(crate) stands: AtomicU64,
     failed: watch::Receiver<Option<Stopped>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -131,7 +134,17 @@ impl Broker {
         });
         let thread = Mutex::new(None);
         let live = Live::new(live_bytes_max, Arc::clone(&clock), Arc::clone(&authorizer), seed);
-        let inner = Inner { shared, log, clock, authorizer, desk, live, failed: failure, thread };
+        let inner = Inner {
+            shared,
+            log,
+            clock,
+            authorizer,
+            desk,
+            live,
+            stands: AtomicU64::new(0),
+            failed: failure,
+            thread,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -33,6 +33,7 @@ mod routed;
 mod routing;
 mod sealing;
 mod sequencer;
+mod standings;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -74,6 +75,7 @@ pub use self::recover::CoreOptions;
 pub use self::rewind::AtTime;
 pub use self::sealing::Sealed;
 pub(crate) use self::sealing::record_bytes;
+pub use self::standings::Stand;
 pub use self::work::{Ahead, Finding, Work};
 pub use crate::shared::Shared;
 pub use crate::state::STATE_PARTITION;
@@ -174,6 +176,9 @@ impl Core {
                 self.trim(partition, start, over_queues, reply);
             }
             Command::Lease { ask, reply } => self.lease(now, ask, reply),
+            Command::Join { queue, stand } => self.join(queue, stand),
+            Command::Leave { queue, stand } => self.leave(now, queue, &stand),
+            Command::Serve { queue } => self.settle_down(now, queue),
             Command::GiveBack { leases } => self.give_back(now, &leases),
             Command::Unreceivable { queue, malformed, gone } => {
                 self.unreceivable(now, queue, &malformed, &gone);

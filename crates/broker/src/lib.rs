@@ -28,6 +28,7 @@ mod seed;
 mod session;
 mod shard;
 mod shared;
+mod standing;
 mod state;
 mod trie;
 mod verbs;
@@ -44,6 +45,7 @@ pub use moves::{MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask};
 pub use principal::{Action, Authorizer, Capability, Permissive, Principal};
 pub use session::{Gap, Pending, Session};
 pub use shared::Written;
+pub use standing::Standing;
 pub use verbs::{
     Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,
     LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice, Routed,

@@ -13,14 +13,15 @@ use std::future::Future;
 use std::ops::{ControlFlow, Range};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use duolog_record::{Batch, Offset, PartitionId, Record, Timestamp};
 use duolog_storage::Volume;
 use tokio::sync::oneshot;
 
 use crate::broker::Inner;
-use crate::core::{Command, Reply};
+use crate::core::{Command, Reply, Stand};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
 use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
@@ -31,8 +32,8 @@ use crate::watch::Readable;
 use crate::{
     Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
     LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
-    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Routed, Start, Topic, TopicId,
-    TopicPolicy, TopicSpec, Written,
+    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Routed, Standing, Start, Topic,
+    TopicId, TopicPolicy, TopicSpec, Written,
 };
 use crate::{by_epoch, by_time};
 
@@ -348,6 +349,28 @@ impl Session {
             return Err(LeaseError::Denied.into());
         }
         lease::lease(&self.inner, ask, bytes_max.min(LEASE_ANSWER_BYTES), reserve).await
+    }
+
+    /// Stands for a queue until it is dropped: one that consumes for longer than one receive. Those of a higher `priority` go
+    /// first as long as they have credit, also between two of their receives. Where all that stand for a queue are
+    /// `single` ones, one at a time is active: the first, and after it the highest priority and then the oldest; it is
+    /// to receive only then, and is told by `woken`. Who receives without standing for the queue has priority 0.
+    ///
+    /// # Errors
+    /// Denied, as for a receive; that the queue is gone is told by the next receive.
+    pub fn stand(
+        &self,
+        queue: QueueId,
+        priority: i64,
+        single: bool,
+        woken: Waker,
+    ) -> Result<Standing, LeaseError> {
+        if !self.may_on_queue(Action::Consume, queue) {
+            return Err(LeaseError::Denied);
+        }
+        let number = self.inner.stands.fetch_add(1, Ordering::Relaxed);
+        let stand = Stand::new(priority, number, single, woken);
+        Ok(Standing::new(queue, stand, Arc::clone(&self.inner.desk)))
     }
 
     /// Settles leases of one queue; one result for each, in order. An ack or dead-letter move is durable when answered.

@@ -178,6 +178,8 @@ pub struct LeaseAsk {
     pub wait_ms: u64,
     /// The receiver's name for this attempt, if it may have to be repeated: see [`AttemptId`].
     pub attempt: Option<AttemptId>,
+    /// Higher ones are served first. Source: RabbitMQ documentation, "Consumer Priorities".
+    pub priority: i64,
     /// The leases are those of a connection, which ends with the broker: after a restart the records are available again,
     /// one attempt up, however long the leases were to last.
     pub bound: bool,

@@ -82,8 +82,15 @@ impl Node {
         }
         let mut stuck = Vec::new();
         loop {
-            let ask =
-                LeaseAsk { queue, count: 500, visibility_ms: None, wait_ms: 0, attempt: None, bound: false };
+            let ask = LeaseAsk {
+                queue,
+                count: 500,
+                visibility_ms: None,
+                wait_ms: 0,
+                attempt: None,
+                priority: 0,
+                bound: false,
+            };
             let leased = self.complete(session.lease(ask)).unwrap();
             if leased.is_empty() {
                 return stuck;

@@ -7,12 +7,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use duolog_broker::errors::LeaseError;
-use duolog_broker::{LeaseAsk, Leased, Outcome, Queue, QueueId};
+use duolog_broker::{LeaseAsk, Leased, Outcome, Queue, QueueId, Standing};
 use duolog_net::{OverBudget, Reservation};
 use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Aborted, abortable};
@@ -30,7 +30,7 @@ use crate::labels;
 use crate::limits::{
     CONSUMER_BUFFER, CONSUMER_BUFFER_BYTES, CONSUMER_LINE, CONSUMERS, LEASE_GRACE, READY_BYTES,
 };
-use crate::registry::Consuming;
+use crate::registry::{ConsumerState, Consuming};
 use crate::replies::REPLY_TO;
 
 /// One who consumes.
@@ -47,6 +47,8 @@ pub(super) struct Consumer {
     buffered: u32,
     /// It waits in line.
     asking: Option<AbortHandle>,
+    /// Between its leases as well.
+    standing: Arc<Standing>,
 }
 
 /// Why nothing was leased.
@@ -64,8 +66,9 @@ impl From<LeaseError> for Failed {
 
 type Brought = Result<Result<(Vec<Leased>, Option<Reservation>), Failed>, Aborted>;
 
-/// A lease on its way: the consumer, how many it asked for, what came.
-pub(super) type Leasing = Pin<Box<dyn Future<Output = (u64, u32, Brought)> + Send>>;
+/// A lease on its way: the consumer, how many it asked for, what came. Its standing lasts until what it does not take has gone
+/// back, so that the next finds that in its place.
+pub(super) type Leasing = Pin<Box<dyn Future<Output = (u64, u32, Brought, Arc<Standing>)> + Send>>;
 
 /// Leased, and not delivered yet.
 pub(super) struct Ready {
@@ -111,11 +114,10 @@ impl AmqpSession {
             return self.consume_replies(number, method, tag);
         }
         let queue = self.queue_named(number, method.queue)?;
-        for name in ["x-priority", "x-stream-offset"] {
-            if method.arguments.get(name).is_some() {
-                return Err(AmqpError::unsupported(format_args!("consumer argument '{name}'")));
-            }
+        if method.arguments.get("x-stream-offset").is_some() {
+            return Err(AmqpError::unsupported("consumer argument 'x-stream-offset'"));
         }
+        let priority = self.priority_of(method, &queue)?;
         if self.consumers.len() >= CONSUMERS {
             return Err(AmqpError::new(
                 ReplyCode::ResourceError,
@@ -130,8 +132,13 @@ impl AmqpSession {
             ack_required: !method.no_ack,
             exclusive: method.exclusive,
             prefetch: self.channel(number)?.prefetch,
+            priority,
+            state: ConsumerState::Up,
         };
-        self.registry.consume(&queue, self.id, consuming)?;
+        let is_single = labels::is_single_active(&queue);
+        let woken = Waker::from(Arc::clone(&self.bell));
+        let standing = Arc::new(self.broker.stand(queue.id, priority, is_single, woken)?);
+        self.registry.consume(&queue, self.id, consuming, Arc::downgrade(&standing))?;
         let serial = self.next_serial();
         let channel = self.channel(number)?;
         let prefetch = channel.prefetch;
@@ -151,6 +158,7 @@ impl AmqpSession {
                 unacknowledged: 0,
                 buffered: 0,
                 asking: None,
+                standing,
             },
         );
         self.wanting.insert(serial);
@@ -228,6 +236,7 @@ impl AmqpSession {
             stays
         });
         self.broker.give_back(consumer.queue.id, back);
+        self.leaving.push(consumer.standing);
         let queue = &consumer.queue;
         if !self.registry.leave(queue.id, self.id, consumer.channel, consumer.tag.as_str())
             || !labels::is_auto_delete(&queue.labels)
@@ -255,15 +264,26 @@ impl AmqpSession {
         let Some(consumer) = self.consumers.get_mut(&serial) else { return };
         let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
         let count = consumer.credit().min(channel.credit());
-        if consumer.asking.is_some() || count == 0 || self.stage != Stage::Running {
+        if consumer.asking.is_some() {
+            return;
+        }
+        if count == 0 || self.stage != Stage::Running {
+            return consumer.standing.lose_credit();
+        }
+        if !consumer.standing.is_active() {
+            self.benched.insert(serial);
             return;
         }
         if self.ready_bytes > READY_BYTES {
             // Asked for once some of it is written.
             self.waiting_for_room.insert(serial);
-            return;
+            return consumer.standing.lose_credit();
         }
-        let ask = lease_of(consumer.queue.id, count, CONSUMER_LINE, self.registry.options().consumer_timeout);
+        consumer.standing.gain_credit();
+        let ask = LeaseAsk {
+            priority: consumer.standing.priority(),
+            ..lease_of(consumer.queue.id, count, CONSUMER_LINE, self.registry.options().consumer_timeout)
+        };
         consumer.buffered += count;
         channel.buffered += count;
         let (broker, budget) = (self.broker.clone(), self.budget.clone());
@@ -275,19 +295,50 @@ impl AmqpSession {
             broker.lease_within(ask, CONSUMER_BUFFER_BYTES, reserve).await
         });
         consumer.asking = Some(handle);
-        self.leasing.push(Box::pin(async move { (serial, count, leasing.await) }));
+        let standing = Arc::clone(&consumer.standing);
+        self.leasing.push(Box::pin(async move { (serial, count, leasing.await, standing) }));
     }
 
     /// Takes what was leased.
     pub(super) fn poll_leases(&mut self, waiting: &mut Context<'_>) {
+        self.call_up(waiting);
         loop {
             self.ask_for_all();
-            let Poll::Ready(Some((serial, count, brought))) = self.leasing.poll_next_unpin(waiting) else {
+            let Poll::Ready(Some((serial, count, brought, _standing))) =
+                self.leasing.poll_next_unpin(waiting)
+            else {
                 return;
             };
             let Ok(brought) = brought else { continue };
             self.take_leased(serial, count, brought);
         }
+    }
+
+    /// Consumers that wait to be the active one, and are now.
+    fn call_up(&mut self, waiting: &mut Context<'_>) {
+        if self.benched.is_empty() {
+            return;
+        }
+        // First, so that one which becomes active behind the look wakes the session.
+        self.bell.waker.register(waiting.waker());
+        let is_called = |serial: &u64| self.consumers.get(serial).is_none_or(|it| it.standing.is_active());
+        let called: Vec<u64> = self.benched.iter().copied().filter(is_called).collect();
+        for serial in called {
+            self.benched.remove(&serial);
+            self.wanting.insert(serial);
+        }
+    }
+
+    /// The priority of a consumer. Source: RabbitMQ documentation, "Consumer Priorities".
+    fn priority_of(&self, method: &BasicConsume<'_>, queue: &Queue) -> Result<i64, AmqpError> {
+        let Some(value) = method.arguments.get("x-priority") else { return Ok(0) };
+        value.as_integer().ok_or_else(|| {
+            AmqpError::precondition(format_args!(
+                "invalid arg 'x-priority' for queue '{}' in vhost '{}': it is no whole number",
+                queue.name,
+                self.vhost()
+            ))
+        })
     }
 
     fn take_leased(
@@ -439,7 +490,7 @@ impl AmqpSession {
 fn lease_of(queue: QueueId, count: u32, wait: Duration, consumer_timeout: Duration) -> LeaseAsk {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let visibility_ms = Some(ms(consumer_timeout + LEASE_GRACE));
-    LeaseAsk { queue, count, visibility_ms, wait_ms: ms(wait), attempt: None, bound: true }
+    LeaseAsk { queue, count, visibility_ms, wait_ms: ms(wait), attempt: None, priority: 0, bound: true }
 }
 
 /// Messages that could be delivered now.

@@ -28,7 +28,7 @@ use std::task::{Context, Poll};
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::routing::Router;
-use duolog_broker::{Catalog, LeaseId, Outcome, QueueId, Session};
+use duolog_broker::{Catalog, LeaseId, Outcome, QueueId, Session, Standing};
 use duolog_net::{Budget, Input, Next, Talk, Then};
 use futures_util::stream::FuturesUnordered;
 
@@ -117,6 +117,10 @@ pub(crate) struct AmqpSession {
     sharing: BTreeSet<u16>,
     /// Consumers that have credit once some of what is ready is written.
     waiting_for_room: BTreeSet<u64>,
+    /// Consumers that wait to be the active one of their queue.
+    benched: BTreeSet<u64>,
+    /// Of consumers that have gone: the next one's turn comes once what they held is handed back.
+    leaving: Vec<Arc<Standing>>,
     /// Exclusive queues that were declared here.
     own_queues: Vec<QueueId>,
     operation: Option<Operation>,
@@ -163,6 +167,8 @@ impl AmqpSession {
             wanting: BTreeSet::new(),
             sharing: BTreeSet::new(),
             waiting_for_room: BTreeSet::new(),
+            benched: BTreeSet::new(),
+            leaving: Vec::new(),
             own_queues: Vec::new(),
             operation: None,
             mailbox: Arc::default(),

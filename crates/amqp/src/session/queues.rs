@@ -20,7 +20,7 @@ use crate::codec::method::{
 };
 use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
-use crate::labels::Declared;
+use crate::labels::{Declared, SINGLE_ACTIVE};
 use crate::limits::QUEUE_EXPIRES_MS;
 
 /// How often a declaration begins again because others create and delete the queue meanwhile.
@@ -41,7 +41,7 @@ const COMPARED: [&str; 12] = [
     "x-max-length-bytes",
     "x-max-priority",
     "x-overflow",
-    "x-single-active-consumer",
+    SINGLE_ACTIVE,
     "x-queue-type",
 ];
 
@@ -450,8 +450,8 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
             return Err(invalid(argument, "not supported by this broker"));
         }
     }
-    if arguments.get("x-single-active-consumer").and_then(ValueRef::as_bool) == Some(true) {
-        return Err(invalid("x-single-active-consumer", "not supported by this broker"));
+    if arguments.get(SINGLE_ACTIVE).is_some_and(|value| value.as_bool().is_none()) {
+        return Err(invalid(SINGLE_ACTIVE, "it is true or false"));
     }
     match arguments.get("x-queue-type").map(|value| value.as_str()) {
         None | Some(Some("classic" | "quorum")) => {}

@@ -22,6 +22,7 @@ impl AmqpSession {
         for (queue, outcomes) in std::mem::take(&mut self.settles) {
             drop(self.broker.settle(queue, outcomes));
         }
+        self.leaving.clear();
     }
 
     /// `basic.ack`, `basic.nack`, `basic.reject`.

@@ -48,6 +48,7 @@ pub(super) async fn handle(call: &Call<'_>) -> Answer {
         visibility_ms: visibility.map(|seconds| seconds * 1000),
         wait_ms: wait.map_or(queue.policy.receive_wait_ms, |seconds| seconds * 1000),
         attempt,
+        priority: 0,
         bound: false,
     };
     let bytes_max = call.budget.bytes_max() / BUDGET_SHARE;

@@ -8,6 +8,7 @@ use duolog_record::{Batch, Offset, PartitionId};
 use tokio::sync::oneshot;
 
 use super::line::LeaseReply;
+use super::standings::Stand;
 use super::work::Finding;
 use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleError, Stopped};
 use crate::idempotency::BatchKeys;
@@ -194,6 +195,25 @@ pub enum Command {
         /// Answered when there is something, or the wait is over.
         reply: LeaseReply,
     },
+    /// Somebody consumes from a queue from now on.
+    Join {
+        /// Which.
+        queue: QueueId,
+        /// Who.
+        stand: Arc<Stand>,
+    },
+    /// Somebody who stood for a queue goes.
+    Leave {
+        /// Which.
+        queue: QueueId,
+        /// Who.
+        stand: Arc<Stand>,
+    },
+    /// Somebody whom others waited for would take nothing now.
+    Serve {
+        /// From which queue.
+        queue: QueueId,
+    },
     /// Leases whose receivers went away before they got them.
     GiveBack {
         /// Which, all of one queue.
@@ -337,6 +357,7 @@ impl Command {
             Self::SetTopic { reply, .. } | Self::SetQueue { reply, .. } => tell(reply, stopped),
             Self::Trim { reply, .. } => tell(reply, stopped),
             Self::Lease { reply, .. } => reply.refuse(stopped.clone().into()),
+            Self::Join { .. } | Self::Leave { .. } | Self::Serve { .. } => {}
             Self::GiveBack { .. } | Self::Unreceivable { .. } => {}
             Self::Settle { reply, .. } => tell(reply, stopped),
             Self::CreateQueue { reply, .. } => tell(reply, stopped),

@@ -20,6 +20,7 @@ impl Core {
             return reply.refuse(LeaseError::NotFound);
         };
         let waiter = Waiter {
+            priority: ask.priority,
             count: ask.count.clamp(1, LEASES_MAX),
             visibility_ms: ask.visibility_ms,
             bound: ask.bound,
@@ -82,6 +83,9 @@ impl Core {
         let Some(waiter) = state.line.first() else {
             return false;
         };
+        if state.standings.go_before(waiter.priority) {
+            return false;
+        }
         let visibility_ms = waiter.visibility_ms.unwrap_or(queue.policy.visibility_timeout_ms);
         if waiter.attempt.as_ref().is_some_and(|attempt| state.attempts.knows(**attempt)) {
             // The same attempt was in line before and has been served since.

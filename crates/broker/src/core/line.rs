@@ -1,8 +1,9 @@
-//! The receivers that wait for records of one queue, first come first served, and the way to one receiver.
+//! The receivers that wait for records of one queue, by priority, then first come first served, and the way to one receiver.
 //!
 //! Invariant: a record is leased to a receiver that takes it, or the lease is undone: a receiver that has gone before
 //! the answer is skipped, one that goes after it gives the leases back by dropping [`Granted`].
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -109,6 +110,7 @@ impl LeaseReply {
 
 /// One receiver.
 pub(super) struct Waiter {
+    pub(super) priority: i64,
     pub(super) count: u32,
     pub(super) visibility_ms: Option<u64>,
     pub(super) bound: bool,
@@ -119,16 +121,19 @@ pub(super) struct Waiter {
     pub(super) reply: LeaseReply,
 }
 
-/// The receivers of one queue, by number: the order of arrival.
+/// Where one stands: its priority, then the order of arrival.
+type Place = (Reverse<i64>, u64);
+
+/// The receivers of one queue.
 #[derive(Default)]
 pub(super) struct Line {
-    waiters: BTreeMap<u64, Waiter>,
-    deadlines: BTreeSet<(Monotonic, u64)>,
+    waiters: BTreeMap<Place, Waiter>,
+    deadlines: BTreeSet<(Monotonic, Place)>,
     next: u64,
 }
 
 impl Line {
-    /// Puts one at the end; gives it back if the line is too long.
+    /// Puts one at the end of its priority; gives it back if the line is too long.
     pub(super) fn push(&mut self, waiter: Waiter) -> Result<(), Waiter> {
         if self.waiters.len() >= WAITERS_PER_QUEUE {
             self.sweep();
@@ -136,38 +141,36 @@ impl Line {
         if self.waiters.len() >= WAITERS_PER_QUEUE {
             return Err(waiter);
         }
-        self.deadlines.insert((waiter.deadline, self.next));
-        self.waiters.insert(self.next, waiter);
+        self.insert((Reverse(waiter.priority), self.next), waiter);
         self.next += 1;
         Ok(())
     }
 
     /// Puts one back that was taken out as the first.
     pub(super) fn push_first(&mut self, waiter: Waiter) {
-        let number = self.waiters.first_key_value().map_or(self.next, |(&first, _)| first).saturating_sub(1);
-        self.deadlines.insert((waiter.deadline, number));
-        self.waiters.insert(number, waiter);
+        let first = self.waiters.first_key_value().map_or(self.next, |(&(_, number), _)| number);
+        self.insert((Reverse(waiter.priority), first.saturating_sub(1)), waiter);
     }
 
     /// The first that still waits.
     pub(super) fn first(&mut self) -> Option<&Waiter> {
-        while let Some((&number, first)) = self.waiters.first_key_value()
+        while let Some((&place, first)) = self.waiters.first_key_value()
             && first.reply.is_gone()
         {
-            self.remove(number);
+            self.remove(place);
         }
         self.waiters.first_key_value().map(|(_, first)| first)
     }
 
     pub(super) fn pop_first(&mut self) -> Option<Waiter> {
-        let (&number, _) = self.waiters.first_key_value()?;
-        self.remove(number)
+        let (&place, _) = self.waiters.first_key_value()?;
+        self.remove(place)
     }
 
     /// Takes out one who has waited long enough.
     pub(super) fn pop_due(&mut self, now: Monotonic) -> Option<Waiter> {
-        let &(deadline, number) = self.deadlines.first()?;
-        if deadline <= now { self.remove(number) } else { None }
+        let &(deadline, place) = self.deadlines.first()?;
+        if deadline <= now { self.remove(place) } else { None }
     }
 
     /// When the next has waited long enough.
@@ -185,18 +188,23 @@ impl Line {
         self.waiters.len()
     }
 
-    fn remove(&mut self, number: u64) -> Option<Waiter> {
-        let waiter = self.waiters.remove(&number)?;
-        self.deadlines.remove(&(waiter.deadline, number));
+    fn insert(&mut self, place: Place, waiter: Waiter) {
+        self.deadlines.insert((waiter.deadline, place));
+        self.waiters.insert(place, waiter);
+    }
+
+    fn remove(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&place)?;
+        self.deadlines.remove(&(waiter.deadline, place));
         Some(waiter)
     }
 
     /// Takes out those that have gone.
     fn sweep(&mut self) {
-        let gone: Vec<u64> =
-            self.waiters.iter().filter(|(_, it)| it.reply.is_gone()).map(|(&number, _)| number).collect();
-        for number in gone {
-            self.remove(number);
+        let gone: Vec<Place> =
+            self.waiters.iter().filter(|(_, it)| it.reply.is_gone()).map(|(&place, _)| place).collect();
+        for place in gone {
+            self.remove(place);
         }
     }
 }

@@ -15,6 +15,7 @@ use super::attempts::Attempts;
 use super::dead_letter::{Dead, Moves};
 use super::length::Sizes;
 use super::line::Line;
+use super::standings::Standings;
 use super::verdict::Verdict;
 use super::work::{Ahead, Work};
 use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, NO_TTL, Outlived, Part, SnapshotAt};
@@ -30,6 +31,7 @@ pub(super) struct QueueState {
     pub(super) topic: TopicId,
     pub(super) ledger: Ledger,
     pub(super) line: Line,
+    pub(super) standings: Standings,
     pub(super) attempts: Attempts,
     /// Partitions whose window is being read.
     looking: BTreeSet<PartitionId>,
@@ -65,6 +67,7 @@ impl QueueState {
             topic,
             ledger,
             line: Line::default(),
+            standings: Standings::default(),
             attempts: Attempts::default(),
             looking: BTreeSet::new(),
             unreadable: BTreeMap::new(),

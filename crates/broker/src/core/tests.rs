@@ -17,6 +17,7 @@ mod redrive;
 mod retention;
 mod rewind;
 mod routing;
+mod standings;
 mod waiting;
 mod waits;
 
@@ -101,7 +102,8 @@ impl Harness {
     /// Asks for leases and leaves the answer open.
     fn wait(&mut self, queue: QueueId, count: u32, wait_ms: u64) -> Answer {
         let (reply, answer) = LeaseReply::new(None);
-        let ask = LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None, bound: false };
+        let ask =
+            LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None, priority: 0, bound: false };
         self.core.handle(self.now, Command::Lease { ask, reply });
         answer
     }

@@ -105,7 +105,7 @@ async fn an_overview_counts_all_queues_some_at_a_time() {
 }
 
 fn ask(queue: QueueId, count: u32, wait_ms: u64) -> LeaseAsk {
-    LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None, bound: false }
+    LeaseAsk { queue, count, visibility_ms: None, wait_ms, attempt: None, priority: 0, bound: false }
 }
 
 fn values(leased: &[Leased]) -> Vec<String> {

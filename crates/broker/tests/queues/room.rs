@@ -109,6 +109,7 @@ async fn many_receivers_of_bombs_are_all_served() {
                     visibility_ms: None,
                     wait_ms: 0,
                     attempt: None,
+                    priority: 0,
                     bound: false,
                 };
                 let room = |_| ready(Ok::<_, LeaseError>(()));

@@ -127,6 +127,7 @@ fn drain(
             visibility_ms: Some(60_000),
             wait_ms: 0,
             attempt: None,
+            priority: 0,
             bound: false,
         };
         let answer = node.complete(async move { session.lease(ask).await });

@@ -61,6 +61,7 @@ fn receive(
         visibility_ms: Some(visibility_ms),
         wait_ms: 0,
         attempt: None,
+        priority: 0,
         bound: false,
     };
     let session = node.session.clone();

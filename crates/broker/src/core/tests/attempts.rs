@@ -18,7 +18,8 @@ impl Harness {
     fn attempt(&mut self, queue: QueueId, name: &str, wait_ms: u64) -> Answer {
         let (reply, answer) = LeaseReply::new(None);
         let attempt = Some(AttemptId::new(name.as_bytes()).unwrap());
-        let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms, attempt, bound: false };
+        let ask =
+            LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms, attempt, priority: 0, bound: false };
         self.core.handle(self.now, Command::Lease { ask, reply });
         self.look();
         answer
@@ -127,7 +128,15 @@ fn no_more_attempts_are_remembered_than_the_limit() {
     for name in &keys {
         let (reply, mut answer) = LeaseReply::new(None);
         let attempt = AttemptId::new(name.as_bytes());
-        let ask = LeaseAsk { queue: q, count: 1, visibility_ms: None, wait_ms: 0, attempt, bound: false };
+        let ask = LeaseAsk {
+            queue: q,
+            count: 1,
+            visibility_ms: None,
+            wait_ms: 0,
+            attempt,
+            priority: 0,
+            bound: false,
+        };
         h.core.handle(h.now, Command::Lease { ask, reply });
         h.look();
         assert_eq!(taken(&mut answer).unwrap().len(), 1);

@@ -88,7 +88,15 @@ fn the_dead_of_many_queues_wait_their_turn_to_be_read() {
     h.pass_ms(VISIBILITY_MS);
     for &queue in &queues {
         let (reply, _answer) = LeaseReply::new(None);
-        let ask = LeaseAsk { queue, count: 2, visibility_ms: None, wait_ms: 0, attempt: None, bound: false };
+        let ask = LeaseAsk {
+            queue,
+            count: 2,
+            visibility_ms: None,
+            wait_ms: 0,
+            attempt: None,
+            priority: 0,
+            bound: false,
+        };
         h.core.handle(h.now, Command::Lease { ask, reply });
     }
     assert_eq!(looks(&h), MOVE_LINE_BYTES / DEAD_LOOK_ROOM);
@@ -131,7 +139,15 @@ fn begin_move(h: &mut Harness, source: QueueId, to: QueueId) -> MoveId {
 /// The last lease that a record may have is over.
 fn ask_again(h: &mut Harness, queue: QueueId) {
     let (reply, _answer) = LeaseReply::new(None);
-    let ask = LeaseAsk { queue, count: 1, visibility_ms: None, wait_ms: 0, attempt: None, bound: false };
+    let ask = LeaseAsk {
+        queue,
+        count: 1,
+        visibility_ms: None,
+        wait_ms: 0,
+        attempt: None,
+        priority: 0,
+        bound: false,
+    };
     h.core.handle(h.now, Command::Lease { ask, reply });
 }
 

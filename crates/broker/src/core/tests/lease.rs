@@ -163,7 +163,15 @@ fn a_lease_that_is_bound_ends_with_the_broker_and_counts() {
     let mut h = harness();
     let q = h.queue("q");
     h.send(q, &["a", "b"]);
-    let ask = LeaseAsk { queue: q, count: 1, visibility_ms: None, wait_ms: 0, attempt: None, bound: true };
+    let ask = LeaseAsk {
+        queue: q,
+        count: 1,
+        visibility_ms: None,
+        wait_ms: 0,
+        attempt: None,
+        priority: 0,
+        bound: true,
+    };
     let (reply, mut answer) = LeaseReply::new(None);
     h.core.handle(h.now, Command::Lease { ask, reply });
     h.look();

@@ -141,7 +141,15 @@ fn an_answer_that_is_dropped_goes_back_as_if_it_had_never_been() {
     h.send(q, &["a", "b"]);
     let home = Arc::new(Box::default());
     let (reply, answer) = LeaseReply::new(Some(Arc::clone(&home) as Arc<dyn GiveBack>));
-    let ask = LeaseAsk { queue: q, count: 2, visibility_ms: None, wait_ms: 0, attempt: None, bound: false };
+    let ask = LeaseAsk {
+        queue: q,
+        count: 2,
+        visibility_ms: None,
+        wait_ms: 0,
+        attempt: None,
+        priority: 0,
+        bound: false,
+    };
     h.core.handle(h.now, Command::Lease { ask, reply });
     h.look();
     drop(answer);

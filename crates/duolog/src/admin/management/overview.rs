@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::{BasicGet, QueueDeclare};
 use duolog_amqp::codec::{Properties, ShortStr};
-use duolog_amqp::{Answer, RABBITMQ_VERSION, vhost_of};
+use duolog_amqp::{Answer, ConsumerState, RABBITMQ_VERSION, vhost_of};
 use serde_json::{Value, json};
 
 use super::super::Admin;
@@ -181,8 +181,13 @@ impl Admin {
                     "ack_required": it.ack_required,
                     "exclusive": it.exclusive,
                     "prefetch_count": it.prefetch,
-                    "active": true,
-                    "activity_status": "up",
+                    "active": it.state != ConsumerState::Waiting,
+                    "activity_status": match it.state {
+                        ConsumerState::Up => "up",
+                        ConsumerState::SingleActive => "single_active",
+                        ConsumerState::Waiting => "waiting",
+                    },
+                    "arguments": if it.priority == 0 { json!({}) } else { json!({ "x-priority": it.priority }) },
                     "channel_details": { "number": it.channel, "node": NODE },
                 })
             })

@@ -30,6 +30,7 @@ impl Clients {
             visibility_ms,
             wait_ms: if self.random.one_in(2) { self.random.below(5000) } else { 0 },
             attempt: None,
+            priority: 0,
             bound: false,
         };
         let named = (queue == stage.lines && self.random.one_in(2)).then(|| self.named(ask, session));
