@@ -64,6 +64,26 @@ ROWS = [
     (form("Subscribe", TopicArn=T), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="carrier-pigeon", Endpoint="x"), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="sqs", Endpoint="http://h/0/q"), 400, "InvalidParameter"),
+    (form("Subscribe", TopicArn=T, Protocol="sqs", Endpoint="arn:aws:sqs:r:0:sns:x"), 400, "InvalidParameter"),
+    *[
+        (form("Subscribe", TopicArn=T, Protocol=protocol, Endpoint=endpoint), 400, "InvalidParameter")
+        for protocol, endpoint in [
+            ("http", ""), ("http", "x"), ("http", "http://"), ("http", "https://example.com/"), ("https", "http://example.com/"),
+            ("http", "http://example.com:0/"), ("http", "http://example.com:99999/"), ("http", "http://example.com/#f"), ("http", "http://ex ample.com/"),
+            ("http", "http://example.com/\r\nX: y"), ("http", "http://ä.example/"), ("http", "http://example.com/" + "x" * 3000), ("http", "http://u:p@/"),
+            ("http", "http://127.0.0.1/"), ("https", "https://localhost/"), ("http", "http://[::1]/"),
+        ]
+    ],
+    *[
+        (form("Subscribe", ("Attributes.entry.1.key", "DeliveryPolicy"), ("Attributes.entry.1.value", policy), TopicArn=T, Protocol="http", Endpoint="http://example.com/"), 400, "InvalidParameter")
+        for policy in [
+            "[]", "{", '{"nonsense":1}', '{"healthyRetryPolicy":{"numRetries":101}}', '{"healthyRetryPolicy":{"numRetries":-1}}', '{"healthyRetryPolicy":{"minDelayTarget":0}}',
+            '{"healthyRetryPolicy":{"maxDelayTarget":3601}}', '{"healthyRetryPolicy":{"numNoDelayRetries":4}}', '{"healthyRetryPolicy":{"backoffFunction":"cubic"}}',
+            '{"throttlePolicy":{"maxReceivesPerSecond":0}}', '{"requestPolicy":{"headerContentType":"image/png"}}', '{"requestPolicy":{"headerContentType":"text/plain;\\r\\nX: y"}}',
+        ]
+    ],
+    (form("SetTopicAttributes", TopicArn=T, AttributeName="DeliveryPolicy", AttributeValue='{"healthyRetryPolicy":{}}'), 400, "InvalidParameter"),
+    (form("ConfirmSubscription", TopicArn=T, Token="x", AuthenticateOnUnsubscribe="maybe"), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="email", Endpoint="nobody"), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="sms", Endpoint="1" * 3000), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=ARN + "none", Protocol="sqs", Endpoint="arn:aws:sqs:r:0:q"), 404, "NotFound"),

@@ -257,11 +257,14 @@ impl Asker<'_> {
 
     async fn sns(&self, form: &Form<'_>) -> Result<api::Answered, SnsError> {
         let signed = self.signed().or_else(|| Credential::of_scope(form.get("X-Amz-Credential")?));
+        let advertised = self.advertised();
         let call = sns::Call {
             frontend: self.frontend,
             echo: self.echo(signed),
             action: action(form)?,
             params: sns::Params::new(form),
+            host: self.host(advertised.as_deref()),
+            is_signed: signed.is_some(),
             id: self.id,
         };
         let body = sns::dispatch(&call).await?;

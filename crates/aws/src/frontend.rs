@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use duolog_broker::Session;
-use duolog_net::{Connection, Context, Frontend};
+use duolog_net::{Connection, Context, Frontend, Shutdown};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::sns::{Draw, Numbers, Signer, SnsError};
-use crate::{AwsOptions, connection};
+use crate::sns::{Deliveries, Draw, Numbers, Signer, SnsError};
+use crate::{AwsOptions, connection, sns};
 
 /// The SQS and SNS protocols on one broker. Give it to as many listeners as there are.
 pub struct AwsFrontend {
@@ -22,6 +22,8 @@ pub struct AwsFrontend {
     pub(crate) numbers: Numbers,
     /// Deliveries that are not made.
     pub(crate) dropped: AtomicU64,
+    /// Those to endpoints.
+    pub(crate) deliveries: Deliveries,
 }
 
 impl AwsFrontend {
@@ -35,6 +37,7 @@ impl AwsFrontend {
             signer: OnceCell::new(),
             numbers: Numbers::default(),
             dropped: AtomicU64::new(0),
+            deliveries: Deliveries::new(options.private_endpoints, options.authorities.clone()),
             options,
         }
     }
@@ -43,6 +46,18 @@ impl AwsFrontend {
     #[must_use]
     pub fn dropped_deliveries(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// What became of the attempts to deliver to `http` and `https` endpoints since the start: delivered, failed, moved to a dead-letter
+    /// queue, given up.
+    #[must_use]
+    pub fn endpoint_deliveries(&self) -> [(&'static str, u64); 4] {
+        self.deliveries.counts()
+    }
+
+    /// Delivers to `http` and `https` endpoints until `shutdown` begins: spawn it once beside the listeners.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        sns::deliver(self, shutdown).await;
     }
 
     /// Signs messages; made when it is first needed.

@@ -14,10 +14,11 @@ mod frontend;
 pub mod limits;
 mod md5;
 mod options;
+mod outbound;
 mod policy;
 mod settings;
 mod sns;
 
 pub use error::{ErrorCode, SqsError};
 pub use frontend::AwsFrontend;
-pub use options::{AwsOptions, Secret};
+pub use options::{Authorities, AwsOptions, Secret};

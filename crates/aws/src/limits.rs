@@ -96,8 +96,48 @@ pub const SNS_FILTER_POLICIES: usize = 200;
 pub const SNS_ENDPOINT_BYTES: usize = 2_048;
 /// How long a subscription may be confirmed, milliseconds: two days.
 pub const SNS_TOKEN_MS: i64 = 2 * 24 * 60 * 60 * 1000;
+/// Subscriptions of `http` and `https` endpoints: each is a task that waits.
+pub const SNS_HTTP_SUBSCRIPTIONS: usize = 10_000;
+/// How long an endpoint has for an answer, all of it. Source: SNS Developer Guide, "Make sure your endpoint is ready".
+pub const SNS_ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// How long a message is leased for one attempt to deliver it, milliseconds: as long as the attempt takes, and it waits for room.
+pub const SNS_ATTEMPT_MS: u64 = 60_000;
+/// How long one who delivers waits for messages at a time, milliseconds.
+pub const SNS_DELIVERY_WAIT_MS: u64 = 20_000;
+/// Bytes of messages on their way to endpoints, all together.
+pub const SNS_DELIVERY_BYTES: usize = 64 << 20;
+/// Bytes that one subscription takes of them at a time, and the message that reaches it.
+pub const SNS_DELIVERY_LEASE_BYTES: usize = 1 << 20;
+/// Requests at a time above one for each subscription, all together.
+pub const SNS_DELIVERIES_MORE: usize = 512;
+/// How long a message whose dead-letter queue is missing waits to be tried again, milliseconds.
+pub const SNS_NO_DEAD_LETTER_MS: u64 = 60_000;
+/// How often what is left of subscriptions is looked for.
+pub const SNS_SWEEP: Duration = Duration::from_secs(60);
+/// How old what belongs to no subscription must be, milliseconds: it may be about to.
+pub const SNS_ORPHAN_MS: i64 = 60_000;
+/// Retries of a delivery. Source: SNS Developer Guide, "Creating an HTTP/S delivery policy", for this and the next two.
+pub const SNS_RETRIES: u32 = 100;
+/// Longest delay between two attempts, seconds.
+pub const SNS_RETRY_DELAY_S: u32 = 3_600;
+/// Longest time that all retries may take, seconds.
+pub const SNS_RETRY_TOTAL_S: u64 = 3_600;
+/// Requests to one endpoint at a time, and connections that are kept to it.
+pub const ENDPOINT_LANES: usize = 8;
+/// Names of endpoints that are looked up at a time: each takes a thread.
+pub const ENDPOINT_LOOKUPS: usize = 32;
+/// How long one address has to take a connection.
+pub const ENDPOINT_CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the head of an endpoint's answer.
+pub const ENDPOINT_HEAD_BYTES: usize = 32 << 10;
+/// Bytes of the rest of it that are read, so that the connection may be used again.
+pub const ENDPOINT_ANSWER_BYTES: usize = 64 << 10;
+/// How long that may take.
+pub const ENDPOINT_ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Bits of the key that messages are signed with.
 pub const SNS_KEY_BITS: usize = 2_048;
 /// One receive takes at most this part of the memory budget, so that a few clients that do not read leave room for others.
 pub const BUDGET_SHARE: usize = 8;
 const _: () = assert!(MESSAGE_BYTES < BODY_BYTES);
+const _: () =
+    assert!(SNS_ANSWER_WAIT.as_millis() < SNS_ATTEMPT_MS as u128, "an attempt ends before its lease");

@@ -1,5 +1,6 @@
 //! Settings of the frontend.
 
+pub use crate::outbound::Authorities;
 pub use crate::sns::Secret;
 
 /// Settings of the frontend.
@@ -16,6 +17,10 @@ pub struct AwsOptions {
     pub seed: u64,
     /// What the key that SNS messages are signed with is drawn from, and tokens are: nobody else may know it.
     pub secret: Secret,
+    /// SNS may deliver to endpoints at addresses that are not of the public internet.
+    pub private_endpoints: bool,
+    /// Whom `https` endpoints are believed by.
+    pub authorities: Authorities,
 }
 
 impl Default for AwsOptions {
@@ -26,6 +31,8 @@ impl Default for AwsOptions {
             advertised: None,
             seed: 0,
             secret: Secret::default(),
+            private_endpoints: false,
+            authorities: Authorities::default(),
         }
     }
 }

@@ -126,3 +126,30 @@ async fn an_ordered_topic_delivers_a_repeated_message_again_when_the_window_is_o
     received.extend(bodies(&mut client, "q.fifo").await);
     assert_eq!(received, ["first", "later"]);
 }
+
+#[tokio::test]
+async fn a_subscription_that_nobody_confirms_is_gone_after_two_days() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Server::start_at(&clock);
+    let mut client = server.client().await;
+    let arn = topic(&mut client, &[("Name", "t")]).await;
+    let subscribe = async |client: &mut Client, protocol: &str, endpoint: &str| {
+        let what = [("TopicArn", arn.as_str()), ("Protocol", protocol), ("Endpoint", endpoint)];
+        sns(client, "Subscribe", &what).await
+    };
+    let answer = subscribe(&mut client, "http", "http://endpoint.invalid/").await;
+    assert_eq!(first(&answer, "SubscriptionArn").as_deref(), Some("pending confirmation"));
+    subscribe(&mut client, "email", "a@b.example").await;
+    server.pass_s(&clock, 2 * 24 * 60 * 60 + 1);
+    // Who comes next has those that are over looked for.
+    subscribe(&mut client, "http", "http://other.invalid/").await;
+    let session = server.session();
+    let is_swept = |catalog: &duolog_broker::Catalog| {
+        catalog.queues("default").filter(|queue| queue.name.starts_with("sns:")).count() == 1
+    };
+    while !is_swept(&session.catalog()) {
+        tokio::task::yield_now().await;
+    }
+    let listed = sns(&mut client, "ListSubscriptionsByTopic", &[("TopicArn", &arn)]).await;
+    assert_eq!(all(&listed, "Endpoint"), ["http://other.invalid/"]);
+}

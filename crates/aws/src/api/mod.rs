@@ -35,6 +35,7 @@ use crate::codec::{queue_url, request, text::Text};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::ANSWER_ROOM_TIMEOUT;
 use crate::settings::{Echo, Settings};
+use crate::sns;
 
 /// In which protocol a request came, and is answered.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +137,10 @@ impl<'a> Call<'a> {
 
     fn queue_named(&self, name: &str) -> Result<Arc<Queue>, SqsError> {
         let catalog = self.session.catalog();
-        catalog.queue(DEFAULT_NAMESPACE, name).cloned().ok_or_else(SqsError::no_such_queue)
+        // What waits for an endpoint of SNS is nobody else's to take.
+        let is_open = sns::subscription_of_queue(name).is_none();
+        let queue = catalog.queue(DEFAULT_NAMESPACE, name).filter(|_| is_open);
+        queue.cloned().ok_or_else(SqsError::no_such_queue)
     }
 
     /// The URL under which this client reaches the queue.

@@ -16,7 +16,7 @@ use crate::codec::rules::{is_attribute_name, is_attribute_type, is_group_id, leg
 use crate::codec::{arn, message_id, receipt};
 use crate::limits::MESSAGE_ATTRIBUTES;
 use crate::md5;
-use crate::sns::envelope;
+use crate::sns::{self, envelope};
 
 /// What sequence numbers begin with, so that all are equally long.
 const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
@@ -223,7 +223,9 @@ fn system_attributes(context: Context<'_>, leased: &Leased, wanted: SystemNames)
             3 => Some(leased.first_leased_at.0.to_string()),
             4 => group_of(record).map(str::to_owned),
             5 => header(record, TRACE_HEADER).map(str::to_owned),
+            // What an endpoint of SNS did not take comes from no queue that clients know.
             6 => header(record, headers::DEAD_SOURCE)
+                .filter(|queue| sns::subscription_of_queue(queue).is_none())
                 .map(|queue| arn::of_queue(context.region, context.account, queue)),
             7 if context.fifo => Some(sequence_number(numbered_by(context, record)).as_str().to_owned()),
             8 if context.fifo => header(record, headers::IDEMPOTENCY_KEY).map(str::to_owned),

@@ -4,7 +4,7 @@
 
 use duolog_broker::Labels;
 
-use super::{SnsError, shown};
+use super::{SnsError, delivery_policy, shown};
 use crate::codec::arn;
 use crate::limits::{KEY_ID_BYTES, POLICY_BYTES, SNS_DISPLAY_NAME_CHARS};
 
@@ -51,7 +51,8 @@ pub(super) fn check_of_topic(name: &str, value: &str, fifo: bool) -> Result<(), 
     let is_valid = match name {
         "DisplayName" => value.chars().count() <= SNS_DISPLAY_NAME_CHARS,
         "Policy" => value.is_empty() || is_json_map(value),
-        "DeliveryPolicy" => value.is_empty() || is_json_map(value),
+        "DeliveryPolicy" if value.is_empty() => true,
+        "DeliveryPolicy" => return delivery_policy::check_of_topic(value),
         "KmsMasterKeyId" => value.len() <= KEY_ID_BYTES,
         "TracingConfig" => matches!(value, "PassThrough" | "Active"),
         "SignatureVersion" => matches!(value, "1" | "2"),
@@ -74,7 +75,8 @@ pub(super) fn check_of_topic(name: &str, value: &str, fifo: bool) -> Result<(), 
 pub(super) fn check_of_subscription(name: &str, value: &str) -> Result<(), SnsError> {
     let is_valid = match name {
         "RawMessageDelivery" => matches!(value, "true" | "false"),
-        "DeliveryPolicy" => value.is_empty() || is_json_map(value),
+        "DeliveryPolicy" if value.is_empty() => true,
+        "DeliveryPolicy" => return delivery_policy::check_of_subscription(value),
         "SubscriptionRoleArn" => value.len() <= KEY_ID_BYTES,
         "RedrivePolicy" if value.is_empty() => true,
         "RedrivePolicy" => return check_redrive(value),
@@ -96,4 +98,10 @@ fn check_redrive(value: &str) -> Result<(), SnsError> {
         Some(_) => wrong("deadLetterTargetArn is an invalid arn"),
         None => wrong("policy does not contain deadLetterTargetArn"),
     }
+}
+
+/// The name of the queue in a redrive policy that was checked.
+pub(super) fn dead_letter_queue(policy: &str) -> Option<String> {
+    let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+    arn::queue_name(policy.get("deadLetterTargetArn")?.as_str()?).map(str::to_owned)
 }

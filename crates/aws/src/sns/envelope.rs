@@ -1,4 +1,4 @@
-//! What a message is wrapped in on its way to a queue: JSON with the message, who published it where, and a signature.
+//! What a message is wrapped in on its way to a queue or an endpoint: JSON with the message, who published it where, and a signature.
 //!
 //! The record holds the bare message; the envelope is made of its headers when it is received:
 //! ```text
@@ -21,12 +21,12 @@ use uuid::Uuid;
 
 use super::publish::text_bytes;
 use super::signing::Signer;
-use super::{subscription, topic};
+use super::{http, subscription, topic};
 use crate::codec::arn;
 use crate::convert::RESERVED_PREFIX;
 
-const TOPIC: &str = "duolog-sns-topic";
-const MESSAGE_ID: &str = "duolog-sns-message-id";
+pub(super) const TOPIC: &str = "duolog-sns-topic";
+pub(super) const MESSAGE_ID: &str = "duolog-sns-message-id";
 const SUBJECT: &str = "duolog-sns-subject";
 const TIME: &str = "duolog-sns-timestamp";
 const ENVELOPE: &str = "duolog-sns-envelope";
@@ -43,7 +43,8 @@ pub(super) struct Sent<'a> {
     pub time: Timestamp,
 }
 
-fn header(key: &'static str, value: &str) -> Header {
+/// A header of ours.
+pub(super) fn header(key: &'static str, value: &str) -> Header {
     Header { key: bytes::Bytes::from_static(key.as_bytes()), value: Some(text_bytes(value)) }
 }
 
@@ -52,8 +53,13 @@ pub(super) fn number_header(number: &str) -> Header {
     header(NUMBER, number)
 }
 
+/// The header with the time that a message was published at.
+pub(super) fn time(time: Timestamp) -> Header {
+    header(TIME, &shown(time))
+}
+
 /// As the service writes times: to the millisecond.
-fn shown(time: Timestamp) -> String {
+pub(super) fn shown(time: Timestamp) -> String {
     let seconds = when::shown(time.0);
     format!("{}.{:03}Z", seconds.trim_end_matches('Z'), time.0.rem_euclid(1000))
 }
@@ -61,11 +67,8 @@ fn shown(time: Timestamp) -> String {
 impl Sent<'_> {
     /// The headers of the record; of its topics these get the envelope.
     pub fn headers(&self, in_envelope: &[u128], is_all: bool) -> Vec<Header> {
-        let mut headers = vec![
-            header(TOPIC, self.arn),
-            header(MESSAGE_ID, &self.id.to_string()),
-            header(TIME, &shown(self.time)),
-        ];
+        let mut headers =
+            vec![header(TOPIC, self.arn), header(MESSAGE_ID, &self.id.to_string()), time(self.time)];
         headers.extend(self.subject.map(|subject| header(SUBJECT, subject)));
         if is_all {
             headers.push(header(ENVELOPE, ALL));
@@ -124,7 +127,8 @@ pub(crate) struct Receiver<'a> {
     pub topic: u128,
 }
 
-fn find<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+/// The value of a header, if it is text.
+pub(super) fn find<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
     let header = record.headers.iter().find(|header| header.key == name.as_bytes())?;
     std::str::from_utf8(header.value.as_ref()?).ok()
 }
@@ -165,7 +169,10 @@ pub(crate) fn of(record: &Record, receiver: Receiver<'_>) -> Option<String> {
 
 fn unsubscribe_url(arn: &str, receiver: Receiver<'_>) -> String {
     let topic = arn::topic_name(arn).and_then(|name| topic::named(receiver.catalog, name));
-    let id = topic.map(|topic| subscription::id_of(topic.id, "sqs", &arn::of_queue("", "", receiver.queue)));
+    let id = topic.map(|topic| match http::id_in(receiver.queue) {
+        Some(id) => id.to_owned(),
+        None => subscription::id_of(topic.id, "sqs", &arn::of_queue("", "", receiver.queue)),
+    });
     let id = id.unwrap_or_else(|| Uuid::nil().to_string());
     format!("http://{}/?Action=Unsubscribe&SubscriptionArn={arn}:{id}", receiver.host)
 }
@@ -189,10 +196,10 @@ fn attributes_of(record: &Record) -> Map<String, Value> {
 
 /// An object in the order of the service, a pair a line.
 #[derive(Default)]
-struct Written(String);
+pub(super) struct Written(String);
 
 impl Written {
-    fn put(&mut self, name: &str, value: &str) {
+    pub fn put(&mut self, name: &str, value: &str) {
         self.put_json(name, &Value::String(value.to_owned()));
     }
 
@@ -209,7 +216,7 @@ impl Written {
         self.0 += &value.to_string().replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff");
     }
 
-    fn end(self) -> String {
+    pub fn end(self) -> String {
         format!("{{\n{}\n}}", self.0)
     }
 }

@@ -15,13 +15,16 @@ use crate::codec::rules;
 use crate::convert::{Attribute, RESERVED_PREFIX};
 use crate::limits::{SNS_ATTRIBUTES, SNS_MESSAGE_BYTES, SNS_SUBJECT_CHARS};
 
+/// Bodies by protocol.
+type BodiesOf = Vec<(&'static str, Bytes)>;
+
 /// A message that may be published.
 #[derive(Debug)]
 pub(super) struct Message {
     /// For whom there is no other.
     pub body: Bytes,
-    /// For queues.
-    pub for_queues: Bytes,
+    /// For protocols that have one of their own.
+    others: BodiesOf,
     pub subject: Option<String>,
     pub attributes: Vec<Attribute>,
     /// Which order it belongs to.
@@ -44,7 +47,7 @@ impl Message {
         if bytes > SNS_MESSAGE_BYTES {
             return Err(SnsError::invalid("Invalid parameter: Message too long"));
         }
-        let (body, for_queues) = bodies(text, params.get("MessageStructure"))?;
+        let (body, others) = bodies(text, params.get("MessageStructure"))?;
         let group = params.get("MessageGroupId").map(|id| checked_id("MessageGroupId", id)).transpose()?;
         let dedup_id = dedup_id(params, topic, &body)?;
         if is_ordered(topic) && group.is_none() {
@@ -52,7 +55,13 @@ impl Message {
                 "Invalid parameter: The MessageGroupId parameter is required for FIFO topics",
             ));
         }
-        Ok(Self { body, for_queues, subject, attributes, group, dedup_id, bytes })
+        Ok(Self { body, others, subject, attributes, group, dedup_id, bytes })
+    }
+
+    /// The body for who is subscribed by a protocol; `None` is others than SNS has subscribed.
+    pub fn body_for(&self, protocol: Option<&str>) -> &Bytes {
+        let own = self.others.iter().find(|(its, _)| Some(*its) == protocol);
+        own.map_or(&self.body, |(_, body)| body)
     }
 }
 
@@ -67,26 +76,27 @@ fn checked_subject(subject: &str) -> Result<String, SnsError> {
     }
 }
 
-/// The message for all, and that for queues.
-fn bodies(text: &str, structure: Option<&str>) -> Result<(Bytes, Bytes), SnsError> {
+/// Protocols that a message is delivered by.
+const DELIVERED: [&str; 3] = ["sqs", "http", "https"];
+
+/// The message for all, and those for protocols that have their own.
+fn bodies(text: &str, structure: Option<&str>) -> Result<(Bytes, BodiesOf), SnsError> {
     let wrong = |what: &str| SnsError::invalid(format!("Invalid parameter: Message Structure - {what}"));
     let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     match structure {
-        None | Some("") => {
-            let body = bytes(text);
-            Ok((body.clone(), body))
-        }
+        None | Some("") => Ok((bytes(text), Vec::new())),
         Some("json") => {
             let parsed =
                 serde_json::from_str(text).map_err(|_| wrong("JSON message body failed to parse"))?;
             let Value::Object(map) = parsed else { return Err(wrong("JSON message body failed to parse")) };
             let of = |protocol: &str| map.get(protocol).and_then(Value::as_str);
             let default = of("default").ok_or_else(|| wrong("No default entry in JSON message body"))?;
-            let for_queues = of("sqs").unwrap_or(default);
-            if default.is_empty() || for_queues.is_empty() {
+            let own = DELIVERED.into_iter().filter_map(|protocol| Some((protocol, of(protocol)?)));
+            let own: Vec<_> = own.collect();
+            if default.is_empty() || own.iter().any(|(_, text)| text.is_empty()) {
                 return Err(SnsError::invalid("Invalid parameter: Empty message"));
             }
-            Ok((bytes(default), bytes(for_queues)))
+            Ok((bytes(default), own.into_iter().map(|(protocol, text)| (protocol, bytes(text))).collect()))
         }
         Some(other) => {
             Err(SnsError::invalid_because("MessageStructure", format_args!("Invalid value {}", shown(other))))

@@ -2,14 +2,19 @@
 //!
 //! A topic is an exchange of kind fanout, a subscription a binding with labels, a filter policy the binding's rules; so whoever publishes
 //! to the exchange, in any protocol, reaches the subscribers. A published message becomes one record for all of them, with headers from
-//! which `envelope` makes what SQS receives. Adding an action: an arm in `dispatch`, a function beside its kind.
+//! which `envelope` makes what SQS receives. `deliver` posts to endpoints what waits in the queues of their subscriptions (`http`). Adding an action: an arm in `dispatch`, a function beside its kind.
 //! Source: SNS API Reference, version 2010-03-31; SNS Developer Guide.
 
 mod attributes;
+mod confirmation;
+mod deliver;
+mod delivery_policy;
 pub(crate) mod envelope;
 mod error;
 mod fifo;
+mod http;
 mod message;
+mod notification;
 mod params;
 mod permissions;
 mod publish;
@@ -31,8 +36,11 @@ use crate::AwsFrontend;
 use crate::codec::query::Form;
 use crate::settings::Echo;
 
+pub(crate) use deliver::{Deliveries, run as deliver};
+use delivery_policy::DeliveryPolicy;
 pub(crate) use error::{SnsCode, SnsError};
 pub(crate) use fifo::Numbers;
+pub(crate) use http::id_in as subscription_of_queue;
 pub(crate) use params::Params;
 pub use signing::Secret;
 pub(crate) use signing::{Draw, PATH as CERTIFICATE_PATH, Signer};
@@ -119,6 +127,10 @@ pub(crate) struct Call<'a> {
     pub action: &'a str,
     /// The parameters.
     pub params: Params<'a>,
+    /// How the client called us: host, and port if there was one.
+    pub host: &'a str,
+    /// It says who makes it. Nobody verifies that.
+    pub is_signed: bool,
     /// Names the request.
     pub id: Uuid,
 }

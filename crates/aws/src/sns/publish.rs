@@ -3,7 +3,7 @@
 //! Which queues get the message in an envelope is decided here and written into the record, so that it does not depend on what becomes
 //! of the subscription before the message is received.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -143,8 +143,8 @@ fn check_ids<'f>(entries: &[Params<'f>]) -> Result<Vec<&'f str>, SnsError> {
 /// Who is subscribed, by what the service makes of a message for them.
 #[derive(Default)]
 struct Subscribers<'c> {
-    /// Topics of queues.
-    queues: BTreeSet<TopicId>,
+    /// Topics of queues, and by which protocol they are subscribed.
+    protocols: BTreeMap<TopicId, &'c str>,
     /// Those that get the message as it is. If queues that read one topic differ, it is as it is for all.
     raw: BTreeSet<TopicId>,
     /// Protocols that nothing is delivered by.
@@ -160,7 +160,7 @@ impl<'c> Subscribers<'c> {
             match spec.destination {
                 Destination::Queue(id) => {
                     let Some(queue) = catalog.queue_by_id(id) else { continue };
-                    it.queues.insert(queue.topic);
+                    it.protocols.insert(queue.topic, subscription.protocol);
                     if subscription.is_raw() {
                         it.raw.insert(queue.topic);
                     }
@@ -176,7 +176,7 @@ impl<'c> Subscribers<'c> {
     }
 
     fn gets_envelope(&self, topic: TopicId) -> bool {
-        self.queues.contains(&topic) && !self.raw.contains(&topic)
+        self.protocols.contains_key(&topic) && !self.raw.contains(&topic)
     }
 
     /// Names and counts what is not delivered.
@@ -230,34 +230,45 @@ fn prepare(
     now: Timestamp,
 ) -> Prepared {
     let id = call.frontend.next_request_id();
-    let Message { body, for_queues, subject, attributes, group, dedup_id, .. } = message;
-    let record = convert::new_record(for_queues.clone(), group, &attributes, None, dedup_id, None);
+    let (group, dedup_id) = (message.group.clone(), message.dedup_id.clone());
+    // Rules on bodies look at that of queues.
+    let body = message.body_for(Some("sqs"));
+    let record = convert::new_record(body.clone(), group, &message.attributes, None, dedup_id, None);
     let record = NewRecord { timestamp: Some(now), ..record };
-    let seen = Seen::new(&record.headers, &for_queues);
+    let seen = Seen::new(&record.headers, body);
     let key = record.key.as_deref().unwrap_or_default();
     let topics = catalog.route(topic.id, &[key], &seen);
     subscribers.drop_others(call, topic, &seen);
     let arn = call.topic_arn(&topic.name);
-    let sent = envelope::Sent { id, arn: &arn, subject: subject.as_deref(), time: now };
-    // One record for all, unless queues get another body.
-    let (queues, others): (Vec<_>, Vec<_>) = match body == for_queues {
-        true => (topics, Vec::new()),
-        false => topics.into_iter().partition(|topic| subscribers.queues.contains(topic)),
-    };
+    let sent = envelope::Sent { id, arn: &arn, subject: message.subject.as_deref(), time: now };
     let mut prepared = Prepared { id, records: Vec::new(), texts: Vec::new() };
-    for (topics, body) in [(queues, for_queues), (others, body)] {
-        if topics.is_empty() {
-            continue;
-        }
+    for (body, topics) in by_body(&message, subscribers, topics) {
         let in_envelope: Vec<u128> =
             topics.iter().filter(|topic| subscribers.gets_envelope(**topic)).map(|topic| topic.0).collect();
         let mut record = NewRecord { value: Some(body.clone()), ..record.clone() };
         record.headers.extend(sent.headers(&in_envelope, in_envelope.len() == topics.len()));
-        let text = (!in_envelope.is_empty()).then(|| sent.text_to_sign(&body));
+        let text = (!in_envelope.is_empty()).then(|| sent.text_to_sign(body));
         prepared.records.push(Routed { record, topics: topics.into() });
         prepared.texts.push(text);
     }
     prepared
+}
+
+/// The topics by the body that they get: one record for all, unless protocols have bodies of their own.
+fn by_body<'m>(
+    message: &'m Message,
+    subscribers: &Subscribers<'_>,
+    topics: Vec<TopicId>,
+) -> Vec<(&'m Bytes, Vec<TopicId>)> {
+    let mut all: Vec<(&Bytes, Vec<TopicId>)> = Vec::new();
+    for topic in topics {
+        let body = message.body_for(subscribers.protocols.get(&topic).copied());
+        match all.iter_mut().find(|(its, _)| std::ptr::eq(*its, body) || *its == body) {
+            Some((_, topics)) => topics.push(topic),
+            None => all.push((body, vec![topic])),
+        }
+    }
+    all
 }
 
 /// Signs what is to be; on a thread that may take its time, a millisecond each.

@@ -3,6 +3,7 @@
 //!
 //! What cannot be delivered to now is *parked*: bound to the topic itself, which a publish has gone through already, so it leads nowhere.
 //! That is a subscription of a queue that does not exist (yet), one that waits to be confirmed, and one whose protocol is not delivered.
+//! One of an `http` or `https` endpoint leads to a queue of its own once it is confirmed: see `http`.
 
 use std::sync::Arc;
 
@@ -16,14 +17,16 @@ use duolog_broker::routing::{
     Binding, BindingSpec, Destination, Exchange, ExchangeId, Filter, Rules, RulesOn,
 };
 use duolog_broker::{Catalog, Labels, Queue, Session};
+use duolog_record::Timestamp;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::topic::{self, is_topic};
 use super::topics::after;
-use super::{Answer, Call, SnsCode, SnsError, attributes, shown};
+use super::{Answer, Call, DeliveryPolicy, SnsCode, SnsError, attributes, http, shown};
 use crate::codec::arn;
 use crate::limits::{SNS_FILTER_POLICIES, SNS_PAGE};
+use crate::outbound;
 
 const PROTOCOL: &str = "aws.sns.protocol";
 const ENDPOINT: &str = "aws.sns.endpoint";
@@ -31,6 +34,16 @@ const ENDPOINT: &str = "aws.sns.endpoint";
 pub(super) const TOKEN: &str = "aws.sns.token";
 /// Until when the token may be used, milliseconds since 1970.
 pub(super) const TOKEN_UNTIL: &str = "aws.sns.token-until";
+/// The token that it was confirmed with: whoever confirms it once more is answered as the first time.
+const TOKEN_USED: &str = "aws.sns.token-used";
+/// There if the request that confirmed it was signed, or none was needed.
+const AUTHENTICATED: &str = "aws.sns.authenticated";
+/// There if only a signed request may undo it.
+const BINDS: &str = "aws.sns.authenticate-on-unsubscribe";
+/// How the broker was called when an endpoint was subscribed: what is posted there has URLs of the broker in it.
+pub(super) const HOST: &str = "aws.sns.host";
+/// What the topic was called then: the region and the account in it are the subscriber's.
+pub(super) const TOPIC_ARN: &str = "aws.sns.topic-arn";
 
 /// A binding that is a subscription.
 #[derive(Clone, Copy)]
@@ -50,6 +63,36 @@ impl<'c> Subscription<'c> {
         self.binding.spec.labels.contains_key(TOKEN)
     }
 
+    /// It was not confirmed in time: it is as if it were not there.
+    pub fn has_expired(self, now: Timestamp) -> bool {
+        let until = self.label(TOKEN_UNTIL).and_then(|until| until.parse().ok()).unwrap_or(0_i64);
+        self.is_pending() && now.0 > until
+    }
+
+    /// True if it can be confirmed with this token, or was.
+    pub fn has_token(self, token: &str) -> bool {
+        self.label(TOKEN) == Some(token) || self.label(TOKEN_USED) == Some(token)
+    }
+
+    /// Until when its token may be used.
+    pub fn token_until(self) -> i64 {
+        self.label(TOKEN_UNTIL).and_then(|until| until.parse().ok()).unwrap_or(0)
+    }
+
+    /// True if only a signed request may undo it.
+    pub fn is_bound(self) -> bool {
+        self.label(BINDS).is_some()
+    }
+
+    fn was_authenticated(self) -> bool {
+        let needed_none = !http::is_http(self.protocol) && !self.is_pending();
+        needed_none || self.label(AUTHENTICATED).is_some()
+    }
+
+    pub fn label(self, name: &str) -> Option<&'c str> {
+        self.binding.spec.labels.get(name).map(String::as_str)
+    }
+
     pub fn is_raw(self) -> bool {
         self.attribute("RawMessageDelivery") == Some("true")
     }
@@ -58,7 +101,8 @@ impl<'c> Subscription<'c> {
         std::str::from_utf8(&self.binding.spec.key).unwrap_or("")
     }
 
-    fn attribute(self, name: &str) -> Option<&'c str> {
+    /// An attribute that is set.
+    pub fn attribute(self, name: &str) -> Option<&'c str> {
         attributes::get(&self.binding.spec.labels, name)
     }
 
@@ -108,7 +152,7 @@ pub(super) fn spec_of(catalog: &Catalog, exchange: &Exchange, protocol: &str, en
     }
 }
 
-/// Where it leads as things are.
+/// Where it leads as things are. That of an endpoint leads to its queue from when it is confirmed.
 fn destination(catalog: &Catalog, exchange: ExchangeId, protocol: &str, endpoint: &str) -> Destination {
     let name = arn::queue_name(endpoint).filter(|_| protocol == "sqs");
     let queue = name.and_then(|name| catalog.queue(DEFAULT_NAMESPACE, name));
@@ -224,10 +268,10 @@ pub(super) fn get_attributes(call: &Call<'_>) -> Answer {
         ("TopicArn", call.topic_arn(name)),
         ("Owner", account.to_owned()),
         ("Protocol", it.protocol.to_owned()),
-        ("Endpoint", it.endpoint.to_owned()),
+        ("Endpoint", outbound::shown(it.endpoint)),
         ("RawMessageDelivery", it.is_raw().to_string()),
         ("PendingConfirmation", it.is_pending().to_string()),
-        ("ConfirmationWasAuthenticated", (!it.is_pending()).to_string()),
+        ("ConfirmationWasAuthenticated", it.was_authenticated().to_string()),
         ("SubscriptionPrincipal", format!("arn:aws:iam::{account}:root")),
     ];
     for name in
@@ -236,6 +280,11 @@ pub(super) fn get_attributes(call: &Call<'_>) -> Answer {
         if let Some(value) = it.shown(name) {
             pairs.push((name, value.to_owned()));
         }
+    }
+    if http::is_http(it.protocol) {
+        let policy = attributes::get(&topic.labels, "DeliveryPolicy");
+        let policy = DeliveryPolicy::of_subscription(policy, it.attribute("DeliveryPolicy"));
+        pairs.push(("EffectiveDeliveryPolicy", policy.shown_of_subscription()));
     }
     call.answer(|xml| xml.map("Attributes", pairs))
 }
@@ -302,7 +351,7 @@ fn listed(call: &Call<'_>, only: Option<&Exchange>) -> Answer {
                         false => xml.text("SubscriptionArn", &call.arn_of(&topic.name, it.id())),
                     }
                     xml.text("Owner", call.echo.account);
-                    xml.text("Endpoint", it.endpoint);
+                    xml.text("Endpoint", &outbound::shown(it.endpoint));
                 });
             }
         });
@@ -364,8 +413,12 @@ async fn lead(session: &Session, known: &Arc<Binding>, spec: BindingSpec) {
 }
 
 /// Labels of a subscription that has been confirmed.
-pub(super) fn confirmed(mut labels: Labels) -> Labels {
-    labels.remove(TOKEN);
-    labels.remove(TOKEN_UNTIL);
+pub(super) fn confirmed(mut labels: Labels, is_signed: bool, binds: bool) -> Labels {
+    if let Some(token) = labels.remove(TOKEN) {
+        labels.insert(TOKEN_USED.to_owned(), token);
+    }
+    for (label, _) in [(AUTHENTICATED, is_signed), (BINDS, binds)].into_iter().filter(|(_, is)| *is) {
+        labels.insert(label.to_owned(), "true".to_owned());
+    }
     labels
 }

@@ -10,13 +10,11 @@ use serde_json::json;
 
 use super::subscription::Subscription;
 use super::topic::{self, is_ordered, is_topic};
-use super::{Answer, Call, SnsError, attributes, tags};
+use super::{Answer, Call, DeliveryPolicy, SnsError, attributes, http, tags};
 use crate::codec::rules;
 use crate::limits::SNS_PAGE;
 use crate::settings::is_fifo;
 
-/// The delivery policy of a topic that has none of its own.
-const DELIVERY_POLICY: &str = r#"{"http":{"defaultHealthyRetryPolicy":{"minDelayTarget":20,"maxDelayTarget":20,"numRetries":3,"numMaxDelayRetries":0,"numNoDelayRetries":0,"numMinDelayRetries":0,"backoffFunction":"linear"},"disableSubscriptionOverrides":false,"defaultRequestPolicy":{"headerContentType":"text/plain; charset=UTF-8"}}}"#;
 const PROTECTION: &str = "DataProtectionPolicy";
 
 pub(super) async fn create(call: &Call<'_>) -> Answer {
@@ -115,11 +113,20 @@ fn default_of(name: &str) -> Option<&'static str> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Answer {
     match call.topic("TopicArn") {
-        Ok(exchange) => match call.session().delete_exchange(exchange.id, false).await {
-            // Somebody was faster.
-            Ok(()) | Err(ChangeError::NotFound(_)) => call.done(),
-            Err(error) => Err(error.into()),
-        },
+        Ok(topic) => {
+            let catalog = call.session().catalog();
+            let endpoints = catalog.bindings_from(topic.id).filter_map(Subscription::of);
+            let endpoints: Vec<_> = endpoints.filter(|it| http::is_http(it.protocol)).collect();
+            match call.session().delete_exchange(topic.id, false).await {
+                // Somebody was faster.
+                Ok(()) | Err(ChangeError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for it in endpoints {
+                http::remove_queue(call.session(), it.id()).await?;
+            }
+            call.done()
+        }
         // What is not there need not be deleted.
         Err(error) if error == SnsError::no_topic() => call.done(),
         Err(error) => Err(error),
@@ -167,14 +174,14 @@ pub(super) fn get_attributes(call: &Call<'_>) -> Answer {
             None => {}
         }
     }
-    let delivery = attributes::get(&topic.labels, "DeliveryPolicy").unwrap_or(DELIVERY_POLICY);
+    let delivery = DeliveryPolicy::of_topic(attributes::get(&topic.labels, "DeliveryPolicy"));
     let mut pairs = vec![
         ("TopicArn", arn.clone()),
         ("Owner", call.echo.account.to_owned()),
         ("SubscriptionsConfirmed", confirmed.to_string()),
         ("SubscriptionsPending", pending.to_string()),
         ("SubscriptionsDeleted", "0".to_owned()),
-        ("EffectiveDeliveryPolicy", delivery.to_owned()),
+        ("EffectiveDeliveryPolicy", delivery.shown_of_topic()),
     ];
     let set = |name: &str| attributes::get(&topic.labels, name).map(str::to_owned);
     pairs.push(("Policy", set("Policy").unwrap_or_else(|| default_policy(&arn, call.echo.account))));

@@ -92,8 +92,9 @@ impl Server {
         .unwrap();
         let polls = Arc::new(AtomicU64::new(0));
         let frontend = Arc::new(AwsFrontend::new(broker.session(Principal::anonymous()), options));
-        let frontend = Arc::new(Counted { frontend, polls: polls.clone() });
         let (budget, shutdown) = (Budget::new(BUDGET), Shutdown::new());
+        tokio::spawn(Arc::clone(&frontend).run(shutdown.clone()));
+        let frontend = Arc::new(Counted { frontend, polls: polls.clone() });
         let context = Context { budget: budget.clone(), shutdown: shutdown.clone(), limits };
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.address();

@@ -328,6 +328,11 @@ fn amqp(admin: &Admin, out: &mut Exposition) {
 fn sns(admin: &Admin, out: &mut Exposition) {
     let help = "Deliveries to SNS subscriptions that were dropped because their protocol is not served.";
     out.single("duolog_sns_deliveries_dropped_total", Kind::Counter, help, admin.aws.dropped_deliveries());
+    let help = "Deliveries to HTTP endpoints of SNS subscriptions, by what came of an attempt or became of the message.";
+    let mut family = out.family("duolog_sns_endpoint_deliveries_total", Kind::Counter, help);
+    for (outcome, count) in admin.aws.endpoint_deliveries() {
+        family.sample(&[("outcome", &outcome)], count);
+    }
 }
 
 fn nats(admin: &Admin, out: &mut Exposition) {

@@ -145,6 +145,10 @@ pub struct Config {
     pub kafka: KafkaSettings,
     /// Where queue URLs point; `None` follows the request.
     pub aws_advertised: Option<HostPort>,
+    /// SNS may deliver to private addresses.
+    pub sns_private_endpoints: bool,
+    /// Certification authorities that endpoints are believed by.
+    pub sns_ca_file: Option<PathBuf>,
     /// Of the Redis frontend.
     pub redis: RedisSettings,
     /// Of the NATS frontend.
@@ -209,6 +213,8 @@ impl Config {
                 offsets_retention: take!(kafka_offsets_retention).0,
             },
             aws_advertised: take!(aws_advertised).0,
+            sns_private_endpoints: take!(sns_private_endpoints),
+            sns_ca_file: take!(sns_ca_file).0.map(|it| it.0),
             redis: RedisSettings {
                 buffer_hard: take!(redis_pubsub_buffer_hard).0.map_or(Ok(0), Size::bytes)?,
                 buffer_soft: take!(redis_pubsub_buffer_soft).0.map_or(Ok(0), Size::bytes)?,

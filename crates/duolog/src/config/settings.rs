@@ -8,7 +8,7 @@ use duolog_net::OriginRule;
 use serde::Deserialize;
 
 use super::values::{
-    Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Origin, Protocol, Size, Span,
+    Acked, CaptureOf, EchoOf, FilePath, HostPort, Listen, LogFormat, OrNone, Origin, Protocol, Size, Span,
 };
 
 macro_rules! settings {
@@ -141,6 +141,15 @@ settings! {
     /// Host and port of SQS queue URLs; `none` follows the host that the request names
     #[arg(long, env = "DUOLOG_AWS_ADVERTISED", value_name = "HOST:PORT|none")]
     aws_advertised: OrNone<HostPort> = Some(OrNone(None)),
+
+    /// Let SNS deliver to `http` and `https` endpoints at private addresses, too: loopback, internal networks, what clouds tell their machines
+    #[arg(long, env = "DUOLOG_SNS_PRIVATE_ENDPOINTS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    sns_private_endpoints: bool = Some(false),
+
+    /// PEM file with certification authorities that `https` endpoints are believed by beside those that Mozilla trusts
+    #[arg(long, env = "DUOLOG_SNS_CA_FILE", value_name = "FILE|none")]
+    sns_ca_file: OrNone<FilePath> = Some(OrNone(None)),
 
     /// Bytes that may wait for a Redis subscriber; with more it is cut off
     #[arg(long, env = "DUOLOG_REDIS_PUBSUB_BUFFER_HARD", value_name = "SIZE|none")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use duolog_broker::when::LENGTHS;
 
 use super::values::{
-    Acked, CaptureOf, EchoOf, HostPort, Listen, LogFormat, OrNone, Origin, SIZES, Size, Span,
+    Acked, CaptureOf, EchoOf, FilePath, HostPort, Listen, LogFormat, OrNone, Origin, SIZES, Size, Span,
 };
 
 /// How a value is written.
@@ -27,6 +27,7 @@ macro_rules! shown {
 
 shown! {
     PathBuf: it => it.display().to_string();
+    FilePath: it => it.0.display().to_string();
     String: it => it.clone();
     bool: it => it.to_string();
     u32: it => it.to_string();

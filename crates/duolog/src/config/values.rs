@@ -4,6 +4,7 @@ use duolog_broker::live::{Pattern, Template};
 use duolog_broker::when::{LENGTHS, in_units};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -266,6 +267,21 @@ impl<T: FromStr<Err = String>> FromStr for OrNone<T> {
     }
 }
 
+/// Where a file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl FromStr for FilePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.is_empty() {
+            true => Err("a file has a name".to_owned()),
+            false => Ok(Self(PathBuf::from(text))),
+        }
+    }
+}
+
 /// What an acknowledgement means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acked {
@@ -358,6 +374,7 @@ from_text!(
     EchoOf,
     Listen,
     Origin,
+    OrNone<FilePath>,
     OrNone<HostPort>,
     Size,
     Span,

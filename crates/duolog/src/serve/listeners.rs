@@ -58,6 +58,7 @@ impl Bound {
             self.listeners.iter().map(|(protocol, listener)| (*protocol, listener.address())).collect();
         let tasks = TaskTracker::new();
         tasks.spawn(Arc::clone(&parts.kafka).run(parts.context.shutdown.clone()));
+        tasks.spawn(Arc::clone(&parts.aws).run(parts.context.shutdown.clone()));
         tasks.spawn(Arc::clone(&parts.amqp).run(parts.context.shutdown.clone()));
         tasks.spawn(Arc::clone(&parts.bindings).run(parts.context.shutdown.clone()));
         for (protocol, listener) in self.listeners {

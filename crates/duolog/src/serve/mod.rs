@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use duolog_amqp::{AmqpFrontend, AmqpOptions};
-use duolog_aws::{AwsFrontend, AwsOptions};
+use duolog_aws::{Authorities, AwsFrontend, AwsOptions};
 use duolog_broker::{Broker, BrokerOptions, Permissive, Principal};
 use duolog_kafka::{KafkaFrontend, KafkaOptions};
 use duolog_nats::{NatsFrontend, NatsOptions};
@@ -168,7 +168,22 @@ fn aws_options(config: &Config) -> anyhow::Result<AwsOptions> {
     let advertised = config.aws_advertised.clone().map(|it| (it.host, it.port));
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
-    Ok(AwsOptions { advertised, seed: chance()?, secret: secret.into(), ..AwsOptions::default() })
+    let authorities = match &config.sns_ca_file {
+        None => Authorities::default(),
+        Some(path) => {
+            let shown = path.display();
+            let pem = std::fs::read(path).with_context(|| format!("sns_ca_file {shown} cannot be read"))?;
+            Authorities::with(&pem).map_err(|why| anyhow!("sns_ca_file {shown} cannot be used: {why}"))?
+        }
+    };
+    Ok(AwsOptions {
+        advertised,
+        seed: chance()?,
+        secret: secret.into(),
+        private_endpoints: config.sns_private_endpoints,
+        authorities,
+        ..AwsOptions::default()
+    })
 }
 
 fn redis_options(config: &Config) -> anyhow::Result<RedisOptions> {
