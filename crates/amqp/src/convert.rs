@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use duolog_broker::deaths::{Death, Deaths};
 use duolog_broker::{Leased, headers};
-use duolog_record::{Header, Record};
+use duolog_record::{Header, Offset, Record};
 
 use crate::codec::{LongStr, Properties, RawTable, Scalar, ShortStr, ValueRef, is_nested};
 use crate::limits::SHORT_STRING_BYTES;
@@ -24,6 +24,8 @@ const EMPTY_TABLE: &[u8] = b"duolog-amqp-headers";
 pub(crate) const TYPE_PREFIX: &[u8] = b"duolog-type.";
 /// Where what no table can hold is found: names that are too long or repeated.
 const OVERFLOW: &[u8] = b"duolog-overflow";
+/// Where a message stands in its stream. Source: RabbitMQ documentation, "Streams".
+const STREAM_OFFSET: &[u8] = b"x-stream-offset";
 
 /// What is at least as large is worth the rest of the input that it came with.
 const SHARED_BYTES: usize = 32 << 10;
@@ -206,10 +208,26 @@ pub(crate) struct Address<'a> {
     pub(crate) routing_key: ShortStr<'a>,
 }
 
+/// A record that is delivered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivered<'a> {
+    pub(crate) record: &'a Record,
+    /// How many times it was leased, this one included; 1 of a stream.
+    pub(crate) attempts: u32,
+    /// Its offset, if it is read from a stream.
+    pub(crate) stream_offset: Option<Offset>,
+}
+
+impl<'a> From<&'a Leased> for Delivered<'a> {
+    fn from(leased: &'a Leased) -> Self {
+        Self { record: &leased.record, attempts: leased.attempts, stream_offset: None }
+    }
+}
+
 /// Puts the properties of a message into `scratch`; gives its address. A record that no exchange has routed seems to come
 /// through the default exchange.
-pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scratch) -> Address<'a> {
-    let record = &leased.record;
+pub(crate) fn message<'a>(delivered: Delivered<'a>, queue: &'a str, scratch: &mut Scratch) -> Address<'a> {
+    let record = delivered.record;
     scratch.table.clear();
     scratch.properties.clear();
     let mut address = Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut(queue) };
@@ -224,7 +242,7 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
         if let Some(name) = property_of(&header.key) {
             has_table |= header.key == EMPTY_TABLE;
             set_property(&mut properties, &mut address, name, header.value.as_deref().unwrap_or_default());
-        } else if !header.key.starts_with(TYPE_PREFIX) && !is_made(leased, &header.key) {
+        } else if !header.key.starts_with(TYPE_PREFIX) && !is_made(delivered, &header.key) {
             has_table = true;
             if header.key.len() > SHORT_STRING_BYTES || seen.has(index) {
                 overflow.push(header);
@@ -237,7 +255,7 @@ pub(crate) fn message<'a>(leased: &'a Leased, queue: &'a str, scratch: &mut Scra
         // It came here by the name of the queue. Where it was published is told by `x-death`.
         address = Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut(queue) };
     }
-    has_table |= write_made(&mut scratch.table, leased, &overflow);
+    has_table |= write_made(&mut scratch.table, delivered, &overflow);
     if has_table {
         // It has just been written entry by entry.
         properties.headers = RawTable::new(&scratch.table).ok();
@@ -277,12 +295,13 @@ impl<'a> Seen<'a> {
 }
 
 /// True for a header that the broker writes itself: what a message brings along of that name is of an earlier delivery.
-fn is_made(leased: &Leased, name: &[u8]) -> bool {
+fn is_made(delivered: Delivered<'_>, name: &[u8]) -> bool {
     match name {
         // Where a delayed message waited is nothing to its receiver.
-        name if name == headers::ORIGIN.as_bytes() => !is_dead_letter(&leased.record),
-        b"x-delivery-count" => leased.attempts > 1,
-        name if name == b"x-death" || name.starts_with(b"x-first-death-") => is_dead_letter(&leased.record),
+        name if name == headers::ORIGIN.as_bytes() => !is_dead_letter(delivered.record),
+        b"x-delivery-count" => delivered.attempts > 1,
+        STREAM_OFFSET => delivered.stream_offset.is_some(),
+        name if name == b"x-death" || name.starts_with(b"x-first-death-") => is_dead_letter(delivered.record),
         name => [headers::DEAD_HISTORY, headers::DEAD_EXCHANGE].iter().any(|it| name == it.as_bytes()),
     }
 }
@@ -316,13 +335,17 @@ fn set_property<'p, 'a: 'p>(
 }
 
 /// What the broker adds: how often it was delivered before, why it was dead-lettered, what fits nowhere else.
-fn write_made(out: &mut Vec<u8>, leased: &Leased, overflow: &[&Header]) -> bool {
+fn write_made(out: &mut Vec<u8>, delivered: Delivered<'_>, overflow: &[&Header]) -> bool {
     let before = out.len();
-    if leased.attempts > 1 {
+    if delivered.attempts > 1 {
         write_name(out, b"x-delivery-count");
-        write_scalar(out, b'l', &i64::from(leased.attempts - 1).to_be_bytes());
+        write_scalar(out, b'l', &i64::from(delivered.attempts - 1).to_be_bytes());
     }
-    if let Some(deaths) = deaths_of(&leased.record) {
+    if let Some(offset) = delivered.stream_offset {
+        write_name(out, STREAM_OFFSET);
+        write_scalar(out, b'l', &offset.0.to_be_bytes());
+    }
+    if let Some(deaths) = deaths_of(delivered.record) {
         write_deaths(out, &deaths);
     }
     if !overflow.is_empty() {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use duolog_broker::Session;
 use duolog_broker::errors::ChangeError;
-use duolog_broker::{QueueId, Session};
 use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
 use tokio::time::sleep;
 
 use crate::AmqpOptions;
 use crate::labels::{self, Declared};
 use crate::limits::{CARRY_BYTES, DISK_FREE_BYTES, LOOK};
-use crate::registry::{Connected, Consuming, Registry, Totals};
+use crate::registry::{Connected, Consuming, Registry, Source, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
 use crate::vhosts;
@@ -82,10 +82,10 @@ impl AmqpFrontend {
         self.registry.consuming()
     }
 
-    /// Consumers of a queue.
+    /// Consumers of a queue or stream.
     #[must_use]
-    pub fn consumers_on(&self, queue: QueueId) -> u32 {
-        self.registry.consumers(queue)
+    pub fn consumers_on(&self, source: Source) -> u32 {
+        self.registry.consumers(source)
     }
 
     /// True while publishers are asked to wait for room on the disk.
@@ -110,7 +110,7 @@ impl AmqpFrontend {
             self.look_at_disk().await;
             for queue in self.registry.expired() {
                 match delete(self.registry.broker(), queue).await {
-                    Ok(()) => self.registry.disown(queue),
+                    Ok(()) => self.registry.disown(queue.into()),
                     Err(error) => {
                         tracing::warn!(queue = queue.0, %error, "a queue that has expired cannot be deleted yet")
                     }

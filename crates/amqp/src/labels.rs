@@ -17,6 +17,10 @@ const DELAYED: &str = "amqp.delayed";
 /// The argument of a queue. Source: RabbitMQ documentation, "Single Active Consumer".
 pub(crate) const SINGLE_ACTIVE: &str = "x-single-active-consumer";
 const ARGUMENTS: &str = "amqp.arguments";
+/// A stream whose topic was there before it.
+pub(crate) const TAKEN: &str = "amqp.taken";
+/// What a stream has for its type. Source: RabbitMQ documentation, "Streams".
+pub(crate) const STREAM: &str = "stream";
 
 /// The flags of a declaration and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,11 @@ impl Declared {
             delayed: labels.contains_key(DELAYED),
             arguments: labels.get(ARGUMENTS).and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default(),
         }
+    }
+
+    /// What a declaration has said, or this frontend has noted of it.
+    pub(crate) fn is_label(name: &str) -> bool {
+        [TRANSIENT, EXCLUSIVE, AUTO_DELETE, INTERNAL, DELAYED, ARGUMENTS, TAKEN].contains(&name)
     }
 
     /// Without use for how many milliseconds a queue goes.

@@ -21,7 +21,7 @@ pub use call::{Answer, CALLER_FRAME_BYTES, Caller, Refused};
 pub use frontend::AmqpFrontend;
 pub use labels::Declared;
 pub use options::AmqpOptions;
-pub use registry::{Connected, ConsumerState, Consuming, Totals};
+pub use registry::{Connected, ConsumerState, Consuming, Source, Totals};
 pub use session::exchanges::exchange_type;
 pub use vhosts::{namespace_of, vhost_of};
 

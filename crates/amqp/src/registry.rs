@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Wake;
 
 use duolog_broker::errors::AppendError;
-use duolog_broker::{Monotonic, Queue, QueueId, Session, Standing};
+use duolog_broker::{Monotonic, Queue, QueueId, Session, Standing, TopicId};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -20,6 +20,27 @@ use crate::error::AmqpError;
 use crate::labels;
 use crate::replies::Addresses;
 
+/// What is consumed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A queue.
+    Queue(QueueId),
+    /// A topic, as a stream.
+    Stream(TopicId),
+}
+
+impl From<QueueId> for Source {
+    fn from(id: QueueId) -> Self {
+        Self::Queue(id)
+    }
+}
+
+impl From<TopicId> for Source {
+    fn from(id: TopicId) -> Self {
+        Self::Stream(id)
+    }
+}
+
 /// Identity of a connection within the process.
 pub(crate) type ConnectionId = u64;
 
@@ -28,7 +49,7 @@ pub(crate) struct Registry {
     broker: Session,
     options: AmqpOptions,
     next: AtomicU64,
-    uses: Mutex<HashMap<QueueId, Use>>,
+    uses: Mutex<HashMap<Source, Use>>,
     expiring: Mutex<HashMap<QueueId, Expiring>>,
     pub(crate) counts: Counts,
     /// Who can be answered directly.
@@ -92,7 +113,7 @@ pub struct Connected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consuming {
     /// From where.
-    pub queue: QueueId,
+    pub source: Source,
     /// The number of its channel.
     pub channel: u16,
     /// Its name there.
@@ -281,13 +302,14 @@ impl Registry {
 
     /// The queue belongs to a connection from now on.
     pub(crate) fn own(&self, queue: QueueId, owner: ConnectionId) {
-        self.uses.lock().entry(queue).or_default().owner = Some(owner);
+        self.uses.lock().entry(queue.into()).or_default().owner = Some(owner);
     }
 
     /// # Errors
     /// `ResourceLocked` for an exclusive queue of another connection.
     pub(crate) fn check_access(&self, queue: &Queue, by: ConnectionId) -> Result<(), AmqpError> {
-        if !labels::is_exclusive(queue) || self.uses.lock().get(&queue.id).and_then(|it| it.owner) == Some(by)
+        if !labels::is_exclusive(queue)
+            || self.uses.lock().get(&queue.id.into()).and_then(|it| it.owner) == Some(by)
         {
             return Ok(());
         }
@@ -307,7 +329,7 @@ impl Registry {
     ) -> Result<(), AmqpError> {
         let is_single = labels::is_single_active(queue);
         let mut uses = self.uses.lock();
-        let it = uses.entry(queue.id).or_default();
+        let it = uses.entry(queue.id.into()).or_default();
         if it.is_taken || (consuming.exclusive && (is_single || !it.consumers.is_empty())) {
             let vhost = crate::vhost_of(&queue.namespace);
             return Err(AmqpError::refused(format_args!(
@@ -320,10 +342,16 @@ impl Registry {
         Ok(())
     }
 
+    /// A consumer of a stream comes.
+    pub(crate) fn read(&self, by: ConnectionId, consuming: Consuming) {
+        let consumer = Consumer { connection: by, is_single: false, standing: Weak::new(), consuming };
+        self.uses.lock().entry(consumer.consuming.source).or_default().consumers.push(consumer);
+    }
+
     /// A consumer goes; true if it was the last.
-    pub(crate) fn leave(&self, queue: QueueId, by: ConnectionId, channel: u16, tag: Option<&str>) -> bool {
+    pub(crate) fn leave(&self, source: Source, by: ConnectionId, channel: u16, tag: Option<&str>) -> bool {
         let mut uses = self.uses.lock();
-        let Some(it) = uses.get_mut(&queue) else { return false };
+        let Some(it) = uses.get_mut(&source) else { return false };
         let is_it = |it: &Consumer| {
             let consuming = &it.consuming;
             (it.connection, consuming.channel, consuming.tag.as_str())
@@ -335,10 +363,12 @@ impl Registry {
         it.is_taken = false;
         let is_last = it.consumers.is_empty();
         if it.is_idle() {
-            uses.remove(&queue);
+            uses.remove(&source);
         }
         drop(uses);
-        self.touch(queue);
+        if let Source::Queue(queue) = source {
+            self.touch(queue);
+        }
         is_last
     }
 
@@ -359,16 +389,17 @@ impl Registry {
     pub(crate) fn expired(&self) -> Vec<QueueId> {
         let now = self.broker.clock().now().monotonic;
         let uses = self.uses.lock();
-        let has_consumers = |queue: &QueueId| uses.get(queue).is_some_and(|it| !it.consumers.is_empty());
+        let has_consumers =
+            |queue: &QueueId| uses.get(&(*queue).into()).is_some_and(|it| !it.consumers.is_empty());
         let expiring = self.expiring.lock();
         let is_over = |it: &Expiring| now.ms_since(it.used_at) >= it.after_ms;
         let expired = expiring.iter().filter(|(queue, it)| !has_consumers(queue) && is_over(it));
         expired.map(|(queue, _)| *queue).collect()
     }
 
-    pub(crate) fn consumers(&self, queue: QueueId) -> u32 {
+    pub(crate) fn consumers(&self, source: Source) -> u32 {
         let uses = self.uses.lock();
-        uses.get(&queue).map_or(0, |it| u32::try_from(it.consumers.len()).unwrap_or(u32::MAX))
+        uses.get(&source).map_or(0, |it| u32::try_from(it.consumers.len()).unwrap_or(u32::MAX))
     }
 
     /// The connections that are open.
@@ -387,11 +418,13 @@ impl Registry {
         uses.values().flat_map(|it| it.consumers.iter().map(Consumer::seen)).collect()
     }
 
-    /// The queue is gone; its consumers leave by themselves.
-    pub(crate) fn disown(&self, queue: QueueId) {
-        self.expiring.lock().remove(&queue);
+    /// It is gone; its consumers leave by themselves.
+    pub(crate) fn disown(&self, source: Source) {
+        if let Source::Queue(queue) = source {
+            self.expiring.lock().remove(&queue);
+        }
         let mut uses = self.uses.lock();
-        if let Some(it) = uses.get_mut(&queue) {
+        if let Some(it) = uses.get_mut(&source) {
             it.owner = None;
             let bells = self.bells.lock();
             // Consumers that have no credit would not hear of it.
@@ -400,7 +433,7 @@ impl Registry {
                 bell.waker.wake();
             }
             if it.is_idle() {
-                uses.remove(&queue);
+                uses.remove(&source);
             }
         }
     }

@@ -9,6 +9,7 @@ use duolog_broker::routing::{ExchangeKind, ExchangeSpec};
 use duolog_broker::{Catalog, Session};
 
 use crate::labels::Declared;
+use crate::session::streams::is_stream;
 
 /// The exchanges that are there from the start. Source: AMQP 0-9-1, 3.1.3; RabbitMQ has `amq.match` beside them.
 const PREDECLARED: [(&str, ExchangeKind); 5] = [
@@ -94,10 +95,13 @@ pub(crate) async fn delete(session: &Session, vhost: &str) -> Result<bool, Chang
         let queues: Vec<_> = catalog.queues(vhost).map(|it| session.delete_queue(it.id)).collect();
         let others = catalog.exchanges(vhost).filter(|it| it.name != MARK);
         let exchanges: Vec<_> = others.map(|it| session.delete_exchange(it.id, false)).collect();
-        if queues.is_empty() && exchanges.is_empty() {
+        // Those of queues go with them.
+        let streams: Vec<_> = catalog.topics(vhost).filter(|it| is_stream(it)).map(|it| it.id).collect();
+        if queues.is_empty() && exchanges.is_empty() && streams.is_empty() {
             break;
         }
-        for change in queues.into_iter().chain(exchanges) {
+        let streams = streams.into_iter().map(|id| session.delete_topic(id));
+        for change in queues.into_iter().chain(exchanges).chain(streams) {
             match change.await {
                 Ok(()) | Err(ChangeError::NotFound(_)) => {}
                 Err(error) => return Err(error),

@@ -31,6 +31,9 @@ pub struct TopicId(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
+/// The label of a topic to which the default exchange leads by its name, as it does to every queue.
+pub const ADDRESSABLE: &str = "addressable";
+
 /// Settings that the broker keeps for a frontend and does not interpret, e.g. the raw values a client set.
 pub type Labels = BTreeMap<String, String>;
 
@@ -450,6 +453,16 @@ impl Catalog {
     #[must_use]
     pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<Queue>> {
         self.queues.get(&id)
+    }
+
+    /// Where the default exchange leads by a name: to the topic that the queue of this name reads, or to an addressable topic.
+    #[must_use]
+    pub fn addressed(&self, namespace: &str, name: &[u8]) -> Option<TopicId> {
+        let name = std::str::from_utf8(name).ok()?;
+        if let Some(queue) = self.queue(namespace, name) {
+            return Some(queue.topic);
+        }
+        self.topic(namespace, name).filter(|it| it.labels.contains_key(ADDRESSABLE)).map(|it| it.id)
     }
 
     /// All queues of a namespace, by name.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use duolog_broker::{LeaseId, QueueId};
-use duolog_record::{Offset, PartitionId, Timestamp};
+use duolog_record::{PartitionId, Timestamp};
 
 use super::*;
 use crate::codec::{ShortString, Table, Value};
@@ -36,7 +36,7 @@ fn header(key: &str, value: &[u8]) -> Header {
 /// Table of what a receiver is shown.
 fn table_of(leased: &Leased) -> Table {
     let mut scratch = Scratch::default();
-    message(leased, "q", &mut scratch);
+    message(leased.into(), "q", &mut scratch);
     Properties::decode(&scratch.properties).unwrap().headers.unwrap_or_default().to_table()
 }
 
@@ -94,7 +94,7 @@ fn properties_and_every_type_of_header_come_back() {
     let headers = record_headers(&properties, ShortStr::cut("orders"), &Copying);
     let leased = leased(Some("order.created"), headers, 1);
     let mut scratch = Scratch::default();
-    let address = message(&leased, "q", &mut scratch);
+    let address = message((&leased).into(), "q", &mut scratch);
     assert_eq!(
         (address.exchange, address.routing_key),
         (ShortStr::cut("orders"), ShortStr::cut("order.created"))
@@ -110,7 +110,7 @@ fn without_properties_there_are_none() {
     assert!(headers.is_empty());
     let leased = leased(None, headers, 1);
     let mut scratch = Scratch::default();
-    let address = message(&leased, "work", &mut scratch);
+    let address = message((&leased).into(), "work", &mut scratch);
     assert_eq!(address, Address { exchange: ShortStr::EMPTY, routing_key: ShortStr::cut("work") });
     assert_eq!(scratch.properties, Properties::NONE);
 }
@@ -141,7 +141,7 @@ fn what_others_wrote_is_shown() {
     assert_eq!(shown, expected);
     let mut scratch = Scratch::default();
     // A key that is too long for a routing key is not cut.
-    assert_eq!(message(&leased, "work", &mut scratch).routing_key, ShortStr::cut("work"));
+    assert_eq!(message((&leased).into(), "work", &mut scratch).routing_key, ShortStr::cut("work"));
     let properties = Properties::decode(&scratch.properties).unwrap();
     assert_eq!((properties.content_type, properties.priority), (ShortStr::new("text/plain"), None));
 }

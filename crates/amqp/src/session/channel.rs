@@ -13,7 +13,8 @@ use crate::codec::ShortString;
 /// A delivery that is not acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unacknowledged {
-    pub(super) lease: LeaseId,
+    /// `None` of a stream, which is read and not leased.
+    pub(super) lease: Option<LeaseId>,
     /// The consumer; `None` of a `basic.get`.
     pub(super) consumer: Option<u64>,
     pub(super) since: Monotonic,
@@ -111,7 +112,7 @@ impl AmqpSession {
         // First, so that what it held is not leased for it once more.
         consumers.into_iter().for_each(|serial| self.remove_consumer(serial));
         for it in held.into_values() {
-            self.settle(it.lease, Outcome::Release { after_ms: 0 });
+            self.settle(&it, Outcome::Release { after_ms: 0 });
         }
         self.flush_settles();
     }

@@ -113,12 +113,12 @@ impl AmqpSession {
             let tag = self.consumer_tag(number, method)?;
             return self.consume_replies(number, method, tag);
         }
-        let queue = self.queue_named(number, method.queue)?;
-        if method.arguments.get("x-stream-offset").is_some() {
-            return Err(AmqpError::unsupported("consumer argument 'x-stream-offset'"));
+        if let Some(topic) = self.stream_named(number, method.queue)? {
+            return self.consume_stream(number, method, topic);
         }
+        let queue = self.queue_named(number, method.queue)?;
         let priority = self.priority_of(method, &queue)?;
-        if self.consumers.len() >= CONSUMERS {
+        if self.consumers.len() + self.readers.len() >= CONSUMERS {
             return Err(AmqpError::new(
                 ReplyCode::ResourceError,
                 format_args!("more than {CONSUMERS} consumers"),
@@ -126,7 +126,7 @@ impl AmqpSession {
         }
         let tag = self.consumer_tag(number, method)?;
         let consuming = Consuming {
-            queue: queue.id,
+            source: queue.id.into(),
             channel: number,
             tag: tag.as_str().unwrap_or_default().to_owned(),
             ack_required: !method.no_ack,
@@ -166,7 +166,11 @@ impl AmqpSession {
     }
 
     /// The tag that a method names, or a new one.
-    fn consumer_tag(&mut self, number: u16, method: &BasicConsume<'_>) -> Result<ShortString, AmqpError> {
+    pub(super) fn consumer_tag(
+        &mut self,
+        number: u16,
+        method: &BasicConsume<'_>,
+    ) -> Result<ShortString, AmqpError> {
         let tag = if method.consumer_tag.is_empty() {
             ShortString::cut(&self.registry.new_name("amq.ctag-"))
         } else {
@@ -215,6 +219,9 @@ impl AmqpSession {
         &mut self,
         serial: u64,
     ) -> Option<impl Future<Output = Result<(), AmqpError>> + Send + 'static + use<>> {
+        if self.take_reader(serial) {
+            return None;
+        }
         let consumer = self.consumers.remove(&serial)?;
         if let Some(asking) = &consumer.asking {
             asking.abort();
@@ -238,12 +245,12 @@ impl AmqpSession {
         self.broker.give_back(consumer.queue.id, back);
         self.leaving.push(consumer.standing);
         let queue = &consumer.queue;
-        if !self.registry.leave(queue.id, self.id, consumer.channel, consumer.tag.as_str())
+        if !self.registry.leave(queue.id.into(), self.id, consumer.channel, consumer.tag.as_str())
             || !labels::is_auto_delete(&queue.labels)
         {
             return None;
         }
-        self.registry.disown(queue.id);
+        self.registry.disown(queue.id.into());
         Some(super::queues::delete(&self.broker, queue.id))
     }
 
@@ -261,7 +268,10 @@ impl AmqpSession {
 
     /// Lines a consumer up for as much as it has credit for.
     pub(super) fn ask_for(&mut self, serial: u64) {
-        let Some(consumer) = self.consumers.get_mut(&serial) else { return };
+        let Some(consumer) = self.consumers.get_mut(&serial) else {
+            self.flowing.insert(serial);
+            return;
+        };
         let Some(channel) = self.channels.get_mut(&consumer.channel) else { return };
         let count = consumer.credit().min(channel.credit());
         if consumer.asking.is_some() {
@@ -394,14 +404,14 @@ impl AmqpSession {
             let Some(channel) = self.channels.get_mut(&consumer.channel) else { continue };
             consumer.buffered = consumer.buffered.saturating_sub(1);
             channel.buffered = channel.buffered.saturating_sub(1);
-            let held = Unacknowledged { lease: leased.id, consumer: Some(serial), since: now };
+            let held = Unacknowledged { lease: Some(leased.id), consumer: Some(serial), since: now };
             let delivery_tag = channel.deliver((!consumer.no_ack).then_some(held));
             if consumer.no_ack {
                 self.settles.entry(leased.id.queue).or_default().push((leased.id, Outcome::Ack));
             } else {
                 consumer.unacknowledged += 1;
             }
-            let address = convert::message(&leased, &consumer.queue.name, &mut self.scratch);
+            let address = convert::message((&leased).into(), &consumer.queue.name, &mut self.scratch);
             let deliver = BasicDeliver {
                 consumer_tag: consumer.tag.as_short(),
                 delivery_tag,
@@ -427,6 +437,7 @@ impl AmqpSession {
     /// A delivery is no longer held: its consumer has credit again.
     pub(super) fn credit(&mut self, it: &Unacknowledged, number: u16) {
         if let Some(serial) = it.consumer
+            && !self.credit_reader(serial)
             && let Some(consumer) = self.consumers.get_mut(&serial)
         {
             consumer.unacknowledged = consumer.unacknowledged.saturating_sub(1);
@@ -441,6 +452,7 @@ impl AmqpSession {
     }
 
     pub(super) fn get(&mut self, number: u16, method: &BasicGet<'_>) -> Result<(), AmqpError> {
+        self.refuse_stream(number, method.queue, "basic.get")?;
         let queue = self.queue_named(number, method.queue)?;
         self.registry.touch(queue.id);
         let (broker, no_ack) = (self.broker.clone(), method.no_ack);
@@ -467,13 +479,13 @@ impl AmqpSession {
             return self.broker.give_back(queue.id, vec![leased.id]);
         };
         let since = self.broker.clock().now().monotonic;
-        let held = Unacknowledged { lease: leased.id, consumer: None, since };
+        let held = Unacknowledged { lease: Some(leased.id), consumer: None, since };
         let delivery_tag = channel.deliver((!no_ack).then_some(held));
         if no_ack {
-            self.settle(leased.id, Outcome::Ack);
+            self.settle(&held, Outcome::Ack);
         }
         self.registry.counts.messages_out.fetch_add(1, Ordering::Relaxed);
-        let address = convert::message(leased, &queue.name, &mut self.scratch);
+        let address = convert::message(leased.into(), &queue.name, &mut self.scratch);
         let got = BasicGetOk {
             delivery_tag,
             redelivered: leased.attempts > 1,

@@ -14,8 +14,10 @@ mod handshake;
 mod notices;
 mod publish;
 pub(crate) mod queues;
+mod reading;
 mod replies;
 mod settle;
+pub(crate) mod streams;
 mod timers;
 mod transactions;
 
@@ -35,6 +37,7 @@ use futures_util::stream::FuturesUnordered;
 use self::channel::Channel;
 use self::consume::{Consumer, Leasing, Ready};
 use self::publish::{Gathered, InFlight};
+use self::reading::{Reader, Reading};
 use self::timers::Timers;
 use crate::codec::method::{BasicCancel, ChannelClose, ConnectionClose};
 use crate::codec::{MethodId, ReplyCode};
@@ -99,6 +102,13 @@ pub(crate) struct AmqpSession {
     /// Channels and consumers that there were.
     serials: u64,
     consumers: HashMap<u64, Consumer>,
+    /// Consumers of streams.
+    readers: HashMap<u64, Reader>,
+    reading: FuturesUnordered<Reading>,
+    /// Of these, who may have credit for what was read.
+    flowing: BTreeSet<u64>,
+    /// Of these, who has little read ahead.
+    hungry: BTreeSet<u64>,
     /// Of a large body's frame that has not come whole: the channel, and how much of it is still to come.
     partial: Option<(u16, usize)>,
     /// As of the last input.
@@ -155,6 +165,10 @@ impl AmqpSession {
             channels: BTreeMap::new(),
             serials: 0,
             consumers: HashMap::new(),
+            readers: HashMap::new(),
+            reading: FuturesUnordered::new(),
+            flowing: BTreeSet::new(),
+            hungry: BTreeSet::new(),
             partial: None,
             router: Router::default(),
             gathered: Gathered::default(),
@@ -301,8 +315,9 @@ impl AmqpSession {
 
     /// A queue under a consumer is gone.
     fn cancel_by_server(&mut self, serial: u64) {
-        let Some(consumer) = self.consumers.get(&serial) else { return };
-        let (channel, tag) = (consumer.channel, consumer.tag.clone());
+        let consumer = self.consumers.get(&serial).map(|it| (it.channel, it.tag.clone()));
+        let reader = || self.readers.get(&serial).map(|it| (it.channel, it.tag.clone()));
+        let Some((channel, tag)) = consumer.or_else(reader) else { return };
         self.remove_consumer(serial);
         if self.hears_cancels {
             BasicCancel { consumer_tag: tag.as_short(), no_wait: true }.write(&mut self.said, channel);
@@ -340,12 +355,14 @@ impl Talk for AmqpSession {
         // Its answer goes out with the rest.
         let _ = self.poll_operation(waiting);
         self.poll_leases(waiting);
+        self.poll_reading(waiting);
         self.tell_of_changes(waiting);
         out.append(&mut self.said);
         if self.stage == Stage::Over {
             return Poll::Ready(Then::End);
         }
         self.write_replies(waiting, out, room);
+        self.write_read(out, room / 2);
         self.write_deliveries(out, room);
         self.flush();
         if !out.is_empty() {

@@ -49,7 +49,8 @@ impl AmqpSession {
         let is_gone = |it: &Consumer| catalog.queue_by_id(it.queue.id).is_none();
         let gone: Vec<u64> =
             self.consumers.iter().filter(|(_, it)| is_gone(it)).map(|(serial, _)| *serial).collect();
-        gone.into_iter().for_each(|serial| self.cancel_by_server(serial));
+        let gone = gone.into_iter().chain(self.readers_left_behind());
+        gone.collect::<Vec<_>>().into_iter().for_each(|serial| self.cancel_by_server(serial));
     }
 
     /// Closes the connection if its virtual host is deleted.

@@ -408,7 +408,7 @@ impl AmqpSession {
         let copies = copies(table)?;
         if exchange.is_empty() {
             let find = |router: &mut duolog_broker::routing::Router, key: &[u8]| {
-                router.queue(&self.catalog, &self.namespace, key)
+                router.addressed(&self.catalog, &self.namespace, key)
             };
             let mut found = find(&mut self.router, key);
             if !copies.is_empty() {

@@ -14,6 +14,7 @@ use duolog_storage::Durability;
 use super::AmqpSession;
 use super::consume::ready_in;
 use super::exchanges::{binding, delete_if_unused, sources_of};
+use super::streams::{is_asked_for, stream};
 use crate::codec::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
     QueuePurgeOk, QueueUnbind, QueueUnbindOk,
@@ -22,13 +23,15 @@ use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
 use crate::labels::{Declared, SINGLE_ACTIVE};
 use crate::limits::QUEUE_EXPIRES_MS;
+use crate::registry::Source;
 
 /// How often a declaration begins again because others create and delete the queue meanwhile.
-const DECLARE_TRIES: u32 = 8;
+pub(super) const DECLARE_TRIES: u32 = 8;
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
-/// Arguments of a queue that RabbitMQ has and this broker has not: a queue that counts on one is not declared.
-const UNSUPPORTED: [&str; 2] = ["x-max-age", "x-stream-max-segment-size-bytes"];
+/// Arguments of streams, which other queues have not.
+const OF_STREAMS: [&str; 4] =
+    ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes", "x-stream-offset"];
 /// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
 const COMPARED: [&str; 12] = [
     "x-expires",
@@ -69,6 +72,17 @@ impl AmqpSession {
         if method.passive && name.is_empty() {
             return Err(AmqpError::not_found("no previously declared queue"));
         }
+        if let Some(topic) = stream(&self.catalog, &self.namespace, name).cloned() {
+            if !method.passive {
+                self.check_equivalent_stream(&topic, method)?;
+            }
+            // What was published before is in it.
+            self.operate(number, QueueDeclare::ID, async { Ok(()) }, move |session, ()| {
+                session.found_stream(number, &topic, no_wait);
+                Ok(())
+            });
+            return Ok(());
+        }
         if method.passive {
             let known = self.catalog.queue(&self.namespace, name).cloned();
             let queue = known.ok_or_else(|| self.no_queue(name))?;
@@ -77,7 +91,7 @@ impl AmqpSession {
             let (broker, id) = (self.broker.clone(), queue.id);
             let ready = async move { ready_in(&broker, id).await };
             self.operate(number, QueueDeclare::ID, ready, move |session, ready| {
-                session.declared_queue(number, queue.id, &queue.name, ready, no_wait);
+                session.declared_queue(number, queue.id.into(), &queue.name, ready, no_wait);
                 Ok(())
             });
             return Ok(());
@@ -91,6 +105,9 @@ impl AmqpSession {
             // Before its arguments are judged by themselves: what it differs in is what the client hears of.
             self.registry.check_access(queue, self.id)?;
             self.check_equivalent(queue, &declared_by(method))?;
+        }
+        if is_asked_for(method.arguments) {
+            return self.declare_stream(number, &name, method);
         }
         let spec = self.queue_spec(&name, method)?;
         self.declare(number, spec, no_wait, DECLARE_TRIES)
@@ -116,7 +133,7 @@ impl AmqpSession {
             };
             self.operate(number, QueueDeclare::ID, ready, move |session, (id, ready)| match ready {
                 Some(ready) => {
-                    session.declared_queue(number, id, &spec.name, ready, no_wait);
+                    session.declared_queue(number, id.into(), &spec.name, ready, no_wait);
                     Ok(())
                 }
                 None => session.create(number, spec, no_wait, tries - 1),
@@ -150,18 +167,25 @@ impl AmqpSession {
                 session.registry.own(id, session.id);
                 session.own_queues.push(id);
             }
-            session.declared_queue(number, id, &spec.name, 0, no_wait);
+            session.declared_queue(number, id.into(), &spec.name, 0, no_wait);
             Ok(())
         });
         Ok(())
     }
 
-    fn declared_queue(&mut self, number: u16, id: QueueId, name: &str, message_count: u32, no_wait: bool) {
+    pub(super) fn declared_queue(
+        &mut self,
+        number: u16,
+        source: Source,
+        name: &str,
+        message_count: u32,
+        no_wait: bool,
+    ) {
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.last_queue = Some(name.to_owned());
         }
         if !no_wait {
-            let consumer_count = self.registry.consumers(id);
+            let consumer_count = self.registry.consumers(source);
             let queue = ShortStr::cut(name);
             QueueDeclareOk { queue, message_count, consumer_count }.write(&mut self.said, number);
         }
@@ -200,11 +224,20 @@ impl AmqpSession {
         Ok(())
     }
 
+    /// Where a binding to a queue or stream leads, and its name.
+    fn destination(&mut self, number: u16, name: ShortStr<'_>) -> Result<(Destination, String), AmqpError> {
+        if let Some(topic) = self.stream_named(number, name)? {
+            return Ok((Destination::Topic(topic.id), topic.name.clone()));
+        }
+        let queue = self.queue_named(number, name)?;
+        Ok((Destination::Queue(queue.id), queue.name.clone()))
+    }
+
     pub(super) fn bind_queue(&mut self, number: u16, method: &QueueBind<'_>) -> Result<(), AmqpError> {
-        let queue = self.queue_named(number, method.queue)?;
+        let (destination, name) = self.destination(number, method.queue)?;
         let exchange = self.exchange_to_bind(method.exchange)?;
-        let key = bound_key(method.queue, method.routing_key, &queue);
-        let spec = binding(&exchange, Destination::Queue(queue.id), key, method.arguments)?;
+        let key = bound_key(method.queue, method.routing_key, &name);
+        let spec = binding(&exchange, destination, key, method.arguments)?;
         let no_wait = method.no_wait;
         let binding = self.broker.bind(spec);
         let bound = async move { Ok(binding.await?) };
@@ -218,16 +251,17 @@ impl AmqpSession {
     }
 
     pub(super) fn unbind_queue(&mut self, number: u16, method: &QueueUnbind<'_>) -> Result<(), AmqpError> {
-        let queue = match self.queue_named(number, method.queue) {
+        let found = match self.destination(number, method.queue) {
             Err(error) if error.code == ReplyCode::NotFound && !method.queue.is_empty() => None,
             found => Some(found?),
         };
-        let (Some(queue), Some(exchange)) = (queue, self.exchange_to_unbind(method.exchange)?) else {
+        let (Some((destination, name)), Some(exchange)) = (found, self.exchange_to_unbind(method.exchange)?)
+        else {
             QueueUnbindOk {}.write(&mut self.said, number);
             return Ok(());
         };
-        let key = bound_key(method.queue, method.routing_key, &queue);
-        let spec = binding(&exchange, Destination::Queue(queue.id), key, method.arguments)?;
+        let key = bound_key(method.queue, method.routing_key, &name);
+        let spec = binding(&exchange, destination, key, method.arguments)?;
         let unbound = unbind(self.broker.clone(), exchange, spec);
         self.operate(number, QueueUnbind::ID, unbound, move |session, ()| {
             QueueUnbindOk {}.write(&mut session.said, number);
@@ -237,6 +271,7 @@ impl AmqpSession {
     }
 
     pub(super) fn purge_queue(&mut self, number: u16, method: &QueuePurge<'_>) -> Result<(), AmqpError> {
+        self.refuse_stream(number, method.queue, "queue.purge")?;
         let queue = self.queue_named(number, method.queue)?;
         let (broker, no_wait) = (self.broker.clone(), method.no_wait);
         let purging = async move {
@@ -254,6 +289,9 @@ impl AmqpSession {
     }
 
     pub(super) fn delete_queue(&mut self, number: u16, method: &QueueDelete<'_>) -> Result<(), AmqpError> {
+        if let Some(topic) = self.stream_named(number, method.queue)? {
+            return self.delete_stream(number, method, &topic);
+        }
         let no_wait = method.no_wait;
         let answer = move |session: &mut Self, message_count| {
             if !no_wait {
@@ -270,7 +308,7 @@ impl AmqpSession {
             Err(error) => return Err(error),
         };
         let what = format!("queue '{}' in vhost '{}'", queue.name, self.vhost());
-        if method.if_unused && self.registry.consumers(queue.id) > 0 {
+        if method.if_unused && self.registry.consumers(queue.id.into()) > 0 {
             return Err(AmqpError::precondition(format_args!("{what} in use")));
         }
         let (broker, if_empty) = (self.broker.clone(), method.if_empty);
@@ -285,7 +323,7 @@ impl AmqpSession {
             Ok(u32::try_from(depth.available).unwrap_or(u32::MAX))
         };
         self.operate(number, QueueDelete::ID, deleting, move |session, ready| {
-            session.registry.disown(id);
+            session.registry.disown(id.into());
             session.own_queues.retain(|own| *own != id);
             answer(session, ready);
             Ok(())
@@ -296,7 +334,7 @@ impl AmqpSession {
     /// Deletes what belongs to this connection; what a crash keeps is deleted at the next start.
     pub(super) fn delete_own_queues(&mut self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let own = std::mem::take(&mut self.own_queues);
-        own.iter().for_each(|id| self.registry.disown(*id));
+        own.iter().for_each(|id| self.registry.disown((*id).into()));
         let deleting: Vec<_> = own.into_iter().map(|id| delete(&self.broker, id)).collect();
         async move {
             for deleted in deleting {
@@ -317,9 +355,9 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), AmqpError> {
 }
 
 /// An empty key with an empty queue name is the name of the queue. Source: AMQP 0-9-1, `queue.bind`, field `routing-key`.
-fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &Queue) -> Bytes {
+fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &str) -> Bytes {
     if named.is_empty() && key.is_empty() {
-        return Bytes::copy_from_slice(queue.name.as_bytes());
+        return Bytes::copy_from_slice(queue.as_bytes());
     }
     Bytes::copy_from_slice(key.as_bytes())
 }
@@ -445,9 +483,9 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
             None => Err(invalid(argument, "it is no whole number")),
         },
     };
-    for argument in UNSUPPORTED {
+    for argument in OF_STREAMS {
         if arguments.get(argument).is_some() {
-            return Err(invalid(argument, "not supported by this broker"));
+            return Err(invalid(argument, "it is of queues of type stream"));
         }
     }
     if arguments.get(SINGLE_ACTIVE).is_some_and(|value| value.as_bool().is_none()) {
@@ -455,7 +493,9 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolic
     }
     match arguments.get("x-queue-type").map(|value| value.as_str()) {
         None | Some(Some("classic" | "quorum")) => {}
-        Some(_) => return Err(invalid("x-queue-type", "there are queues of type classic and quorum")),
+        Some(_) => {
+            return Err(invalid("x-queue-type", "there are queues of type classic, quorum and stream"));
+        }
     }
     if !matches!(whole("x-expires")?, None | Some(1..=QUEUE_EXPIRES_MS)) {
         return Err(invalid(

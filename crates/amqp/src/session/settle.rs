@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use duolog_broker::{LeaseId, Outcome};
+use duolog_broker::Outcome;
 
 use super::AmqpSession;
 use super::channel::Unacknowledged;
@@ -13,9 +13,11 @@ use crate::codec::method::BasicRecoverOk;
 use crate::error::AmqpError;
 
 impl AmqpSession {
-    /// Of a lease, with others of its queue.
-    pub(super) fn settle(&mut self, lease: LeaseId, outcome: Outcome) {
-        self.settles.entry(lease.queue).or_default().push((lease, outcome));
+    /// With others of its queue, if it is of one.
+    pub(super) fn settle(&mut self, it: &Unacknowledged, outcome: Outcome) {
+        if let Some(lease) = it.lease {
+            self.settles.entry(lease.queue).or_default().push((lease, outcome));
+        }
     }
 
     pub(super) fn flush_settles(&mut self) {
@@ -33,6 +35,9 @@ impl AmqpSession {
         multiple: bool,
         outcome: Outcome,
     ) -> Result<(), AmqpError> {
+        if outcome != Outcome::Ack {
+            self.check_given_back(number, tag, multiple)?;
+        }
         let channel = self.channel(number)?;
         let taken = if multiple {
             // Looked at before anything is taken: what is refused stays with the channel.
@@ -58,6 +63,21 @@ impl AmqpSession {
         Ok(())
     }
 
+    /// # Errors
+    /// `NotImplemented` if one of them is of a stream, to which nothing goes back. Source: RabbitMQ 3.10, observed.
+    fn check_given_back(&mut self, number: u16, tag: u64, multiple: bool) -> Result<(), AmqpError> {
+        let channel = self.channel(number)?;
+        let first = if multiple { 0 } else { tag };
+        let last = if multiple && tag == 0 { u64::MAX } else { tag };
+        let mut of_streams = channel.unacknowledged.range(first..=last).filter(|(_, it)| it.lease.is_none());
+        let Some(serial) = of_streams.next().and_then(|(_, it)| it.consumer) else { return Ok(()) };
+        let name = self.readers.get(&serial).map_or("", |it| it.topic.name.as_str());
+        Err(AmqpError::not_implemented(format_args!(
+            "basic.nack and basic.reject not supported by stream queues queue '{name}' in vhost '{}'",
+            self.vhost()
+        )))
+    }
+
     /// At once, or with the transaction of the channel.
     fn settle_or_hold(&mut self, number: u16, tag: u64, it: Unacknowledged, outcome: Outcome) {
         let transaction = self.channels.get_mut(&number).and_then(|it| it.transaction.as_deref_mut());
@@ -68,7 +88,7 @@ impl AmqpSession {
     }
 
     fn settle_one(&mut self, number: u16, it: &Unacknowledged, outcome: Outcome) {
-        self.settle(it.lease, outcome);
+        self.settle(it, outcome);
         self.credit(it, number);
     }
 

@@ -118,7 +118,7 @@ impl AmqpSession {
         let Transaction { records, unroutable, settled, room, .. } = transaction;
         let count = (records.len() + unroutable.len()) as u64;
         self.count_published(count);
-        let outcomes = settled.values().map(|(it, outcome)| (it.lease, *outcome)).collect();
+        let outcomes = settled.values().filter_map(|(it, outcome)| Some((it.lease?, *outcome))).collect();
         // By itself: once it has begun it comes to its end, though the connection may not.
         let committing = tokio::spawn(commit(self.broker.clone(), records, outcomes, room));
         let registry = Arc::clone(&self.registry);

@@ -43,8 +43,8 @@ impl Catalog {
         topics
     }
 
-    /// The same by the exchange's name; the empty name is the default exchange, whose key is the name of a queue. Nothing
-    /// if there is none.
+    /// The same by the exchange's name; the empty name is the default exchange, whose key is the name of a queue or an
+    /// addressable topic. Nothing if there is none.
     #[must_use]
     pub fn route_by_name(
         &self,
@@ -54,8 +54,7 @@ impl Catalog {
         record: &Seen<'_>,
     ) -> Vec<TopicId> {
         if exchange.is_empty() {
-            let queue = std::str::from_utf8(key).ok().and_then(|name| self.queue(namespace, name));
-            return queue.map(|queue| queue.topic).into_iter().collect();
+            return self.addressed(namespace, key).into_iter().collect();
         }
         let exchange = self.exchange(namespace, exchange);
         exchange.map(|it| self.route(it.id, &[key], record)).unwrap_or_default()
@@ -134,8 +133,8 @@ pub struct Router {
     bytes: usize,
 }
 
-/// Stands for the names of queues among the exchanges: ids begin at 1.
-const QUEUES: ExchangeId = ExchangeId(0);
+/// Stands for the default exchange: ids begin at 1.
+const NAMES: ExchangeId = ExchangeId(0);
 
 impl Router {
     /// As [`Catalog::route`] of one key.
@@ -153,13 +152,10 @@ impl Router {
         self.remember(exchange.id, key, || catalog.route(exchange.id, &[key], record).into())
     }
 
-    /// The topic that the queue of this name reads, if there is one. A router serves one namespace.
-    pub fn queue(&mut self, catalog: &Catalog, namespace: &str, name: &[u8]) -> Arc<[TopicId]> {
+    /// As [`Catalog::addressed`]. A router serves one namespace.
+    pub fn addressed(&mut self, catalog: &Catalog, namespace: &str, name: &[u8]) -> Arc<[TopicId]> {
         self.look_again(catalog);
-        self.remember(QUEUES, name, || {
-            let queue = std::str::from_utf8(name).ok().and_then(|name| catalog.queue(namespace, name));
-            queue.map(|queue| queue.topic).into_iter().collect()
-        })
+        self.remember(NAMES, name, || catalog.addressed(namespace, name).into_iter().collect())
     }
 
     /// Forgets what may have changed, and what is too much.

@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::{BasicGet, QueueDeclare};
 use duolog_amqp::codec::{Properties, ShortStr};
-use duolog_amqp::{Answer, ConsumerState, RABBITMQ_VERSION, vhost_of};
+use duolog_amqp::{Answer, ConsumerState, RABBITMQ_VERSION, Source, vhost_of};
 use serde_json::{Value, json};
 
 use super::super::Admin;
@@ -172,12 +172,15 @@ impl Admin {
     fn consumers_with(&self, is_meant: impl Fn(&str) -> bool) -> Value {
         let catalog = self.session.catalog();
         let described = |it: duolog_amqp::Consuming| {
-            let queue = catalog.queue_by_id(it.queue)?;
-            let vhost = vhost_of(&queue.namespace);
+            let (namespace, name) = match it.source {
+                Source::Queue(id) => catalog.queue_by_id(id).map(|it| (&it.namespace, &it.name))?,
+                Source::Stream(id) => catalog.topic_by_id(id).map(|it| (&it.namespace, &it.name))?,
+            };
+            let vhost = vhost_of(namespace);
             is_meant(vhost).then(|| {
                 json!({
                     "consumer_tag": it.tag,
-                    "queue": { "name": queue.name, "vhost": vhost },
+                    "queue": { "name": name, "vhost": vhost },
                     "ack_required": it.ack_required,
                     "exclusive": it.exclusive,
                     "prefetch_count": it.prefetch,

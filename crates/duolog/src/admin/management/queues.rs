@@ -148,7 +148,7 @@ impl Admin {
             "messages_ready": depth.available,
             "messages_unacknowledged": depth.in_flight,
             "messages_delayed": depth.delayed,
-            "consumers": self.amqp.consumers_on(queue.id),
+            "consumers": self.amqp.consumers_on(queue.id.into()),
             "policy": null,
             "effective_policy_definition": {},
         })
