@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use duolog_broker::Queue;
 use duolog_broker::Session;
 use duolog_broker::errors::ChangeError;
+use duolog_broker::routing::Exchange;
 use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
 use tokio::time::sleep;
 
 use crate::AmqpOptions;
-use crate::labels::{self, Declared};
+use crate::labels;
 use crate::limits::{CARRY_BYTES, DISK_FREE_BYTES, LOOK};
+use crate::policies::{InForce, Policy, PolicyKind};
 use crate::registry::{Connected, Consuming, Registry, Source, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
@@ -33,11 +36,8 @@ impl AmqpFrontend {
         for vhost in vhosts::all(&catalog) {
             let namespace = vhosts::namespace_of(&vhost);
             delete_transient(registry.broker(), namespace).await?;
-            for queue in registry.broker().catalog().queues(namespace) {
-                if let Some(ms) = Declared::of(&queue.labels).expires_ms() {
-                    registry.expire(queue.id, ms);
-                }
-            }
+            // A crash may have left some undone; what cannot be done now is noted and tried again.
+            let _ = registry.settle_all(namespace).await;
         }
         Ok(Self { registry })
     }
@@ -64,6 +64,46 @@ impl AmqpFrontend {
         let deleted = vhosts::delete(self.registry.broker(), name).await?;
         self.registry.wake_all();
         Ok(deleted)
+    }
+
+    /// The policies of a virtual host, by name.
+    #[must_use]
+    pub fn policies(&self, vhost: &str, kind: PolicyKind) -> Vec<Policy> {
+        self.registry.policies_in(vhost, kind)
+    }
+
+    /// Puts a policy. When this is answered it holds for everything that its pattern matches; false if there was one of its name.
+    ///
+    /// # Errors
+    /// [`ChangeError`]: `NotFound` without the virtual host, `OverLimit` if its policies become too long.
+    pub async fn set_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        policy: &Policy,
+    ) -> Result<bool, ChangeError> {
+        self.registry.set_policy(vhost, kind, policy).await
+    }
+
+    /// Takes a policy away; false if there was none.
+    ///
+    /// # Errors
+    /// See [`Self::set_policy`].
+    pub async fn clear_policy(&self, vhost: &str, kind: PolicyKind, name: &str) -> Result<bool, ChangeError> {
+        self.registry.clear_policy(vhost, kind, name).await
+    }
+
+    /// The policies that hold for a queue.
+    #[must_use]
+    pub fn in_force_on_queue(&self, queue: &Queue) -> InForce {
+        self.registry.policies.on_queue(&self.registry.broker().catalog(), queue)
+    }
+
+    /// The policies that hold for an exchange.
+    #[must_use]
+    pub fn in_force_on_exchange(&self, exchange: &Exchange) -> InForce {
+        let catalog = self.registry.broker().catalog();
+        self.registry.policies.on_exchange(&catalog, &exchange.namespace, &exchange.name)
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -108,6 +148,7 @@ impl AmqpFrontend {
                 () = sleep(LOOK) => {}
             }
             self.look_at_disk().await;
+            self.registry.catch_up().await;
             for queue in self.registry.expired() {
                 match delete(self.registry.broker(), queue).await {
                     Ok(()) => self.registry.disown(queue.into()),

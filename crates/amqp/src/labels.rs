@@ -8,7 +8,11 @@ use duolog_broker::routing::Exchange;
 use duolog_broker::{Labels, Queue};
 
 use crate::codec::{RawTable, ValueRef};
+use crate::limits::QUEUE_MESSAGE_BYTES;
+use crate::policies::{Definition, IN_FORCE};
 
+/// What the names of all of them begin with.
+const PREFIX: &str = "amqp.";
 const TRANSIENT: &str = "amqp.transient";
 const EXCLUSIVE: &str = "amqp.exclusive";
 const AUTO_DELETE: &str = "amqp.auto-delete";
@@ -77,8 +81,8 @@ impl Declared {
         [TRANSIENT, EXCLUSIVE, AUTO_DELETE, INTERNAL, DELAYED, ARGUMENTS, TAKEN].contains(&name)
     }
 
-    /// Without use for how many milliseconds a queue goes.
-    pub(crate) fn expires_ms(&self) -> Option<u64> {
+    /// Without use for how many milliseconds a queue goes, by its arguments.
+    fn expires_ms(&self) -> Option<u64> {
         self.table().get("x-expires")?.as_integer()?.try_into().ok()
     }
 
@@ -87,6 +91,19 @@ impl Declared {
     pub fn table(&self) -> RawTable<'_> {
         RawTable::new(&self.arguments).unwrap_or_default()
     }
+}
+
+/// True for a queue that was declared here. A declaration that says nothing leaves no label, but its queue takes larger messages than
+/// those of other protocols do.
+pub(crate) fn is_ours(queue: &Queue) -> bool {
+    queue.policy.message_bytes_max == QUEUE_MESSAGE_BYTES
+        || queue.labels.range(PREFIX.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(PREFIX))
+}
+
+/// Without use for how many milliseconds a queue goes: the lesser of what its arguments and the policies say.
+pub(crate) fn expires_ms(queue: &Queue) -> Option<u64> {
+    let by_policy = Definition::of_label(queue.labels.get(IN_FORCE)).expires_ms();
+    [Declared::of(&queue.labels).expires_ms(), by_policy].into_iter().flatten().min()
 }
 
 pub(crate) fn is_exclusive(queue: &Queue) -> bool {

@@ -4,6 +4,7 @@
 //! catalog and appended by its core; a consumer is one who waits in a queue's line again and again, and whose leases end with
 //! its connection. docs/amqp.md says what is supported and what is not.
 
+mod arguments;
 mod call;
 pub mod codec;
 mod convert;
@@ -12,6 +13,7 @@ mod frontend;
 mod labels;
 pub mod limits;
 mod options;
+mod policies;
 mod registry;
 mod replies;
 mod session;
@@ -21,6 +23,7 @@ pub use call::{Answer, CALLER_FRAME_BYTES, Caller, Refused};
 pub use frontend::AmqpFrontend;
 pub use labels::Declared;
 pub use options::AmqpOptions;
+pub use policies::{ApplyTo, Definition, InForce, Policy, PolicyKind};
 pub use registry::{Connected, ConsumerState, Consuming, Source, Totals};
 pub use session::exchanges::exchange_type;
 pub use vhosts::{namespace_of, vhost_of};

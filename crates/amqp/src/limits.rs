@@ -55,6 +55,21 @@ pub const CONSUMERS: usize = 20_000;
 pub const CONSUMER_LINE: Duration = Duration::from_secs(3_600);
 /// Bytes of input behind a frame that is not whole.
 pub const CARRY_BYTES: usize = 256 << 10;
+/// Bytes of a message of which a queue that is declared here takes, and so the mark of one that says nothing else of itself: those of
+/// other protocols take a MiB. What the frontend takes is less: see [`BODY_BYTES_DEFAULT`].
+pub const QUEUE_MESSAGE_BYTES: u32 = 16 << 20;
+/// Bytes of a policy's pattern: names have 255.
+pub const PATTERN_BYTES: usize = 1_024;
+/// Bytes that a pattern takes in memory, and as much again while it is looked for.
+pub const PATTERN_COMPILED_BYTES: usize = 64 << 10;
+/// Bytes of the name of a policy, and of those of exchanges in one. Source: the broker's names.
+pub const POLICY_NAME_BYTES: usize = 249;
+/// Bytes of a routing key in a policy. Source: a short string.
+pub const POLICY_KEY_BYTES: usize = SHORT_STRING_BYTES;
+/// Bytes of the policies of a virtual host together: they are labels of one exchange, which may have 64 KiB.
+pub const POLICIES_BYTES: usize = 60_000;
+/// Queues that are changed at a time when policies are.
+pub const POLICY_CHANGES: usize = 256;
 /// Milliseconds without use after which a queue may be told to go, at the most. Source: RabbitMQ, a 32-bit number.
 pub const QUEUE_EXPIRES_MS: u64 = u32::MAX as u64;
 /// Bytes free on the disk below which publishers are asked to wait. Source: RabbitMQ `disk_free_limit`.

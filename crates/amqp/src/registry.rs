@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Wake;
 
-use duolog_broker::errors::AppendError;
+use duolog_broker::errors::{AppendError, ChangeError};
 use duolog_broker::{Monotonic, Queue, QueueId, Session, Standing, TopicId};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -18,7 +18,9 @@ use crate::AmqpOptions;
 use crate::codec::ReplyCode;
 use crate::error::AmqpError;
 use crate::labels;
+use crate::policies::Policies;
 use crate::replies::Addresses;
+use crate::vhosts;
 
 /// What is consumed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +53,9 @@ pub(crate) struct Registry {
     next: AtomicU64,
     uses: Mutex<HashMap<Source, Use>>,
     expiring: Mutex<HashMap<QueueId, Expiring>>,
+    pub(crate) policies: Policies,
+    /// How often something could not be made what policies say, since everything was.
+    behind: AtomicU64,
     pub(crate) counts: Counts,
     /// Who can be answered directly.
     pub(crate) addresses: Addresses,
@@ -227,6 +232,8 @@ impl Registry {
             next: AtomicU64::new(1),
             uses: Mutex::default(),
             expiring: Mutex::default(),
+            policies: Policies::default(),
+            behind: AtomicU64::new(0),
             counts: Counts::default(),
             addresses: Addresses::default(),
             disk_is_low: AtomicBool::new(false),
@@ -372,10 +379,42 @@ impl Registry {
         is_last
     }
 
-    /// The queue goes when nobody has used it for so long, from now on.
-    pub(crate) fn expire(&self, queue: QueueId, after_ms: u64) {
+    /// A queue goes when nobody has used it for as long as its arguments and the policies say; it counts from now if that is news.
+    pub(crate) fn renew_expiry(&self, queue: QueueId) {
         let used_at = self.broker.clock().now().monotonic;
-        self.expiring.lock().insert(queue, Expiring { after_ms, used_at });
+        let mut expiring = self.expiring.lock();
+        // With the lock held, so that the last who comes here has seen the latest.
+        match self.broker.catalog().queue_by_id(queue).and_then(|it| labels::expires_ms(it)) {
+            Some(after_ms) => {
+                let it = expiring.entry(queue).or_insert(Expiring { after_ms, used_at });
+                if it.after_ms != after_ms {
+                    *it = Expiring { after_ms, used_at };
+                }
+            }
+            None => drop(expiring.remove(&queue)),
+        }
+    }
+
+    /// Something could not be made what policies say: it is tried again.
+    pub(crate) fn note_behind(&self, namespace: &str, error: &ChangeError) {
+        if self.behind.fetch_add(1, Ordering::AcqRel) == 0 {
+            tracing::warn!(namespace, %error, "policies cannot be applied to everything yet");
+        }
+    }
+
+    /// Tries it again.
+    pub(crate) async fn catch_up(&self) {
+        let behind = self.behind.load(Ordering::Acquire);
+        if behind == 0 {
+            return;
+        }
+        for vhost in vhosts::all(&self.broker.catalog()) {
+            if self.settle_all(vhosts::namespace_of(&vhost)).await.is_err() {
+                return;
+            }
+        }
+        // Unless there is more since.
+        let _ = self.behind.compare_exchange(behind, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The queue is used.

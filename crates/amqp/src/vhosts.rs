@@ -1,7 +1,8 @@
 //! Virtual hosts: namespaces of the catalog. The one that is always there, `/`, is the default namespace of all protocols.
 //!
 //! A virtual host is where the exchanges are that are always there. The first of them is declared last and goes last, so that
-//! one which a crash leaves half made is none, and one that it leaves half deleted is still there to be deleted.
+//! one which a crash leaves half made is none, and one that it leaves half deleted is still there to be deleted. Its labels hold the
+//! policies of the virtual host (`policies/`).
 
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
@@ -20,7 +21,7 @@ const PREDECLARED: [(&str, ExchangeKind); 5] = [
     ("amq.topic", ExchangeKind::Topic),
 ];
 /// Where this is, there is a virtual host.
-const MARK: &str = "amq.direct";
+pub(crate) const MARK: &str = "amq.direct";
 /// The virtual host that is always there.
 const ROOT: &str = "/";
 

@@ -156,7 +156,9 @@ impl Core {
             }
             Command::Bind { spec, reply } => self.bind(*spec, reply),
             Command::Unbind { spec, reply } => self.unbind(&spec, reply),
-            Command::SetExchange { known, labels, reply } => self.set_exchange(&known, labels, reply),
+            Command::SetExchange { known, alternate, labels, reply } => {
+                self.set_exchange(&known, alternate, labels, reply);
+            }
             Command::Rebind { known, spec, reply } => self.rebind(&known, *spec, reply),
             Command::MoveCursors { group, moves, reply } => self.move_cursors(now, group, moves, reply),
             Command::Cursors { group, reply } => self.look_at_cursors(&group, reply),

@@ -190,13 +190,18 @@ impl Session {
         self.ask(|reply| Command::Unbind { spec: Box::new(spec), reply })
     }
 
-    /// Replaces the labels of an exchange, if it is still what `known` says: see [`Self::set_topic`].
-    pub fn set_exchange(&self, known: &Arc<Exchange>, labels: Labels) -> Pending<Result<bool, ChangeError>> {
+    /// Replaces the alternate and the labels of an exchange, if it is still what `known` says: see [`Self::set_topic`].
+    pub fn set_exchange(
+        &self,
+        known: &Arc<Exchange>,
+        alternate: Option<String>,
+        labels: Labels,
+    ) -> Pending<Result<bool, ChangeError>> {
         if !self.may_on_exchange(Action::Manage, known.id) {
             return refused(ChangeError::Denied);
         }
         let known = Arc::clone(known);
-        self.ask(|reply| Command::SetExchange { known, labels, reply })
+        self.ask(|reply| Command::SetExchange { known, alternate, labels, reply })
     }
 
     /// Puts a binding in the place of `known`, in one step and under its identity, if that is still there as it is known. Else nothing

@@ -119,10 +119,14 @@ impl AmqpSession {
         check_name("exchange", name)?;
         let spec = self.exchange_spec(name, kind, method)?;
         let (name, declared, no_wait) = (name.to_owned(), declared_by(method), method.no_wait);
-        let creating = self.broker.create_exchange(spec);
+        let (creating, registry) = (self.broker.create_exchange(spec), Arc::clone(&self.registry));
         let created = async move {
             match creating.await {
-                Ok(_) => Ok(true),
+                Ok(id) => {
+                    // Policies may have changed meanwhile.
+                    registry.settle_exchange(id).await?;
+                    Ok(true)
+                }
                 Err(ChangeError::Exists(_)) => Ok(false),
                 Err(error) => Err(error.into()),
             }
@@ -164,12 +168,15 @@ impl AmqpSession {
             return Err(AmqpError::unsupported("exchange argument 'hash-property'"));
         }
         let hash_header = method.arguments.get("hash-header").and_then(ValueRef::as_str);
+        let own = (alternate.map(str::to_owned), declared_by(method).labels());
+        let (alternate, labels) =
+            self.registry.policies.declare_exchange(&self.catalog, (&self.namespace, name), own);
         Ok(ExchangeSpec {
             namespace: self.namespace.clone(),
-            alternate: alternate.map(str::to_owned),
+            alternate,
             hash_on: hash_header
                 .map_or(HashOn::Key, |name| HashOn::Header(Bytes::copy_from_slice(name.as_bytes()))),
-            labels: declared_by(method).labels(),
+            labels,
             ..ExchangeSpec::new(name, kind)
         })
     }

@@ -8,30 +8,27 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{BindingSpec, Destination, Exchange};
-use duolog_broker::{DeadLetter, Overflow, Pending, Queue, QueueId, QueuePolicy, QueueSpec, Session};
+use duolog_broker::{Pending, Queue, QueueId, QueueSpec, Session};
 use duolog_storage::Durability;
 
 use super::AmqpSession;
 use super::consume::ready_in;
 use super::exchanges::{binding, delete_if_unused, sources_of};
 use super::streams::{is_asked_for, stream};
+use crate::arguments;
 use crate::codec::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
     QueuePurgeOk, QueueUnbind, QueueUnbindOk,
 };
-use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
+use crate::codec::{ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
 use crate::labels::{Declared, SINGLE_ACTIVE};
-use crate::limits::QUEUE_EXPIRES_MS;
 use crate::registry::Source;
 
 /// How often a declaration begins again because others create and delete the queue meanwhile.
 pub(super) const DECLARE_TRIES: u32 = 8;
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
-/// Arguments of streams, which other queues have not.
-const OF_STREAMS: [&str; 4] =
-    ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes", "x-stream-offset"];
 /// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
 const COMPARED: [&str; 12] = [
     "x-expires",
@@ -145,25 +142,27 @@ impl AmqpSession {
 
     fn create(&mut self, number: u16, spec: QueueSpec, no_wait: bool, tries: u32) -> Result<(), AmqpError> {
         let is_own = Declared::of(&spec.labels).exclusive;
-        let creating = Creating {
+        let mut creating = Creating {
             pending: Some(self.broker.create_queue(spec.clone())),
+            created: None,
             broker: self.broker.clone(),
             is_own,
         };
+        let registry = Arc::clone(&self.registry);
         let created = async move {
-            match creating.await {
-                Err(ChangeError::Exists(_)) => Ok(None),
-                created => Ok(Some(created?)),
-            }
+            let id = match (&mut creating).await {
+                Err(ChangeError::Exists(_)) => return Ok(None),
+                created => created?,
+            };
+            // Policies may have changed meanwhile.
+            registry.settle_queue(id).await?;
+            creating.is_handed_over();
+            Ok(Some(id))
         };
         self.operate(number, QueueDeclare::ID, created, move |session, created| {
             // Another connection was faster: the queue is as it says.
             let Some(id) = created else { return session.declare(number, spec, no_wait, tries - 1) };
-            let declared = Declared::of(&spec.labels);
-            if let Some(ms) = declared.expires_ms() {
-                session.registry.expire(id, ms);
-            }
-            if declared.exclusive {
+            if Declared::of(&spec.labels).exclusive {
                 session.registry.own(id, session.id);
                 session.own_queues.push(id);
             }
@@ -194,11 +193,18 @@ impl AmqpSession {
     fn queue_spec(&self, name: &str, method: &QueueDeclare<'_>) -> Result<QueueSpec, AmqpError> {
         let declared = declared_by(method);
         let lasts = method.durable && !method.exclusive;
+        let own = arguments::settings(name, self.vhost(), method.arguments)?;
+        let (settings, labels) = self.registry.policies.declare_queue(
+            &self.catalog,
+            (&self.namespace, name),
+            method.arguments,
+            (own, declared.labels()),
+        );
         Ok(QueueSpec {
             namespace: self.namespace.clone(),
             durability: (!lasts).then_some(Durability::Os),
-            labels: declared.labels(),
-            ..QueueSpec::new(name, policy(name, self.vhost(), method.arguments)?)
+            labels,
+            ..QueueSpec::new(name, settings)
         })
     }
 
@@ -365,8 +371,16 @@ fn bound_key(named: ShortStr<'_>, key: ShortStr<'_>, queue: &str) -> Bytes {
 /// A queue on its way. One that is its connection's own is deleted again if that ends before it hears of it: nobody else could.
 struct Creating {
     pending: Option<Pending<Result<QueueId, ChangeError>>>,
+    /// It is there, and not yet what it is to be.
+    created: Option<QueueId>,
     broker: Session,
     is_own: bool,
+}
+
+impl Creating {
+    fn is_handed_over(&mut self) {
+        self.created = None;
+    }
 }
 
 impl Future for Creating {
@@ -376,15 +390,21 @@ impl Future for Creating {
         let Some(pending) = &mut self.pending else { return Poll::Pending };
         let created = ready!(Pin::new(pending).poll(waiting));
         self.pending = None;
+        self.created = created.as_ref().ok().copied();
         Poll::Ready(created)
     }
 }
 
 impl Drop for Creating {
     fn drop(&mut self) {
-        if let Some(pending) = self.pending.take().filter(|_| self.is_own) {
-            let broker = self.broker.clone();
+        if !self.is_own {
+            return;
+        }
+        let broker = self.broker.clone();
+        if let Some(pending) = self.pending.take() {
             super::go_on_with(async move { delete(&broker, pending.await?).await });
+        } else if let Some(id) = self.created {
+            super::go_on_with(delete(&broker, id));
         }
     }
 }
@@ -466,80 +486,4 @@ fn shown(value: Option<ValueRef<'_>>) -> String {
         (None, Some(is)) => format!("the value '{is}' of type 'bool'"),
         (None, None) => format!("the value '{value:?}'"),
     }
-}
-
-/// What the arguments of a declaration ask for.
-fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<QueuePolicy, AmqpError> {
-    let invalid = |argument: &str, why: &str| {
-        AmqpError::precondition(format_args!(
-            "invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"
-        ))
-    };
-    let whole = |argument: &'static str| match arguments.get(argument) {
-        None => Ok(None),
-        Some(value) => match value.as_integer().map(u64::try_from) {
-            Some(Ok(number)) => Ok(Some(number)),
-            Some(Err(_)) => Err(invalid(argument, "it is negative")),
-            None => Err(invalid(argument, "it is no whole number")),
-        },
-    };
-    for argument in OF_STREAMS {
-        if arguments.get(argument).is_some() {
-            return Err(invalid(argument, "it is of queues of type stream"));
-        }
-    }
-    if arguments.get(SINGLE_ACTIVE).is_some_and(|value| value.as_bool().is_none()) {
-        return Err(invalid(SINGLE_ACTIVE, "it is true or false"));
-    }
-    match arguments.get("x-queue-type").map(|value| value.as_str()) {
-        None | Some(Some("classic" | "quorum")) => {}
-        Some(_) => {
-            return Err(invalid("x-queue-type", "there are queues of type classic, quorum and stream"));
-        }
-    }
-    if !matches!(whole("x-expires")?, None | Some(1..=QUEUE_EXPIRES_MS)) {
-        return Err(invalid(
-            "x-expires",
-            &format!("it is a number of milliseconds from 1 to {QUEUE_EXPIRES_MS}"),
-        ));
-    }
-    let message_ttl_ms = whole("x-message-ttl")?.map(|ms| ms.max(1));
-    let limit = whole("x-delivery-limit")?;
-    let exchange = arguments.get("x-dead-letter-exchange").map(|value| value.as_str().unwrap_or_default());
-    let key = arguments.get("x-dead-letter-routing-key").and_then(ValueRef::as_str);
-    if exchange.is_none() && key.is_some() {
-        return Err(invalid("x-dead-letter-routing-key", "there is no x-dead-letter-exchange"));
-    }
-    let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    let dead_letter = exchange.map(|name| DeadLetter::Exchange { name: name.to_owned(), key });
-    let overflow = match arguments.get("x-overflow").map(|value| value.as_str()) {
-        None | Some(Some("drop-head")) => Overflow::DropHead,
-        Some(Some("reject-publish")) => Overflow::Reject,
-        Some(Some("reject-publish-dlx")) => Overflow::RejectDeadLetter,
-        Some(_) => {
-            return Err(invalid("x-overflow", "it is drop-head, reject-publish or reject-publish-dlx"));
-        }
-    };
-    match arguments.get("x-dead-letter-strategy").map(|value| value.as_str()) {
-        None | Some(Some("at-most-once" | "at-least-once")) => {}
-        Some(_) => return Err(invalid("x-dead-letter-strategy", "it is at-most-once or at-least-once")),
-    }
-    let priority_max = match whole("x-max-priority")? {
-        None | Some(0) => None,
-        Some(most) => match u8::try_from(most) {
-            Ok(most) => Some(most),
-            Err(_) => return Err(invalid("x-max-priority", "it is at most 255")),
-        },
-    };
-    Ok(QueuePolicy {
-        message_ttl_ms,
-        dead_letter,
-        length_max: whole("x-max-length")?,
-        length_bytes_max: whole("x-max-length-bytes")?,
-        overflow,
-        priority_max,
-        attempts_max: limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1)),
-        message_bytes_max: 16 << 20,
-        ..QueuePolicy::default()
-    })
 }

@@ -52,7 +52,8 @@ impl Call<'_> {
             let topic = self.topic(parameter)?;
             let mut labels = topic.labels.clone();
             change(&topic, &mut labels)?;
-            if labels == topic.labels || self.session().set_exchange(&topic, labels).await? {
+            let alternate = topic.alternate.clone();
+            if labels == topic.labels || self.session().set_exchange(&topic, alternate, labels).await? {
                 return Ok(());
             }
         }

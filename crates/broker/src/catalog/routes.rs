@@ -195,10 +195,10 @@ impl Catalog {
         Some(exchange)
     }
 
-    /// Puts other labels on an exchange.
-    pub(crate) fn label_exchange(&mut self, id: ExchangeId, labels: Labels) {
+    /// Gives an exchange another alternate and other labels.
+    pub(crate) fn change_exchange(&mut self, id: ExchangeId, alternate: Option<String>, labels: Labels) {
         let Some(node) = self.routes.exchanges.get(&id) else { return };
-        let exchange = Exchange { labels, ..Exchange::clone(&node.exchange) };
+        let exchange = Exchange { alternate, labels, ..Exchange::clone(&node.exchange) };
         let (before, now) = (labels_bytes(&node.exchange.labels), labels_bytes(&exchange.labels));
         let (to_exchanges, filtered) = (node.to_exchanges, node.filtered);
         let exchange = Arc::new(exchange);

@@ -83,11 +83,13 @@ pub enum Command {
         /// Answered when durable: whether it was there.
         reply: Reply<bool, ChangeError>,
     },
-    /// Replaces the labels of an exchange.
+    /// Replaces the alternate and the labels of an exchange.
     SetExchange {
         /// Which, as it is known.
         known: Arc<Exchange>,
-        /// By these.
+        /// New alternate.
+        alternate: Option<String>,
+        /// New labels.
         labels: Labels,
         /// Answered when durable: whether it was still what is known.
         reply: Reply<bool, ChangeError>,

@@ -164,17 +164,24 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn set_exchange(&mut self, known: &Exchange, labels: Labels, reply: Reply<bool, ChangeError>) {
+    pub(super) fn set_exchange(
+        &mut self,
+        known: &Exchange,
+        alternate: Option<String>,
+        labels: Labels,
+        reply: Reply<bool, ChangeError>,
+    ) {
         let id = known.id;
         let Some(is) = self.catalog.exchange_by_id(id).cloned() else {
             return drop(reply.send(Err(no_exchange())));
         };
-        if is.labels != known.labels {
+        if (&is.labels, &is.alternate) != (&known.labels, &known.alternate) {
             return self.answer_when_durable(when_durable(reply, false));
         }
-        match self.check_labels(&labels, &is.labels) {
+        let checked = alternate.as_deref().map_or(Ok(()), |name| check_name("alternate", name));
+        match checked.and_then(|()| self.check_labels(&labels, &is.labels)) {
             Ok(()) => {
-                self.catalog.label_exchange(id, labels);
+                self.catalog.change_exchange(id, alternate, labels);
                 self.note_routes(Owner::Exchange(id.0));
                 self.answer_when_durable(when_durable(reply, true));
             }

@@ -416,7 +416,7 @@ fn labels_of_an_exchange_are_replaced_if_they_are_what_is_known() {
     let known = h.core.catalog.exchange_by_id(a).cloned().unwrap();
     let set = |h: &mut Harness, labels: Labels| {
         let known = known.clone();
-        h.done(|reply| Command::SetExchange { known, labels, reply })
+        h.done(|reply| Command::SetExchange { known, alternate: None, labels, reply })
     };
     let before = h.core.catalog.labels_bytes;
     let labels = Labels::from([("k".to_owned(), "v".to_owned())]);
@@ -429,4 +429,24 @@ fn labels_of_an_exchange_are_replaced_if_they_are_what_is_known() {
     assert_eq!(set(&mut h, Labels::new()), Ok(false));
     h.crash();
     assert_eq!(h.core.catalog.exchange_by_id(a).unwrap().labels, labels);
+}
+
+#[test]
+fn another_alternate_holds_at_once_and_only_where_the_exchange_is_still_what_was_seen() {
+    let mut h = Harness::new(|_| {});
+    let t = h.topic("t", 1, policy());
+    let (a, rest) = (h.exchange("a", ExchangeKind::Direct), h.exchange("rest", ExchangeKind::Fanout));
+    h.bind(binding(rest, "", Destination::Topic(t))).unwrap();
+    let seen = Arc::clone(h.core.catalog.exchange_by_id(a).unwrap());
+    let set = |h: &mut Harness, alternate: Option<&str>| {
+        let (known, alternate) = (Arc::clone(&seen), alternate.map(str::to_owned));
+        h.done(|reply| Command::SetExchange { known, alternate, labels: Labels::new(), reply })
+    };
+    assert_eq!(h.routed(a, record("k", "v")).topics.len(), 0);
+    assert!(matches!(set(&mut h, Some("")), Err(ChangeError::Invalid { what: "alternate", .. })));
+    assert_eq!(set(&mut h, Some("rest")), Ok(true));
+    assert_eq!(*h.routed(a, record("k", "v")).topics, [t]);
+    assert_eq!(set(&mut h, None), Ok(false), "it is another than was seen");
+    h.crash();
+    assert_eq!(*h.routed(a, record("k", "v")).topics, [t]);
 }

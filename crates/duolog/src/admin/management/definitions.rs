@@ -4,13 +4,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use duolog_amqp::{Declared, RABBITMQ_VERSION, namespace_of};
+use duolog_amqp::{Declared, Policy, PolicyKind, RABBITMQ_VERSION, namespace_of};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::Admin;
 use super::bindings::{Bind, Ends};
 use super::error::{Document, Refusal};
+use super::policies::COMPONENT;
 use super::{exchanges, json, queues};
 
 /// What names of exchanges that are always there begin with.
@@ -34,9 +35,16 @@ struct Definitions {
     #[serde(default)]
     bindings: Vec<Bound>,
     #[serde(default)]
-    policies: Vec<Value>,
+    policies: Vec<In<Map<String, Value>>>,
     #[serde(default)]
-    parameters: Vec<Value>,
+    parameters: Vec<In<Parameter>>,
+}
+
+/// Of parameters there are the policies of operators.
+#[derive(Debug, Deserialize)]
+struct Parameter {
+    component: String,
+    value: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +91,9 @@ impl Admin {
         });
         let is_own =
             |it: &Value| it["name"].as_str().is_some_and(|it| !it.is_empty() && !it.starts_with(RESERVED));
-        let exchanges = in_each(&|vhost| self.exchanges_in(vhost).into_iter().filter(is_own).collect());
+        let mut exchanges = in_each(&|vhost| self.exchanges_in(vhost).into_iter().filter(is_own).collect());
+        // It follows from the others.
+        exchanges.iter_mut().filter_map(Value::as_object_mut).for_each(|it| drop(it.remove("policy")));
         let is_made = |it: &Value| it["source"].as_str().is_some_and(|it| !it.is_empty());
         let bindings = in_each(&|vhost| self.bindings_in(vhost).into_iter().filter(is_made).collect());
         json!({
@@ -95,9 +105,9 @@ impl Admin {
             "vhosts": vhosts.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
             "permissions": [],
             "topic_permissions": [],
-            "parameters": [],
+            "parameters": in_each(&|vhost| self.parameters_in(vhost)),
             "global_parameters": [],
-            "policies": [],
+            "policies": in_each(&|vhost| self.policies_in(vhost, PolicyKind::User)),
             "queues": queues,
             "exchanges": exchanges,
             "bindings": bindings,
@@ -105,11 +115,7 @@ impl Admin {
     }
 
     async fn import(&self, all: Definitions, in_vhost: Option<&str>) -> Result<StatusCode, Refusal> {
-        if !all.policies.is_empty() || !all.parameters.is_empty() {
-            return Err(Refusal::Bad(
-                "there are no policies and parameters here: nothing is taken over".to_owned(),
-            ));
-        }
+        check_policies(&all)?;
         let vhost_of = |named: Option<String>| match in_vhost {
             Some(vhost) => Ok(vhost.to_owned()),
             None => named.ok_or_else(|| Refusal::Bad("something has no vhost".to_owned())),
@@ -118,6 +124,12 @@ impl Admin {
             for Named { name } in all.vhosts {
                 self.amqp.create_vhost(&name).await?;
             }
+        }
+        for In { name, vhost, it } in all.policies {
+            self.put_policy(&vhost_of(vhost)?, PolicyKind::User, &name, &it).await?;
+        }
+        for In { name, vhost, it } in all.parameters {
+            self.put_policy(&vhost_of(vhost)?, PolicyKind::Operator, &name, &it.value).await?;
         }
         for In { name, vhost, it } in all.queues {
             self.declare_queue(&vhost_of(vhost)?, &name, &it).await?;
@@ -132,6 +144,23 @@ impl Admin {
         }
         Ok(StatusCode::NO_CONTENT)
     }
+}
+
+/// Before anything is taken over.
+fn check_policies(all: &Definitions) -> Result<(), Refusal> {
+    if let Some(other) = all.parameters.iter().find(|it| it.it.component != COMPONENT) {
+        let component = &other.it.component;
+        return Err(Refusal::Bad(format!(
+            "there are no parameters {component:?} here: nothing is taken over"
+        )));
+    }
+    let users = all.policies.iter().map(|it| (PolicyKind::User, &it.name, &it.it));
+    let operators = all.parameters.iter().map(|it| (PolicyKind::Operator, &it.name, &it.it.value));
+    for (kind, name, given) in users.chain(operators) {
+        let parsed = Policy::parse(kind, name, given);
+        parsed.map_err(|why| Refusal::Bad(format!("policy {name:?}: {why}")))?;
+    }
+    Ok(())
 }
 
 async fn export(State(admin): State<Admin>) -> Json<Value> {

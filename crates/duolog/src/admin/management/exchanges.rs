@@ -61,9 +61,10 @@ struct Publish {
     payload_encoding: String,
 }
 
-fn described(exchange: &Exchange) -> Value {
+fn described(admin: &Admin, exchange: &Exchange) -> Value {
     let declared = Declared::of(&exchange.labels);
     json!({
+        "policy": admin.amqp.in_force_on_exchange(exchange).policy,
         "name": exchange.name,
         "vhost": vhost_of(&exchange.namespace),
         "type": exchange_type(exchange),
@@ -77,14 +78,14 @@ fn described(exchange: &Exchange) -> Value {
 fn default_in(vhost: &str) -> Value {
     json!({
         "name": "", "vhost": vhost, "type": "direct", "durable": true, "auto_delete": false, "internal": false,
-        "arguments": {},
+        "arguments": {}, "policy": null,
     })
 }
 
 impl Admin {
     pub(super) fn exchanges_in(&self, vhost: &str) -> Vec<Value> {
         let catalog = self.session.catalog();
-        let named = catalog.exchanges(namespace_of(vhost)).map(|it| described(it));
+        let named = catalog.exchanges(namespace_of(vhost)).map(|it| described(self, it));
         std::iter::once(default_in(vhost)).chain(named).collect()
     }
 
@@ -129,7 +130,10 @@ async fn describe(
         return Ok(Json(default_in(&vhost)));
     }
     let catalog = admin.session.catalog();
-    catalog.exchange(namespace_of(&vhost), &name).map(|it| Json(described(it))).ok_or(Refusal::NotFound)
+    catalog
+        .exchange(namespace_of(&vhost), &name)
+        .map(|it| Json(described(&admin, it)))
+        .ok_or(Refusal::NotFound)
 }
 
 async fn declare(

@@ -12,6 +12,7 @@ mod error;
 mod exchanges;
 mod json;
 mod overview;
+mod policies;
 mod queues;
 mod users;
 mod vhosts;
@@ -27,7 +28,7 @@ use self::error::Refusal;
 use super::Admin;
 
 /// What paths of this API begin with that Duolog's own has not: without credentials they are asked for.
-const OWN: [&str; 13] = [
+const OWN: [&str; 15] = [
     "/api/vhosts",
     "/api/whoami",
     "/api/users",
@@ -41,6 +42,8 @@ const OWN: [&str; 13] = [
     "/api/aliveness-test",
     "/api/health",
     "/api/policies",
+    "/api/operator-policies",
+    "/api/parameters",
 ];
 /// The node, as RabbitMQ would call it.
 const NODE: &str = "rabbit@duolog";
@@ -52,6 +55,7 @@ pub fn router() -> Router<Admin> {
         .merge(exchanges::routes())
         .merge(bindings::routes())
         .merge(overview::routes())
+        .merge(policies::routes())
         .merge(definitions::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)

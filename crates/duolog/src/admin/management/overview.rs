@@ -19,11 +19,7 @@ const ALIVE: &str = "aliveness-test";
 /// The types of exchanges that may be declared.
 const TYPES: [&str; 6] = ["direct", "fanout", "topic", "headers", "x-consistent-hash", "x-delayed-message"];
 /// Lists that are valid and empty: there is nothing of the kind.
-const NONE: [&str; 9] = [
-    "/api/policies",
-    "/api/policies/{vhost}",
-    "/api/operator-policies",
-    "/api/parameters",
+const NONE: [&str; 5] = [
     "/api/global-parameters",
     "/api/topic-permissions",
     "/api/vhost-limits",

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::super::Admin;
 use super::calls::{self, short};
 use super::error::{Document, Refusal};
-use super::json;
+use super::{json, policies};
 
 /// Messages of one answer.
 const GET_MAX: usize = 1_000;
@@ -134,7 +134,8 @@ impl Admin {
         let declared = Declared::of(&queue.labels);
         let arguments = declared.table();
         let kind = arguments.get("x-queue-type").and_then(|it| it.as_str()).unwrap_or("classic");
-        json!({
+        let in_force = self.amqp.in_force_on_queue(queue);
+        let mut described = json!({
             "name": queue.name,
             "vhost": vhost_of(&queue.namespace),
             "durable": declared.durable,
@@ -149,9 +150,9 @@ impl Admin {
             "messages_unacknowledged": depth.in_flight,
             "messages_delayed": depth.delayed,
             "consumers": self.amqp.consumers_on(queue.id.into()),
-            "policy": null,
-            "effective_policy_definition": {},
-        })
+        });
+        policies::shown(&in_force).into_iter().for_each(|(key, value)| described[key] = value);
+        described
     }
 }
 
