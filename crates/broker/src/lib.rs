@@ -47,7 +47,7 @@ pub use session::{Gap, Pending, Session};
 pub use shared::Written;
 pub use standing::Standing;
 pub use verbs::{
-    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, GroupCursors, Isolation, KnownProducer,
+    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, Gate, GroupCursors, Isolation, KnownProducer,
     LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice, Routed,
 };
 pub use watch::Readable;

@@ -62,6 +62,19 @@ impl NewRecord {
     }
 }
 
+/// Whether a routed record is stored at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gate {
+    /// It is.
+    #[default]
+    Open,
+    /// Not if this one of its topics, which deduplicates, knows its idempotency key: then it goes to none of them, whatever they
+    /// know themselves.
+    Deduplicates(TopicId),
+    /// If the record before it in the same call is let in: both are one to who publishes.
+    Follows,
+}
+
 /// A record and the topics that were found for it: see [`crate::routing`].
 #[derive(Clone, Debug)]
 pub struct Routed {
@@ -69,6 +82,8 @@ pub struct Routed {
     pub record: NewRecord,
     /// Where it goes; a topic that has gone meanwhile is left out.
     pub topics: Arc<[TopicId]>,
+    /// Whether it goes there.
+    pub gate: Gate,
 }
 
 impl Routed {

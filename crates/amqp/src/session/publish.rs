@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::routing::Seen;
-use duolog_broker::{Monotonic, NewRecord, Pending, Routed, TopicId};
+use duolog_broker::{Gate, Monotonic, NewRecord, Pending, Routed, TopicId};
 use duolog_net::Reservation;
 
 use super::{AmqpSession, delayed, transactions};
@@ -320,7 +320,7 @@ impl AmqpSession {
             if let Some(ms) = delay_ms {
                 delayed::delay(&mut record, ms);
             }
-            let routed = Routed { record, topics };
+            let routed = Routed { record, topics, gate: Gate::Open };
             outgoing.bytes = routed.stored_bytes();
             outgoing.routed = Some(routed);
         }

@@ -13,6 +13,7 @@ pub(crate) mod envelope;
 mod error;
 mod fifo;
 mod http;
+mod log;
 mod message;
 mod notification;
 mod params;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::limits::ROUTED_PLACES;
 use duolog_broker::routing::{Destination, Exchange, Filter, Seen};
-use duolog_broker::{Catalog, NewRecord, Routed, TopicId};
+use duolog_broker::{Catalog, Gate, NewRecord, Routed, TopicId};
 use duolog_record::Timestamp;
 use tracing::info;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use super::message::Message;
 use super::subscription::{self, Subscription};
 use super::topic::is_ordered;
 use super::xml::Xml;
-use super::{Answer, Call, Params, Signer, SnsCode, SnsError, attributes};
+use super::{Answer, Call, Params, Signer, SnsCode, SnsError, attributes, log};
 use crate::codec::rules;
 use crate::convert;
 use crate::limits::{BATCH_ENTRIES, SNS_MESSAGE_BYTES};
@@ -203,6 +203,7 @@ async fn publish(
     messages: Vec<Message>,
 ) -> Result<Vec<Result<Sent, SnsError>>, SnsError> {
     subscription::unpark_of(call.session(), topic).await;
+    log::ensure(call.session(), topic).await?;
     let catalog = call.session().catalog();
     let topic = catalog.exchange_by_id(topic.id).ok_or_else(SnsError::no_topic)?;
     let now = call.session().now();
@@ -242,13 +243,22 @@ fn prepare(
     let arn = call.topic_arn(&topic.name);
     let sent = envelope::Sent { id, arn: &arn, subject: message.subject.as_deref(), time: now };
     let mut prepared = Prepared { id, records: Vec::new(), texts: Vec::new() };
-    for (body, topics) in by_body(&message, subscribers, topics) {
+    let log = log::of(catalog, topic).map(|log| log.id);
+    let mut by_body = by_body(&message, subscribers, topics);
+    // What the log knows goes nowhere, so it is asked first.
+    by_body.sort_by_key(|(_, topics)| !log.is_some_and(|log| topics.contains(&log)));
+    for (body, topics) in by_body {
         let in_envelope: Vec<u128> =
             topics.iter().filter(|topic| subscribers.gets_envelope(**topic)).map(|topic| topic.0).collect();
         let mut record = NewRecord { value: Some(body.clone()), ..record.clone() };
         record.headers.extend(sent.headers(&in_envelope, in_envelope.len() == topics.len()));
         let text = (!in_envelope.is_empty()).then(|| sent.text_to_sign(body));
-        prepared.records.push(Routed { record, topics: topics.into() });
+        let gate = match log.filter(|log| topics.contains(log)) {
+            Some(log) => Gate::Deduplicates(log),
+            None if log.is_some() => Gate::Follows,
+            None => Gate::Open,
+        };
+        prepared.records.push(Routed { record, topics: topics.into(), gate });
         prepared.texts.push(text);
     }
     prepared
@@ -301,8 +311,10 @@ async fn hand_over(
     let send = |prepared: Vec<Prepared>| {
         let places: usize = prepared.iter().flat_map(|it| &it.records).map(|it| it.topics.len()).sum();
         // One commit, in which a message that cannot be taken fails by itself. If that has too many places, or a message is more than
-        // one record, each message has its own, all or none.
-        let is_one = places <= ROUTED_PLACES && prepared.iter().all(|it| it.records.len() <= 1);
+        // one record, each message has its own, all or none. So has one that is ordered: what only some have taken could not be sent again,
+        // because the log would know it.
+        let is_one =
+            places <= ROUTED_PLACES && !is_ordered(topic) && prepared.iter().all(|it| it.records.len() <= 1);
         let calls: Vec<Vec<Routed>> = match is_one {
             true => vec![prepared.into_iter().flat_map(|it| it.records).collect()],
             false => prepared.into_iter().map(|it| it.records).collect(),

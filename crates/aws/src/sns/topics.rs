@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::subscription::Subscription;
 use super::topic::{self, is_ordered, is_topic};
-use super::{Answer, Call, DeliveryPolicy, SnsError, attributes, http, tags};
+use super::{Answer, Call, DeliveryPolicy, SnsError, attributes, http, log, tags};
 use crate::codec::rules;
 use crate::limits::SNS_PAGE;
 use crate::settings::is_fifo;
@@ -30,14 +30,16 @@ pub(super) async fn create(call: &Call<'_>) -> Answer {
                 let reason = "There is an exchange of this name that is not of kind fanout";
                 return Err(SnsError::invalid_because("Topic Name", reason));
             }
-            Some(exchange) => check_same(exchange, &labels)?,
+            Some(exchange) => {
+                check_same(exchange, &labels)?;
+                log::ensure(call.session(), exchange).await?;
+            }
             None => {
                 let spec =
                     ExchangeSpec { labels: labels.clone(), ..ExchangeSpec::new(name, ExchangeKind::Fanout) };
                 match call.session().create_exchange(spec).await {
-                    Ok(_) => {}
-                    // Somebody was faster.
-                    Err(ChangeError::Exists(_)) => continue,
+                    // It is looked at once more: there is its log to make, or somebody was faster.
+                    Ok(_) | Err(ChangeError::Exists(_)) => continue,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -125,6 +127,7 @@ pub(super) async fn delete(call: &Call<'_>) -> Answer {
             for it in endpoints {
                 http::remove_queue(call.session(), it.id()).await?;
             }
+            log::remove(call.session(), &topic).await?;
             call.done()
         }
         // What is not there need not be deleted.
@@ -238,6 +241,7 @@ pub(super) async fn set_attributes(call: &Call<'_>) -> Answer {
         Ok(())
     })
     .await?;
+    log::ensure(call.session(), &*call.topic("TopicArn")?).await?;
     call.done()
 }
 

@@ -1,6 +1,6 @@
 //! Records that go to several topics: one body in the commit, and a place for it in each.
 //!
-//! Invariant: a record takes its places in all of its topics in one commit, or in none.
+//! Invariant: a record takes its places in all of its topics in one commit, or in none. What a gate knows already takes none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::sealing::{Frame, Spread, record_bytes};
 use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
 use crate::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
-use crate::{NewRecord, Now, Routed, Topic, TopicId};
+use crate::{Gate, NewRecord, Now, Routed, Topic, TopicId};
 
 /// A routed record, waiting.
 pub(super) struct Several {
@@ -25,6 +25,7 @@ pub(super) struct Several {
     topics: Arc<[TopicId]>,
     /// Its idempotency key where a topic deduplicates, by the topics; empty where none does.
     keys: Vec<Option<ScopedKey>>,
+    gate: Gate,
     /// What is wrong with it.
     refused: Option<AppendError>,
 }
@@ -77,9 +78,9 @@ impl Core {
     }
 
     fn check_routed(&mut self, now: Now, routed: Routed) -> Several {
-        let Routed { mut record, topics } = routed;
+        let Routed { mut record, topics, gate } = routed;
         record.timestamp.get_or_insert(now.wall);
-        let mut several = Several { record, topics, keys: Vec::new(), refused: None };
+        let mut several = Several { record, topics, keys: Vec::new(), gate, refused: None };
         several.refused = self.check_topics_of(&mut several).err();
         several
     }
@@ -125,7 +126,27 @@ impl Core {
         if whole {
             self.check_all(now, &records)?;
         }
-        Ok(records.into_iter().map(|several| self.seal_several(now, frame, group, several)).collect())
+        let mut is_let_in = true;
+        let seal = |several: Several| {
+            is_let_in = self.lets_in(now, &several, is_let_in);
+            match is_let_in {
+                true => self.seal_several(now, frame, group, several),
+                false => several.refused.map_or(Ok(()), Err),
+            }
+        };
+        Ok(records.into_iter().map(seal).collect())
+    }
+
+    /// Whether a record is to be stored, by what became of the one before it.
+    fn lets_in(&self, now: Now, several: &Several, before: bool) -> bool {
+        match several.gate {
+            Gate::Open => true,
+            Gate::Follows => before,
+            Gate::Deduplicates(topic) => {
+                let key = several.keyed().find(|(its, _)| *its == topic).and_then(|(_, key)| key);
+                self.first_append(now, topic, key).is_none()
+            }
+        }
     }
 
     /// # Errors
@@ -134,7 +155,12 @@ impl Core {
         let mut keys: BTreeMap<TopicId, Vec<&ScopedKey>> = BTreeMap::new();
         // Records and bytes for topics on which a queue may refuse them.
         let mut lengths: BTreeMap<TopicId, (u64, u64)> = BTreeMap::new();
+        let mut is_let_in = true;
         for several in records {
+            is_let_in = self.lets_in(now, several, is_let_in);
+            if !is_let_in {
+                continue;
+            }
             for &id in &*several.topics {
                 let Some(topic) = self.catalog.topic_by_id(id) else { continue };
                 topic.partitions.iter().try_for_each(|it| self.check_sound(*it))?;
@@ -162,7 +188,7 @@ impl Core {
         group: &mut Group,
         several: Several,
     ) -> Result<(), AppendError> {
-        let Several { record, topics, keys, refused } = several;
+        let Several { record, topics, keys, refused, .. } = several;
         if let Some(error) = refused {
             return Err(error);
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::AppendError;
 use duolog_broker::routing::{Exchange, ExchangeKind, ExchangeSpec, HashOn, Seen};
-use duolog_broker::{Catalog, NewRecord, Routed, TopicId, headers};
+use duolog_broker::{Catalog, Gate, NewRecord, Routed, TopicId, headers};
 use duolog_record::Header;
 use serde::{Deserialize, Serialize};
 
@@ -220,7 +220,7 @@ async fn publish(
     if topics.is_empty() {
         return Ok(Json(Published { routed: Vec::new() }));
     }
-    let routed = Routed { record, topics: Arc::clone(&topics) };
+    let routed = Routed { record, topics: Arc::clone(&topics), gate: Gate::Open };
     let results = admin.session.route(vec![routed]).await?;
     match results.into_iter().find_map(Result::err) {
         // All of them were deleted in the meantime.

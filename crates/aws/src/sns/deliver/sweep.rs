@@ -8,9 +8,9 @@ use duolog_broker::routing::{BindingSpec, Destination};
 use tracing::{info, warn};
 
 use crate::limits::SNS_ORPHAN_MS;
-use crate::sns::http;
 use crate::sns::subscription::Subscription;
 use crate::sns::topic::is_topic;
+use crate::sns::{http, log};
 
 /// Ends the ones and removes the others.
 pub(super) async fn sweep(session: &Session) {
@@ -34,6 +34,14 @@ pub(super) async fn sweep(session: &Session) {
         let is_old = now.0.saturating_sub(queue.created_at.0) > SNS_ORPHAN_MS;
         is_old && http::subscription_of(&catalog, queue).is_none()
     };
+    for log in log::left(&catalog).filter(|log| now.0.saturating_sub(log.created_at.0) > SNS_ORPHAN_MS) {
+        match session.delete_topic(log.id).await {
+            Ok(()) => info!(topic = %log.name, "the log of a topic that is gone is removed"),
+            Err(error) => {
+                warn!(topic = %log.name, %error, "the log of a topic that is gone cannot be removed yet")
+            }
+        }
+    }
     let left: Vec<_> = http::queues(&catalog).filter(is_left).collect();
     for queue in left {
         match session.delete_queue(queue.id).await {

@@ -8,7 +8,7 @@ use crate::core::harness::policy;
 use crate::deaths::Deaths;
 use crate::errors::AppendError;
 use crate::limits::{LEDGER_DYING, QUEUE_IDLE_MS};
-use crate::{DeadLetter, Overflow, Published, Routed, headers};
+use crate::{DeadLetter, Gate, Overflow, Published, Routed, headers};
 
 fn record(value: &str, pairs: &[(&'static str, &str)]) -> NewRecord {
     let header = |(key, value): &(&'static str, &str)| Header {
@@ -269,7 +269,8 @@ fn what_a_full_queue_refuses_goes_where_the_dead_go_and_refuses_a_whole_publish(
     assert_eq!((h.values(q), h.values(dead)), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
     assert_eq!(h.stories(dead)[0].1.all[0].reason, "maxlen");
     let topics: Arc<[TopicId]> = [h.topic_of(q), h.topic_of(other)].into();
-    let routed = |value: &str| Routed { record: record(value, &[]), topics: topics.clone() };
+    let routed =
+        |value: &str| Routed { record: record(value, &[]), topics: topics.clone(), gate: Gate::Open };
     for (whole, values) in [(true, &["d", "e"]), (true, &["f", "g"]), (false, &["h", "i"])] {
         let records = values.iter().map(|it| routed(it)).collect();
         let answer = h.done(|reply| Command::Route { records, whole, reply });

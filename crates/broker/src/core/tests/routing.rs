@@ -12,7 +12,7 @@ use crate::routing::{
     BindingId, BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter, Match, Rules,
     RulesOn, Seen,
 };
-use crate::{DedupPolicy, Routed, TopicPolicy};
+use crate::{DedupPolicy, Gate, Routed, TopicPolicy};
 
 fn record(key: &'static str, value: &'static str) -> NewRecord {
     let (key, value) = (Some(Bytes::from_static(key.as_bytes())), Some(Bytes::from_static(value.as_bytes())));
@@ -46,7 +46,7 @@ impl Harness {
             &[record.key.as_deref().unwrap()],
             &Seen::new(&record.headers, b""),
         );
-        Routed { record, topics: topics.into() }
+        Routed { record, topics: topics.into(), gate: Gate::Open }
     }
 
     fn route(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
@@ -289,6 +289,57 @@ fn a_topic_that_deduplicates_does_so_by_itself() {
 }
 
 #[test]
+fn what_a_gate_knows_goes_nowhere_also_after_a_crash() {
+    let mut h = Harness::new(|_| ());
+    let dedup = Some(DedupPolicy { window_ms: 60_000, per_key: false });
+    let (gate, first) =
+        (h.topic("gate", 1, TopicPolicy { dedup, ..policy() }), h.topic("first", 1, policy()));
+    let second = h.topic("second", 1, policy());
+    let keyed = |value: &'static str, id: &'static str, topics: &[TopicId], gate: Gate| {
+        let record = NewRecord { idempotency_key: Some(id.into()), ..record("k", value) };
+        Routed { record, topics: topics.into(), gate }
+    };
+    let by = Gate::Deduplicates(gate);
+    let one = [keyed("a", "1", &[gate, first], by), keyed("b", "1", &[second], Gate::Follows)];
+    assert_eq!(h.route_all(one.to_vec()), Ok(vec![Ok(()), Ok(())]));
+    // Again, in one call with a new one, and with others that would take it.
+    let again = vec![
+        keyed("again", "1", &[gate, first, second], by),
+        keyed("again", "1", &[first], Gate::Follows),
+        keyed("c", "2", &[gate, first], by),
+        keyed("again", "2", &[gate, second], by),
+        keyed("d", "1", &[second], Gate::Open),
+    ];
+    assert_eq!(h.route(again), Ok(vec![Ok(()); 5]));
+    let stored = |h: &Harness| [gate, first, second].map(|topic| h.topic_values(topic));
+    assert_eq!(stored(&h), [vec!["a", "c"], vec!["a", "c"], vec!["b", "d"]]);
+    h.crash();
+    assert_eq!(h.route_all(vec![keyed("again", "2", &[gate, first, second], by)]), Ok(vec![Ok(())]));
+    assert_eq!(stored(&h), [vec!["a", "c"], vec!["a", "c"], vec!["b", "d"]]);
+    h.pass_ms(60_001);
+    assert_eq!(h.route_all(vec![keyed("e", "2", &[gate, second], by)]), Ok(vec![Ok(())]));
+    assert_eq!(stored(&h), [vec!["a", "c", "e"], vec!["a", "c"], vec!["b", "d", "e"]]);
+}
+
+#[test]
+fn what_a_gate_knows_is_no_matter_to_a_full_queue() {
+    let mut h = Harness::new(|_| ());
+    let dedup = Some(DedupPolicy { window_ms: 60_000, per_key: false });
+    let gate = h.topic("gate", 1, TopicPolicy { dedup, ..policy() });
+    let limit =
+        QueuePolicy { length_max: Some(1), overflow: crate::Overflow::Reject, ..QueuePolicy::default() };
+    let spec = Box::new(QueueSpec::new("full", limit));
+    let queue = h.done(|reply| Command::CreateQueue { spec, reply }).unwrap();
+    let full = h.topic_of(queue);
+    let record = NewRecord { idempotency_key: Some("1".into()), ..record("k", "a") };
+    let one = vec![Routed { record, topics: [gate, full].into(), gate: Gate::Deduplicates(gate) }];
+    for _ in 0..2 {
+        assert_eq!(h.route_all(one.clone()), Ok(vec![Ok(())]));
+    }
+    assert_eq!((h.topic_values(gate).len(), h.topic_values(full).len()), (1, 1));
+}
+
+#[test]
 fn delayed_records_enter_each_topic_when_due() {
     let mut h = Harness::new(|_| {});
     let a = h.exchange("a", ExchangeKind::Fanout);
@@ -360,7 +411,7 @@ fn what_would_not_fit_into_a_commit_is_refused_before_it_comes_there() {
     let few = NewRecord { delay_ms: Some(1), ..body };
     let topics = h.core.catalog.route(a, &[b"k"], &Seen::new(&[], b""))[..3].to_vec();
     assert!(matches!(
-        h.route(vec![Routed { record: few, topics: topics.into() }]),
+        h.route(vec![Routed { record: few, topics: topics.into(), gate: Gate::Open }]),
         Err(AppendError::TooLarge { .. })
     ));
     let records = vec![h.routed(a, record("k", "v"))];
