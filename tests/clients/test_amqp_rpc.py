@@ -6,6 +6,8 @@ import asyncio
 import threading
 
 import aio_pika
+import aio_pika.exceptions
+import aio_pika.patterns
 import pika
 import pytest
 from pika import frame, spec
@@ -178,5 +180,48 @@ def test_rpc_with_aio_pika(amqp, service):
 
             answers = await asyncio.gather(*(call(b"call %d" % i, f"{i}") for i in range(30)))
             assert answers == [b"CALL %d" % i for i in range(30)]
+
+    asyncio.run(run())
+
+
+def test_the_pattern_of_aio_pika(amqp, name):
+    """Calls over queues of its own: answers, exceptions, methods that there are not, and calls that nobody takes in time."""
+    host, port = amqp.split(":")
+
+    async def multiply(*, x, y):
+        return x * y
+
+    async def fail(*, why):
+        raise ValueError(why)
+
+    async def never():
+        raise AssertionError("it is not called")
+
+    async def run():
+        connections = [await aio_pika.connect(host=host, port=int(port)) for _ in range(2)]
+        server, client = [await aio_pika.patterns.RPC.create(await it.channel()) for it in connections]
+        for method in (multiply, fail, never):
+            await server.register(f"{name}.{method.__name__}", method, auto_delete=method is not never)
+        wait = lambda call: asyncio.wait_for(call, 20)
+        call = lambda method, **arguments: wait(client.call(f"{name}.{method}", arguments))
+        products = await asyncio.gather(*(call("multiply", x=number, y="ab") for number in range(40)))
+        assert products == ["ab" * number for number in range(40)]
+        assert await wait(getattr(client.proxy, name).multiply(x=6, y=7)) == 42
+        with pytest.raises(ValueError, match="so it is"):
+            await call("fail", why="so it is")
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            await call("multiply", z=1)
+        with pytest.raises(aio_pika.exceptions.MessageProcessError, match="returned"):
+            await call("unheard-of")
+        # Its call comes back through the dead-letter exchange.
+        await server.unregister(never)
+        with pytest.raises(asyncio.TimeoutError, match="timed-out"):
+            await wait(client.call(f"{name}.never", expiration=0.05))
+        assert await call("multiply", x=1, y=1) == 1
+        await (await connections[0].channel()).queue_delete(f"{name}.never")
+        for rpc in (client, server):
+            await rpc.close()
+        for connection in connections:
+            await connection.close()
 
     asyncio.run(run())

@@ -196,6 +196,21 @@ def test_all_is_there_after_a_kill_and_a_queue_takes_its_bindings_along(fresh, n
     assert fresh.cli("bindings").stdout == "no exchanges\n"
 
 
+def test_exchanges_and_bindings_are_counted(server, name):
+    counted = lambda: [server.metric(f"duolog_{what}") for what in ("exchanges", "bindings")]
+    exchanges, bindings = counted()
+    assert exchanges >= 5
+    server.cli("topic", "create", name)
+    exchange(server, name, "topic")
+    for key in ("a", "b"):
+        bind(server, name, {"topic": name}, key)
+    assert counted() == [exchanges + 1, bindings + 2]
+    server.cli("topic", "delete", name)
+    assert counted() == [exchanges + 1, bindings]
+    server.cli("exchange", "delete", name)
+    assert counted() == [exchanges, bindings]
+
+
 def test_refusals_name_what_is_wrong(server, name):
     server.cli("topic", "create", name)
     exchange(server, f"{name}.direct", "direct")

@@ -135,7 +135,8 @@ impl Catalog {
     }
 
     /// Number of exchanges and of bindings.
-    pub(crate) fn routes_len(&self) -> (usize, usize) {
+    #[must_use]
+    pub fn routes_len(&self) -> (usize, usize) {
         (self.routes.exchanges.len(), self.routes.bindings.len())
     }
 

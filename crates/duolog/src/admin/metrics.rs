@@ -37,6 +37,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         topics(&admin, &mut out);
         groups(&admin, &overview, &mut out);
         queues(&admin, &overview, &mut out);
+        routes_of(&admin, &mut out);
         live(&admin, &mut out);
         redis(&admin, &mut out);
         nats(&admin, &mut out);
@@ -307,6 +308,18 @@ fn redis(admin: &Admin, out: &mut Exposition) {
     ] {
         out.single(name, Kind::Counter, help, value);
     }
+}
+
+fn routes_of(admin: &Admin, out: &mut Exposition) {
+    let (exchanges, bindings) = admin.session.catalog().routes_len();
+    let help = "Exchanges, those that are always there included.";
+    out.single("duolog_exchanges", Kind::Gauge, help, exchanges);
+    out.single(
+        "duolog_bindings",
+        Kind::Gauge,
+        "Bindings of exchanges to queues, topics and exchanges.",
+        bindings,
+    );
 }
 
 fn amqp(admin: &Admin, out: &mut Exposition) {
