@@ -171,6 +171,111 @@ def test_who_is_connected(management, connect, name):
     assert queue["exclusive"] is True
 
 
+def test_lists_are_had_page_by_page(management, channel, name):
+    names = [f"{name}.{which}" for which in ("B", "a", "C", "d", "e")]
+    for queue in names:
+        channel.queue_declare(queue, durable=True, arguments={"x-max-length": names.index(queue)})
+    page = lambda *parts, **query: management.get(*(parts or ("queues",)), name=name, columns="name", **query)
+    for parts in [("queues",), ("queues", ROOT)]:
+        first = page(*parts, page=1, page_size=2)
+        assert first.pop("total_count") >= 5
+        items = [{"name": queue} for queue in sorted(names)[:2]]
+        assert first == {"items": items, "page": 1, "page_size": 2, "page_count": 3, "item_count": 2, "filtered_count": 5}
+        last = page(*parts, page=3, page_size=2)
+        assert (last["items"], last["item_count"]) == ([{"name": sorted(names)[4]}], 1)
+    shown = lambda answer: [it["name"] for it in answer["items"]]
+    assert shown(page(page=1)) == sorted(names)
+    assert page(page=1)["page_size"] == 100
+    assert shown(page(page=1, sort="name", sort_reverse="true")) == sorted(names, reverse=True)
+    assert shown(page(page=1, page_size=3, sort="arguments.x-max-length")) == names[:3]
+    assert shown(management.get("queues", page=1, name=f"{name}.A", columns="name")) == [f"{name}.a"], "as in RabbitMQ, cases are one"
+    matching = lambda pattern: shown(management.get("queues", page=1, name=pattern, use_regex="true", columns="name"))
+    assert matching(f"^{name}.[bc]$") == [f"{name}.B", f"{name}.C"]
+    assert matching(f"^{name[1:]}") == []
+    empty = page(page=1, use_regex="true") | management.get("queues", page=1, name=f"{name}.nothing")
+    assert (empty["items"], empty["page_count"], empty["filtered_count"]) == ([], 0, 0)
+    for query, error in [
+        ({"page": 0}, "Invalid pagination parameters: page number 0, page size undefined"),
+        ({"page": -1, "page_size": 5}, "Invalid pagination parameters: page number -1, page size 5"),
+        ({"page": 1, "page_size": 0}, "Invalid pagination parameters"),
+        ({"page": 1, "page_size": 501}, "Invalid pagination parameters"),
+        ({"page": "x"}, "Pagination parameters are invalid"),
+        ({"page": 1, "page_size": "x"}, "Pagination parameters are invalid"),
+        ({"page": 1, "name": "(", "use_regex": "true"}, "Pagination parameters are invalid"),
+        ({"page": 2, "name": name}, "Page out of range, page: 2 page size: 100, len: 5"),
+    ]:
+        with pytest.raises(Refused) as told:
+            management.get("queues", **query)
+        assert (told.value.status, error in told.value.reason) == (400, True), (query, told.value)
+    # Without a page, a name is not looked at.
+    assert len(management.get("exchanges", name="amq.direct")) > 1
+    assert shown(management.get("exchanges", ROOT, page=1, name="DIRECT", columns="name,type")) == ["amq.direct"]
+    assert management.get("exchanges", ROOT, page=1, name="direct", columns="type")["items"] == [{"type": "direct"}]
+    for queue in names:
+        channel.queue_delete(queue)
+
+
+def test_columns_are_all_that_is_shown(management, channel, name):
+    channel.queue_declare(name, durable=True, arguments={"x-max-length": 3})
+    assert management.get("queues", ROOT, name, columns="name,durable,nothing") == {"name": name, "durable": True}
+    assert {"name": name, "vhost": ROOT} in management.get("queues", columns="vhost,name")
+    assert management.get("overview", columns="object_totals.queues").keys() == {"object_totals"}
+    assert "queues" in management.get("overview", columns="object_totals.queues")["object_totals"]
+    assert {"source": "", "destination": name} in management.get("bindings", columns="source,destination")
+    assert management.get("vhosts", columns="name", sort="name", name="x", page=1)["items"] == []
+    channel.queue_delete(name)
+
+
+def test_who_supervises_asks_for_listeners(management, amqp):
+    port = int(amqp.rsplit(":", 1)[1])
+    assert management.get("health", "checks", "port-listener", str(port)) == {"status": "ok", "port": port}
+    for asked in ("amqp", "amqp091", "http"):
+        wanted = "amqp" if asked.startswith("amqp") else asked
+        assert management.get("health", "checks", "protocol-listener", asked) == {"status": "ok", "protocol": wanted}
+    for missing in (("port-listener", "1"), ("protocol-listener", "mqtt")):
+        with pytest.raises(Refused, match="503: No active listener"):
+            management.get("health", "checks", *missing)
+    with pytest.raises(Refused, match="400: Invalid port"):
+        management.get("health", "checks", "port-listener", "x")
+    with pytest.raises(Refused, match="404"):
+        management.get("health", "checks", "nothing")
+    listeners = {(it["protocol"], it["port"]) for it in management.get("overview")["listeners"]}
+    assert ("amqp", port) in listeners and "http" in {protocol for protocol, _ in listeners}
+
+
+def test_who_may_do_what(management):
+    for path in [
+        ("users", "guest", "permissions"), ("permissions",), ("permissions", ROOT, "guest"), ("vhosts", ROOT, "permissions"),
+    ]:  # fmt: skip
+        told = management.get(*path)
+        (told,) = [told] if isinstance(told, dict) else [it for it in told if it["vhost"] == ROOT]
+        assert (told["user"], told["vhost"], told["configure"], told["write"], told["read"]) == ("guest", ROOT, ".*", ".*", ".*")
+    for path in [
+        ("users", "without-permissions"), ("users", "guest", "topic-permissions"), ("vhosts", ROOT, "topic-permissions"),
+        ("user-limits",), ("vhost-limits", ROOT), ("topic-permissions",),
+    ]:  # fmt: skip
+        assert management.get(*path) == [], path
+    for path in [
+        ("users", "nobody"), ("users", "nobody", "permissions"), ("permissions", ROOT, "nobody"), ("connections", "nothing"),
+        ("channels", "nothing"), ("vhosts", "nothing", "permissions"),
+    ]:  # fmt: skip
+        with pytest.raises(Refused, match="404"):
+            management.get(*path)
+
+
+def test_a_connection_and_a_channel_by_name(management, connect):
+    channel = connect().channel(channel_number=3)
+    (it,) = eventually(lambda: [it for it in management.get("channels") if it.get("number") == 3], what="it is listed")
+    found = management.get("channels", it["name"])
+    assert (found["number"], found["vhost"], found["user"]) == (3, ROOT, "guest")
+    named = found["connection_details"]["name"]
+    assert management.get("connections", named)["name"] == named
+    assert named in {it["name"] for it in management.get("connections", "username", "guest")}
+    assert management.get("connections", "username", "nobody") == []
+    assert found["name"] in {it["name"] for it in management.get("vhosts", ROOT, "channels")}
+    channel.close()
+
+
 def test_two_apis_on_one_listener(server, name):
     """Here alone: requests with credentials are for the one, those without for the other."""
     channel = amqp_connection(server.addresses["amqp"]).channel()

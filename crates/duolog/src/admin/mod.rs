@@ -39,7 +39,7 @@ use hyper_util::service::TowerToHyperService;
 use self::error::ApiError;
 use crate::bindings::Bindings;
 use crate::config::TopicDefaults;
-use crate::serve::Parts;
+use crate::serve::{Addresses, Parts};
 
 /// How long a request waits for memory for its answer.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,13 +58,16 @@ pub struct Admin {
     budget: Budget,
     shutdown: Shutdown,
     begun: Instant,
+    /// What is listened on, for what.
+    listening: Arc<Addresses>,
     defaults: TopicDefaults,
 }
 
 impl Admin {
-    fn new(parts: &Parts<'_>) -> Self {
+    fn new(parts: &Parts<'_>, listening: &Addresses) -> Self {
         let (broker, context) = (parts.broker, parts.context);
         Self {
+            listening: Arc::new(listening.clone()),
             defaults: parts.config.topics,
             groups: Arc::clone(parts.kafka.groups()),
             redis: Arc::clone(&parts.redis),
@@ -101,8 +104,8 @@ pub struct AdminFrontend {
 
 impl AdminFrontend {
     /// Its handlers act as the principal `admin`.
-    pub fn new(parts: &Parts<'_>) -> Self {
-        let admin = Admin::new(parts);
+    pub fn new(parts: &Parts<'_>, listening: &Addresses) -> Self {
+        let admin = Admin::new(parts, listening);
         Self {
             router: router().with_state(admin.clone()),
             management: management::router().with_state(admin),

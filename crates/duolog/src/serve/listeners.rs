@@ -73,7 +73,9 @@ impl Bound {
                     let frontend = OverWebSocket::new(Arc::clone(&parts.nats), protocol.name(), origins);
                     start_nats(&tasks, listener, Arc::new(frontend), parts);
                 }
-                Protocol::Admin => start(&tasks, listener, Arc::new(AdminFrontend::new(parts)), parts),
+                Protocol::Admin => {
+                    start(&tasks, listener, Arc::new(AdminFrontend::new(parts, &addresses)), parts)
+                }
             }
         }
         (tasks, addresses)

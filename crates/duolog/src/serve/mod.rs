@@ -28,7 +28,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ServeArgs};
 
 use self::listeners::Bound;
-pub use self::listeners::Parts;
+pub use self::listeners::{Addresses, Parts};
 use self::signals::Signals;
 
 /// How long connections get to finish after a signal; with the shard's end it stays below ten seconds.
@@ -224,7 +224,7 @@ fn chance() -> anyhow::Result<u64> {
 }
 
 /// What scripts wait for. That nobody reads it is no failure.
-fn announce(addresses: &listeners::Addresses) {
+fn announce(addresses: &Addresses) {
     let mut lines = String::new();
     for (protocol, address) in addresses {
         lines += &format!("listening protocol={protocol} addr={address}\n");

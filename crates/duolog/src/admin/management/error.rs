@@ -9,7 +9,7 @@ use bytes::Bytes;
 use duolog_broker::errors::ChangeError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A refusal.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub enum Refusal {
     NotFound,
     /// The request makes no sense, or stands in the way of what is there.
     Bad(String),
+    /// A page that there is not, with the name of the error.
+    BadPage(&'static str, String),
+    /// A check of health that fails, with what it says besides.
+    Unhealthy(String, Map<String, Value>),
     /// Who asks is to say who they are.
     Unauthorized,
     /// Not now.
@@ -31,6 +35,12 @@ impl IntoResponse for Refusal {
         };
         match self {
             Self::NotFound => said(StatusCode::NOT_FOUND, "Object Not Found", "Not Found".to_owned()),
+            Self::BadPage(error, reason) => said(StatusCode::BAD_REQUEST, error, reason),
+            Self::Unhealthy(reason, more) => {
+                let mut told = json!({ "status": "failed", "reason": reason });
+                more.into_iter().for_each(|(key, value)| told[key] = value);
+                (StatusCode::SERVICE_UNAVAILABLE, Json(told)).into_response()
+            }
             Self::Bad(reason) => said(StatusCode::BAD_REQUEST, "bad_request", reason),
             Self::Unavailable(reason) => said(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason),
             Self::Unauthorized => {

@@ -10,7 +10,9 @@ mod calls;
 mod definitions;
 mod error;
 mod exchanges;
+mod health;
 mod json;
+mod listing;
 mod overview;
 mod policies;
 mod queues;
@@ -56,9 +58,11 @@ pub fn router() -> Router<Admin> {
         .merge(bindings::routes())
         .merge(overview::routes())
         .merge(policies::routes())
+        .merge(health::routes())
         .merge(definitions::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
+        .layer(middleware::from_fn(listing::shape))
         .layer(middleware::from_fn(ask_for_credentials))
 }
 

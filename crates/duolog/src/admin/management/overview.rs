@@ -1,25 +1,27 @@
-//! What there is in all: `/api/overview`, nodes, connections, channels, consumers, health, and what is always empty here.
+//! What there is in all: `/api/overview`, nodes, connections, channels, consumers, and what is always empty here.
+
+use std::net::SocketAddr;
 
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use duolog_amqp::codec::client::ServerMethod;
-use duolog_amqp::codec::method::{BasicGet, QueueDeclare};
-use duolog_amqp::codec::{Properties, ShortStr};
-use duolog_amqp::{Answer, ConsumerState, RABBITMQ_VERSION, Source, vhost_of};
+use duolog_amqp::{ConsumerState, RABBITMQ_VERSION, Source, vhost_of};
 use serde_json::{Value, json};
 
 use super::super::Admin;
-use super::NODE;
-use super::calls::{self, short};
 use super::error::Refusal;
+use super::{NODE, health};
+use crate::config::Protocol;
 
-/// The queue of the test whether the broker is alive, as RabbitMQ calls it.
-const ALIVE: &str = "aliveness-test";
 /// The types of exchanges that may be declared.
 const TYPES: [&str; 6] = ["direct", "fanout", "topic", "headers", "x-consistent-hash", "x-delayed-message"];
 /// Lists that are valid and empty: there is nothing of the kind.
-const NONE: [&str; 5] = [
+const NONE: [&str; 10] = [
+    "/api/users/without-permissions",
+    "/api/users/{user}/topic-permissions",
+    "/api/vhosts/{vhost}/topic-permissions",
+    "/api/vhost-limits/{vhost}",
+    "/api/user-limits",
     "/api/global-parameters",
     "/api/topic-permissions",
     "/api/vhost-limits",
@@ -34,12 +36,14 @@ pub fn routes() -> Router<Admin> {
         .route("/api/nodes", get(nodes))
         .route("/api/nodes/{name}", get(node))
         .route("/api/connections", get(connections))
+        .route("/api/connections/{name}", get(connection))
+        .route("/api/connections/username/{user}", get(connections_of))
         .route("/api/vhosts/{vhost}/connections", get(connections_in))
         .route("/api/channels", get(channels))
+        .route("/api/channels/{name}", get(channel))
+        .route("/api/vhosts/{vhost}/channels", get(channels_in))
         .route("/api/consumers", get(consumers))
-        .route("/api/consumers/{vhost}", get(consumers_in))
-        .route("/api/aliveness-test/{vhost}", get(alive))
-        .route("/api/health/checks/{check}", get(healthy));
+        .route("/api/consumers/{vhost}", get(consumers_in));
     NONE.into_iter().fold(routes, |routes, path| routes.route(path, get(none)))
 }
 
@@ -73,6 +77,7 @@ async fn overview(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
         "node": NODE,
         "rates_mode": "none",
         "exchange_types": types,
+        "listeners": admin.listening.iter().map(described_listener).collect::<Vec<_>>(),
         "queue_totals": {
             "messages": ready + unacknowledged,
             "messages_ready": ready,
@@ -86,6 +91,16 @@ async fn overview(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
             "queues": queues,
         },
     })))
+}
+
+/// What is listened on. The protocol of this API is called `http`, as there.
+fn described_listener((protocol, address): &(Protocol, SocketAddr)) -> Value {
+    json!({
+        "node": NODE,
+        "protocol": health::protocol_of(*protocol),
+        "ip_address": address.ip().to_string(),
+        "port": address.port(),
+    })
 }
 
 async fn cluster_name() -> Json<Value> {
@@ -145,23 +160,49 @@ async fn connections_in(
     Ok(Json(all.iter().filter(|it| it.vhost == vhost).map(described_connection).collect()))
 }
 
-async fn channels(State(admin): State<Admin>) -> Json<Value> {
-    let of = |it: duolog_amqp::Connected| {
-        let (name, vhost, user) = (it.peer.to_string(), it.vhost, it.user);
-        let (host, port) = (it.peer.ip().to_string(), it.peer.port());
-        it.channels.into_iter().map(move |number| {
-            json!({
-                "name": format!("{name} ({number})"),
-                "number": number,
-                "vhost": vhost,
-                "user": user,
-                "state": "running",
-                "node": NODE,
-                "connection_details": { "name": name, "peer_host": host, "peer_port": port },
+async fn connections_of(State(admin): State<Admin>, Path(user): Path<String>) -> Json<Value> {
+    let all = admin.amqp.connections();
+    Json(all.iter().filter(|it| it.user == user).map(described_connection).collect())
+}
+
+async fn connection(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let found = admin.amqp.connections().into_iter().find(|it| it.peer.to_string() == name);
+    found.map(|it| Json(described_connection(&it))).ok_or(Refusal::NotFound)
+}
+
+impl Admin {
+    fn channels_with(&self, is_meant: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let of = |it: duolog_amqp::Connected| {
+            let (name, vhost, user) = (it.peer.to_string(), it.vhost, it.user);
+            let (host, port) = (it.peer.ip().to_string(), it.peer.port());
+            it.channels.into_iter().map(move |number| {
+                json!({
+                    "name": format!("{name} ({number})"),
+                    "number": number,
+                    "vhost": vhost,
+                    "user": user,
+                    "state": "running",
+                    "node": NODE,
+                    "connection_details": { "name": name, "peer_host": host, "peer_port": port },
+                })
             })
-        })
-    };
-    Json(admin.amqp.connections().into_iter().flat_map(of).collect())
+        };
+        self.amqp.connections().into_iter().flat_map(of).filter(is_meant).collect()
+    }
+}
+
+async fn channels(State(admin): State<Admin>) -> Json<Value> {
+    Json(Value::Array(admin.channels_with(|_| true)))
+}
+
+async fn channels_in(State(admin): State<Admin>, Path(vhost): Path<String>) -> Result<Json<Value>, Refusal> {
+    admin.check_vhost(&vhost)?;
+    Ok(Json(Value::Array(admin.channels_with(|it| it["vhost"] == *vhost))))
+}
+
+async fn channel(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let found = admin.channels_with(|it| it["name"] == *name).into_iter().next();
+    found.map(Json).ok_or(Refusal::NotFound)
 }
 
 impl Admin {
@@ -202,45 +243,4 @@ async fn consumers(State(admin): State<Admin>) -> Json<Value> {
 async fn consumers_in(State(admin): State<Admin>, Path(vhost): Path<String>) -> Result<Json<Value>, Refusal> {
     admin.check_vhost(&vhost)?;
     Ok(Json(admin.consumers_with(|it| it == vhost)))
-}
-
-/// Declares a queue, which stays, and passes a message through it.
-async fn alive(State(admin): State<Admin>, Path(vhost): Path<String>) -> Result<Json<Value>, Refusal> {
-    let queue = short(ALIVE)?;
-    admin.call(&vhost, &QueueDeclare { queue, ..QueueDeclare::default() }).await?;
-    let mut caller = admin.caller(&vhost)?;
-    let is_routed =
-        calls::publish(&mut caller, (ShortStr::EMPTY, queue), Properties::NONE, ALIVE.as_bytes()).await?;
-    let mut frames = Vec::new();
-    BasicGet { queue, no_ack: true, ..BasicGet::default() }.write(&mut frames, 1);
-    let got = caller.call(&frames, |_: &ServerMethod<'_>| true).await?;
-    let has_come = |it: &Answer| matches!(ServerMethod::decode(&it.method), Ok(ServerMethod::BasicGetOk(_)));
-    if is_routed && got.iter().any(has_come) {
-        ok()
-    } else {
-        Err(Refusal::Unavailable(format!("what is published to the queue {ALIVE:?} does not come out of it")))
-    }
-}
-
-fn ok() -> Result<Json<Value>, Refusal> {
-    Ok(Json(json!({ "status": "ok" })))
-}
-
-async fn healthy(State(admin): State<Admin>, Path(check): Path<String>) -> Result<Json<Value>, Refusal> {
-    match check.as_str() {
-        "alarms" | "local-alarms" if admin.amqp.is_disk_low() => {
-            Err(Refusal::Unavailable("there is too little room on the disk".to_owned()))
-        }
-        "alarms" | "local-alarms" => ok(),
-        // The broker answers for each of their queues.
-        "virtual-hosts" => {
-            for vhost in admin.amqp.vhosts() {
-                admin.depths_in(&vhost).await?;
-            }
-            ok()
-        }
-        // No queue has replicas that it would lose with this node.
-        "node-is-mirror-sync-critical" | "node-is-quorum-critical" => ok(),
-        _ => Err(Refusal::NotFound),
-    }
 }
