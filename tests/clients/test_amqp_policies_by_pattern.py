@@ -443,6 +443,7 @@ SETTINGS = [
     ({"alternate-exchange": 1}, "1 is not a valid alternate exchange name"),
     ({"queue-mode": "quick"}, "is not a valid queue-mode value"),
     ({"ha-mode": "some"}, "is not a valid ha-mode value"),
+    ({"max-age": 5}, "is not a valid max age"),
 ]
 
 
@@ -480,7 +481,7 @@ def test_a_policy_that_makes_no_sense_is_refused(management, name, body, why):
 
 @pytest.mark.parametrize("definition", [
     {"ha-mode": "all"}, {"ha-mode": "exactly", "ha-params": 2, "ha-sync-mode": "automatic"}, {"queue-mode": "lazy"},
-    {"queue-master-locator": "min-masters"}, {"max-in-memory-length": 5}, {"max-age": "1D"}, {"dead-letter-strategy": "at-least-once"},
+    {"queue-master-locator": "min-masters"}, {"max-in-memory-length": 5}, {"dead-letter-strategy": "at-least-once"},
     {"queue-leader-locator": "balanced"},
 ])  # fmt: skip
 def test_what_only_a_cluster_would_do_is_kept_and_changes_nothing(channel, management, put, declare, name, definition):
@@ -635,3 +636,38 @@ def test_limits_and_bad_documents(server, name):
         assert (told.value.status, why in told.value.reason) == (400, True), told.value.reason
         with pytest.raises(Refused, match="404"):
             management.get("policies", ROOT, name)
+
+
+def test_streams_keep_what_the_lesser_of_policy_and_declaration_says(server, name):
+    management = Management(server.admin)
+    channel = amqp_connection(server.addresses["amqp"]).channel()
+    kept = lambda which: [
+        json.loads(server.cli("topic", "describe", f"{name}.{which}", "--json").stdout)[key] for key in ("retention_ms", "retention_bytes")
+    ]  # fmt: skip
+    declare = lambda which, **arguments: channel.queue_declare(
+        f"{name}.{which}", durable=True, arguments={"x-queue-type": "stream", **{f"x-{key}": it for key, it in arguments.items()}}
+    )  # fmt: skip
+    day = 86_400_000
+    declare("before", **{"max-age": "2D"})
+    server.cli("topic", "create", f"{name}.taken", "--retention", "9d")
+    declare("taken")
+    put = lambda **definition: management.put(
+        "policies", ROOT, name, body={"pattern": f"^{name}", "definition": {key.replace("_", "-"): it for key, it in definition.items()}}
+    )  # fmt: skip
+    put(max_age="7D", max_length_bytes=1_000_000, max_length=1)
+    declare("after", **{"max-length-bytes": 5_000_000})
+    assert kept("before") == [2 * day, 1_000_000]
+    assert kept("after") == [7 * day, 1_000_000]
+    assert kept("taken") == [9 * day, None]
+    declare("after", **{"max-length-bytes": 5_000_000})
+    put(max_age="1D")
+    assert kept("before") == [day, None]
+    assert kept("after") == [day, 5_000_000]
+    # What other queues read outlives the stream, as it was declared.
+    server.cli("queue", "create", f"{name}.before")
+    channel.queue_delete(f"{name}.before")
+    assert kept("before") == [2 * day, None]
+    management.delete("policies", ROOT, name)
+    assert kept("after") == [None, 5_000_000]
+    with pytest.raises(Refused, match="is not a valid max age"):
+        put(max_age="7 days")

@@ -78,7 +78,7 @@ impl Declared {
 
     /// What a declaration has said, or this frontend has noted of it.
     pub(crate) fn is_label(name: &str) -> bool {
-        [TRANSIENT, EXCLUSIVE, AUTO_DELETE, INTERNAL, DELAYED, ARGUMENTS, TAKEN].contains(&name)
+        [TRANSIENT, EXCLUSIVE, AUTO_DELETE, INTERNAL, DELAYED, ARGUMENTS, TAKEN, IN_FORCE].contains(&name)
     }
 
     /// Without use for how many milliseconds a queue goes, by its arguments.

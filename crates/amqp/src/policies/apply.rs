@@ -1,22 +1,23 @@
-//! Queues and exchanges are made what their declarations and the policies together say.
+//! Queues, streams and exchanges are made what their declarations and the policies together say.
 //!
 //! A change is made of what the catalog shows, and is done only if that is still so; then it is looked again. So whoever comes last leaves
 //! everything as it is to be, and what a crash leaves undone the next start does.
 
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{Exchange, ExchangeId};
-use duolog_broker::{Catalog, Labels, Queue, QueueId, QueuePolicy};
+use duolog_broker::{Catalog, Labels, Queue, QueueId, QueuePolicy, Topic, TopicId, TopicPolicy};
 use futures_util::future::join_all;
 
 use super::{Definition, IN_FORCE, Policies, Policy, PolicyKind, is_quorum, labelled};
 use crate::arguments;
 use crate::codec::RawTable;
-use crate::labels::Declared;
+use crate::labels::{Declared, TAKEN};
 use crate::limits::{POLICIES_BYTES, POLICY_CHANGES};
 use crate::registry::Registry;
+use crate::session::streams::{is_stream, policy};
 use crate::vhosts::{MARK, namespace_of, vhost_of};
 
-/// Settings of a queue or the alternate of an exchange, and its labels.
+/// Settings of a queue or a stream, or the alternate of an exchange, and its labels.
 type Change<T> = (T, Labels);
 
 fn with_label(labels: &Labels, label: Option<String>) -> Labels {
@@ -81,6 +82,21 @@ impl Policies {
         }
     }
 
+    /// The same as of a queue. A stream that another protocol has made keeps its records as that has said.
+    fn change_stream(&self, catalog: &Catalog, topic: &Topic) -> Option<Change<TopicPolicy>> {
+        let label = topic.labels.get(IN_FORCE);
+        let wanted = if is_stream(topic) && !topic.labels.contains_key(TAKEN) {
+            self.on_stream(catalog, &topic.namespace, &topic.name).definition.for_stream()
+        } else {
+            Definition::default()
+        };
+        let now = wanted.to_label();
+        if now.as_ref() == label {
+            return None;
+        }
+        Some((kept(topic, &wanted)?, with_label(&topic.labels, now)))
+    }
+
     /// The same as of a queue. An alternate of its own is no policy's.
     fn change_exchange(&self, catalog: &Catalog, exchange: &Exchange) -> Option<Change<Option<String>>> {
         let label = exchange.labels.get(IN_FORCE);
@@ -92,6 +108,36 @@ impl Policies {
         }
         Some((own.or_else(|| wanted.clone()), with_label(&exchange.labels, wanted)))
     }
+}
+
+/// How a stream keeps its records by its declaration and a definition.
+fn kept(topic: &Topic, definition: &Definition) -> Option<TopicPolicy> {
+    let declared = Declared::of(&topic.labels);
+    // They were valid when they were declared.
+    let own = policy(&topic.name, vhost_of(&topic.namespace), declared.table()).ok()?;
+    let before = Definition::of_label(topic.labels.get(IN_FORCE));
+    Some(definition.over_stream(&before, &own, &topic.policy))
+}
+
+/// How a stream keeps its records that no policy holds for any more.
+pub(crate) fn kept_without_policies(topic: &Topic) -> TopicPolicy {
+    kept(topic, &Definition::default()).unwrap_or_else(|| topic.policy.clone())
+}
+
+/// Does it to some at a time.
+///
+/// # Errors
+/// The first that there was; the others were done.
+async fn to_each<T: Copy, F: Future<Output = Result<(), ChangeError>>>(
+    all: &[T],
+    settle: impl Fn(T) -> F,
+) -> Result<(), ChangeError> {
+    let mut result = Ok(());
+    for some in all.chunks(POLICY_CHANGES) {
+        let settled = join_all(some.iter().map(|it| settle(*it))).await;
+        result = settled.into_iter().fold(result, Result::and);
+    }
+    result
 }
 
 impl Registry {
@@ -133,6 +179,23 @@ impl Registry {
         }
     }
 
+    /// The same of a stream.
+    ///
+    /// # Errors
+    /// See [`Self::settle_queue`].
+    pub(crate) async fn settle_stream(&self, id: TopicId) -> Result<(), ChangeError> {
+        loop {
+            let catalog = self.broker().catalog();
+            let Some(topic) = catalog.topic_by_id(id) else { return Ok(()) };
+            let Some((kept, labels)) = self.policies.change_stream(&catalog, topic) else { return Ok(()) };
+            match self.broker().set_topic(topic, kept, labels).await {
+                Ok(_) => {}
+                Err(ChangeError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The same of everything in a namespace. What cannot be done now is tried again later: see [`Self::catch_up`].
     ///
     /// # Errors
@@ -141,16 +204,11 @@ impl Registry {
         let catalog = self.broker().catalog();
         let queues: Vec<_> = catalog.queues(namespace).map(|it| it.id).collect();
         let exchanges: Vec<_> = catalog.exchanges(namespace).map(|it| it.id).collect();
+        let streams: Vec<_> = catalog.topics(namespace).filter(|it| is_stream(it)).map(|it| it.id).collect();
         drop(catalog);
-        let mut result = Ok(());
-        for some in queues.chunks(POLICY_CHANGES) {
-            let settled = join_all(some.iter().map(|id| self.settle_queue(*id))).await;
-            result = settled.into_iter().fold(result, Result::and);
-        }
-        for some in exchanges.chunks(POLICY_CHANGES) {
-            let settled = join_all(some.iter().map(|id| self.settle_exchange(*id))).await;
-            result = settled.into_iter().fold(result, Result::and);
-        }
+        let result = to_each(&queues, |id| self.settle_queue(id)).await;
+        let result = result.and(to_each(&exchanges, |id| self.settle_exchange(id)).await);
+        let result = result.and(to_each(&streams, |id| self.settle_stream(id)).await);
         if let Err(error) = &result {
             self.note_behind(namespace, error);
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use duolog_broker::{DeadLetter, Overflow, QueuePolicy};
+use duolog_broker::{DeadLetter, Overflow, QueuePolicy, TopicPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use super::{PolicyKind, brief};
 use crate::arguments::{self, attempts_of, overflow_of, ttl_of};
 use crate::codec::RawTable;
 use crate::limits::{POLICY_KEY_BYTES, POLICY_NAME_BYTES};
+use crate::session::streams::age_ms;
 
 /// Keys and values, by key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ enum Takes {
     Whole { least: i64 },
     Text { bytes: usize },
     One(&'static [&'static str]),
+    Age,
     Any,
 }
 
@@ -61,6 +63,7 @@ const DELIVERY_LIMIT: &str = "delivery-limit";
 const DEAD_EXCHANGE: &str = "dead-letter-exchange";
 const DEAD_KEY: &str = "dead-letter-routing-key";
 const ALTERNATE: &str = "alternate-exchange";
+const AGE: &str = "max-age";
 
 const NAME: Takes = Takes::Text { bytes: POLICY_NAME_BYTES };
 const ZERO: Takes = Takes::Whole { least: 0 };
@@ -84,7 +87,7 @@ const KEYS: &[Key] = &[
     key("queue-master-locator", "queue master locator", NAME, Means::Nothing),
     key("queue-leader-locator", "queue leader locator", NAME, Means::Nothing),
     key("initial-cluster-size", "initial cluster size", ONE, Means::Nothing),
-    key("max-age", "max age", NAME, Means::Nothing),
+    key(AGE, "max age", Takes::Age, Means::Setting),
     key("stream-max-segment-size-bytes", "segment size", ONE, Means::Nothing),
     key("ha-mode", "ha-mode value", Takes::One(&["all", "exactly", "nodes"]), Means::Nothing),
     key("ha-params", "ha-params value", Takes::Any, Means::Nothing),
@@ -100,6 +103,7 @@ impl Takes {
             Self::Whole { least } => value.as_i64().is_some_and(|it| it >= *least),
             Self::Text { bytes } => value.as_str().is_some_and(|it| it.len() <= *bytes),
             Self::One(of) => value.as_str().is_some_and(|it| of.contains(&it)),
+            Self::Age => value.as_str().and_then(age_ms).is_some(),
             Self::Any => true,
         }
     }
@@ -179,11 +183,18 @@ impl Definition {
 
     /// What of it means something for a queue.
     pub(super) fn for_queue(mut self, is_quorum: bool) -> Self {
-        let is_for_queues = |name: &str| name != ALTERNATE && (is_quorum || name != DELIVERY_LIMIT);
+        let is_for_queues =
+            |name: &str| ![ALTERNATE, AGE].contains(&name) && (is_quorum || name != DELIVERY_LIMIT);
         let has_meaning = |it: &Key| matches!(it.means, Means::Limit | Means::Setting);
         self.0.retain(|name, _| {
             is_for_queues(name) && KEYS.iter().any(|it| it.name == name && has_meaning(it))
         });
+        self
+    }
+
+    /// What of it means something for a stream.
+    pub(super) fn for_stream(mut self) -> Self {
+        self.0.retain(|name, _| [AGE, LENGTH_BYTES].contains(&name.as_str()));
         self
     }
 
@@ -244,6 +255,19 @@ impl Definition {
             dead_letter: exchange.map(|name| DeadLetter::Exchange { name: name.to_owned(), key }),
             ..own
         }
+    }
+
+    /// How a stream keeps its records, if it was declared so: of both the lesser. What neither this nor `before` names stays as it `is`.
+    pub(super) fn over_stream(&self, before: &Self, own: &TopicPolicy, is: &TopicPolicy) -> TopicPolicy {
+        let names = |name: &str| self.0.contains_key(name) || before.0.contains_key(name);
+        let mut kept = is.clone();
+        if names(AGE) {
+            kept.retention_ms = lower(own.retention_ms, self.text(AGE).and_then(age_ms));
+        }
+        if names(LENGTH_BYTES) {
+            kept.retention_bytes = lower(own.retention_bytes, self.whole(LENGTH_BYTES));
+        }
+        kept
     }
 }
 

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use self::apply::kept_without_policies;
 pub use self::definition::Definition;
 use self::pattern::Pattern;
 use crate::codec::RawTable;
@@ -58,7 +59,7 @@ pub enum ApplyTo {
     ClassicQueues,
     /// Those of type `quorum`.
     QuorumQueues,
-    /// Those of type `stream`: topics, which have no policy but their own.
+    /// Those of type `stream`.
     Streams,
     /// Exchanges.
     Exchanges,
@@ -71,6 +72,7 @@ pub enum ApplyTo {
 enum Target {
     ClassicQueue,
     QuorumQueue,
+    Stream,
     Exchange,
 }
 
@@ -79,6 +81,7 @@ impl ApplyTo {
         match target {
             Target::ClassicQueue => matches!(self, Self::Queues | Self::ClassicQueues | Self::All),
             Target::QuorumQueue => matches!(self, Self::Queues | Self::QuorumQueues | Self::All),
+            Target::Stream => matches!(self, Self::Queues | Self::Streams | Self::All),
             Target::Exchange => matches!(self, Self::Exchanges | Self::All),
         }
     }
@@ -262,6 +265,11 @@ impl Policies {
         self.for_queue(catalog, (&queue.namespace, &queue.name), declared.table())
     }
 
+    /// What holds for a stream.
+    fn on_stream(&self, catalog: &Catalog, namespace: &str, name: &str) -> InForce {
+        self.of(catalog, namespace).map(|it| it.in_force(Target::Stream, name)).unwrap_or_default()
+    }
+
     /// What holds for an exchange.
     pub(crate) fn on_exchange(&self, catalog: &Catalog, namespace: &str, name: &str) -> InForce {
         self.of(catalog, namespace).map(|it| it.in_force(Target::Exchange, name)).unwrap_or_default()
@@ -319,6 +327,7 @@ mod tests {
             (Target::ClassicQueue, "qq", "b"),
             (Target::QuorumQueue, "qq", "quorum"),
             (Target::Exchange, "q", "c"),
+            (Target::Stream, "q", "stream"),
         ] {
             assert_eq!(
                 compiled.in_force(target, name).policy.as_deref(),

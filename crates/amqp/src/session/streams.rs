@@ -19,6 +19,7 @@ use crate::codec::method::{QueueDeclare, QueueDelete, QueueDeleteOk};
 use crate::codec::{RawTable, ShortStr, ValueRef};
 use crate::error::AmqpError;
 use crate::labels::{Declared, STREAM, TAKEN};
+use crate::policies::kept_without_policies;
 
 /// Arguments that say something of other queues.
 const OF_QUEUES: [&str; 10] = [
@@ -157,7 +158,12 @@ impl AmqpSession {
             labels,
         };
         let (broker, no_wait) = (self.broker.clone(), method.no_wait);
-        let made = async move { make(&broker, spec).await };
+        let registry = Arc::clone(&self.registry);
+        let made = async move {
+            let id = make(&broker, spec).await?;
+            registry.settle_stream(id).await?;
+            Ok(id)
+        };
         self.operate(number, QueueDeclare::ID, made, move |session, id: TopicId| {
             if let Some(topic) = session.catalog.topic_by_id(id).cloned() {
                 session.found_stream(number, &topic, no_wait);
@@ -240,7 +246,7 @@ pub(crate) async fn delete(broker: &Session, id: TopicId) -> Result<(), AmqpErro
         let Some(topic) = catalog.topic_by_id(id).filter(|it| is_stream(it)) else { break };
         let is_shared = topic.labels.contains_key(TAKEN) || catalog.queues_on(id).next().is_some();
         let done = if is_shared {
-            broker.set_topic(topic, topic.policy.clone(), unmarked(&topic.labels)).await
+            broker.set_topic(topic, kept_without_policies(topic), unmarked(&topic.labels)).await
         } else {
             broker.delete_topic(id).await.map(|()| true)
         };
@@ -270,7 +276,7 @@ fn unmarked(labels: &Labels) -> Labels {
 }
 
 /// How long a stream keeps its records, by its arguments.
-fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<TopicPolicy, AmqpError> {
+pub(crate) fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<TopicPolicy, AmqpError> {
     let invalid = |argument: &str, why: &str| {
         AmqpError::precondition(format_args!(
             "invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"
@@ -306,7 +312,7 @@ fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result<TopicPolic
 }
 
 /// Milliseconds of an age such as `7D`. Source: RabbitMQ documentation, "Streams", `x-max-age`.
-pub(super) fn age_ms(text: &str) -> Option<u64> {
+pub(crate) fn age_ms(text: &str) -> Option<u64> {
     let unit = text.chars().next_back()?;
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds: u64 = match unit {
