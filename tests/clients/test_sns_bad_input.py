@@ -30,6 +30,7 @@ def form(action, *pairs, **more):
     return [("Action", action), ("Version", "2010-03-31"), *more.items(), *pairs]
 
 
+F = ARN + "archived.fifo"
 T, S = ARN + "bad", ARN + "bad:00000000-0000-0000-0000-000000000000"
 # Form, status, code.
 ROWS = [
@@ -83,6 +84,21 @@ ROWS = [
         ]
     ],
     (form("SetTopicAttributes", TopicArn=T, AttributeName="DeliveryPolicy", AttributeValue='{"healthyRetryPolicy":{}}'), 400, "InvalidParameter"),
+    (form("SetTopicAttributes", TopicArn=T, AttributeName="ArchivePolicy", AttributeValue='{"MessageRetentionPeriod":"1"}'), 400, "InvalidParameter"),
+    (form("CreateTopic", ("Attributes.entry.1.key", "ArchivePolicy"), ("Attributes.entry.1.value", '{"MessageRetentionPeriod":"1"}'), Name="x"), 400, "InvalidParameter"),
+    *[
+        (form("CreateTopic", ("Attributes.entry.1.key", "FifoTopic"), ("Attributes.entry.1.value", "true"), ("Attributes.entry.2.key", "ArchivePolicy"), ("Attributes.entry.2.value", policy), Name="x.fifo"), 400, "InvalidParameter")
+        for policy in ["[]", "{", "30", '{"MessageRetentionPeriod":0}', '{"MessageRetentionPeriod":"366"}', '{"MessageRetentionPeriod":"-1"}', '{"MessageRetentionPeriod":[1]}', '{"Days":1}', "{" + " " * 30_000 + "}"]
+    ],
+    (form("Subscribe", ("Attributes.entry.1.key", "ReplayPolicy"), ("Attributes.entry.1.value", '{"PointType":"Timestamp","StartingPoint":"2026-01-01T00:00:00Z"}'), TopicArn=T, Protocol="sqs", Endpoint="arn:aws:sqs:r:0:q"), 400, "InvalidParameter"),
+    *[
+        (form("Subscribe", ("Attributes.entry.1.key", "ReplayPolicy"), ("Attributes.entry.1.value", policy), TopicArn=F, Protocol="sqs", Endpoint="arn:aws:sqs:r:0:q"), 400, "InvalidParameter")
+        for policy in [
+            "[]", "{", '{"PointType":"Timestamp"}', '{"PointType":"Offset","StartingPoint":"5"}', '{"PointType":"Timestamp","StartingPoint":"2h"}',
+            '{"PointType":"Timestamp","StartingPoint":"1999-01-01T00:00:00Z"}', '{"PointType":"Timestamp","StartingPoint":"2999-01-01T00:00:00Z"}',
+            '{"PointType":"Timestamp","StartingPoint":"2026-01-02T00:00:00Z","EndingPoint":"2026-01-01T00:00:00Z"}', '{"PointType":"Timestamp","StartingPoint":"2026-01-02T00:00:00Z","Speed":2}',
+        ]
+    ],
     (form("ConfirmSubscription", TopicArn=T, Token="x", AuthenticateOnUnsubscribe="maybe"), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="email", Endpoint="nobody"), 400, "InvalidParameter"),
     (form("Subscribe", TopicArn=T, Protocol="sms", Endpoint="1" * 3000), 400, "InvalidParameter"),
@@ -128,6 +144,7 @@ ROWS = [
 
 def test_each_is_refused_in_the_services_words(server, sns):
     sns.create_topic(Name="bad")
+    sns.create_topic(Name="archived.fifo", Attributes={"FifoTopic": "true", "ArchivePolicy": '{"MessageRetentionPeriod":"1"}'})
     for pairs, status, code in ROWS:
         shown = str(pairs)[:200]
         got, text = post(server, pairs)

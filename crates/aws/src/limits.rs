@@ -116,6 +116,10 @@ pub const SNS_NO_DEAD_LETTER_MS: u64 = 60_000;
 pub const SNS_SWEEP: Duration = Duration::from_secs(60);
 /// How old what belongs to no subscription must be, milliseconds: it may be about to.
 pub const SNS_ORPHAN_MS: i64 = 60_000;
+/// Messages that are copied at a time to a subscriber that is fed from the log of its topic.
+pub const SNS_COPIES: u32 = 100;
+/// Days that a topic's archive keeps messages. Source: SNS Developer Guide, "Amazon SNS message archiving for FIFO topic owners".
+pub const SNS_ARCHIVE_DAYS: (u64, u64) = (1, 365);
 /// Retries of a delivery. Source: SNS Developer Guide, "Creating an HTTP/S delivery policy", for this and the next two.
 pub const SNS_RETRIES: u32 = 100;
 /// Longest delay between two attempts, seconds.

@@ -4,7 +4,7 @@
 
 use duolog_broker::Labels;
 
-use super::{SnsError, delivery_policy, shown};
+use super::{SnsError, archive, delivery_policy, shown};
 use crate::codec::arn;
 use crate::limits::{KEY_ID_BYTES, POLICY_BYTES, SNS_DISPLAY_NAME_CHARS};
 
@@ -57,6 +57,7 @@ pub(super) fn check_of_topic(name: &str, value: &str, fifo: bool) -> Result<(), 
         "TracingConfig" => matches!(value, "PassThrough" | "Active"),
         "SignatureVersion" => matches!(value, "1" | "2"),
         "ContentBasedDeduplication" if fifo => matches!(value, "true" | "false"),
+        archive::POLICY if fifo => return archive::check(value),
         "FifoThroughputScope" if fifo => matches!(value, "Topic" | "MessageGroup"),
         name if name.ends_with("SampleRate")
             && ["HTTP", "Lambda", "SQS", "Application", "Firehose"].into_iter().any(is_feedback) =>

@@ -6,6 +6,7 @@
 //! are bounded.
 //! Source: SNS Developer Guide, "Amazon SNS message delivery retries", "Amazon SNS dead-letter queues".
 
+mod copier;
 mod sweep;
 mod worker;
 
@@ -13,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use duolog_broker::QueueId;
 use duolog_net::{Budget, Shutdown};
@@ -20,10 +22,13 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{Id, JoinError, JoinSet};
 use tracing::error;
 
-use super::http;
+use super::{http, replay};
 use crate::AwsFrontend;
 use crate::limits::{SNS_DELIVERIES_MORE, SNS_DELIVERY_BYTES, SNS_SWEEP};
 use crate::outbound::{Authorities, Network};
+
+/// How long to wait after a failure of the broker's own.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What all workers have in common.
 pub(crate) struct Deliveries {
@@ -34,6 +39,8 @@ pub(crate) struct Deliveries {
     more: Arc<Semaphore>,
     /// There is a queue without a worker.
     wake: Notify,
+    /// Subscriptions that are fed from a log may have changed.
+    changed: Notify,
     delivered: AtomicU64,
     failed: AtomicU64,
     dead_lettered: AtomicU64,
@@ -47,6 +54,7 @@ impl Deliveries {
             budget: Budget::new(SNS_DELIVERY_BYTES),
             more: Arc::new(Semaphore::new(SNS_DELIVERIES_MORE)),
             wake: Notify::new(),
+            changed: Notify::new(),
             delivered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
@@ -54,9 +62,10 @@ impl Deliveries {
         }
     }
 
-    /// Has somebody look for queues without a worker.
+    /// Has somebody look for queues without a worker, and those who have one look again at what they are to do.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.changed.notify_waiters();
     }
 
     /// Endpoints may be at private addresses.
@@ -85,10 +94,14 @@ pub(crate) async fn run(frontend: Arc<AwsFrontend>, shutdown: Shutdown) {
         let catalog = frontend.session.catalog();
         let served: HashSet<QueueId> = queues.values().copied().collect();
         for queue in http::queues(&catalog) {
-            if !served.contains(&queue.id) && http::subscription_of(&catalog, queue).is_some() {
-                let worker = worker::Worker::new(Arc::clone(&frontend), queue, shutdown.clone());
-                queues.insert(workers.spawn(worker.run()).id(), queue.id);
-            }
+            let it = http::subscription_of(&catalog, queue).filter(|_| !served.contains(&queue.id));
+            let Some((_, it)) = it else { continue };
+            let (own, shutdown) = (Arc::clone(&frontend), shutdown.clone());
+            let task = match replay::is_fed(it) {
+                true => workers.spawn(copier::Copier::new(own, queue, shutdown).run()),
+                false => workers.spawn(worker::Worker::new(own, queue, shutdown).run()),
+            };
+            queues.insert(task.id(), queue.id);
         }
         drop(catalog);
         let mut pause = pin!(tokio::time::sleep(SNS_SWEEP));

@@ -5,6 +5,7 @@
 //! duolog-sns-topic       ARN of the topic       duolog-sns-message-id   duolog-sns-subject   duolog-sns-timestamp
 //! duolog-sns-envelope    ids of the topics (hexadecimal, commas between) whose queues get the envelope, `*` for all; none: nobody
 //! duolog-sns-sequence    number in an ordered topic
+//! duolog-sns-replayed    it is replayed
 //! duolog-sns-signature   version, id of the certificate, signature in base64, blanks between
 //! ```
 //! Source: SNS Developer Guide, "Parsing message formats", "Verifying the signatures of messages".
@@ -32,6 +33,9 @@ const TIME: &str = "duolog-sns-timestamp";
 const ENVELOPE: &str = "duolog-sns-envelope";
 const NUMBER: &str = "duolog-sns-sequence";
 const SIGNATURE: &str = "duolog-sns-signature";
+const REPLAYED: &str = "duolog-sns-replayed";
+/// Attribute of a message that is replayed as it is.
+const REPLAYED_ATTRIBUTE: &str = "Replayed";
 /// All topics.
 const ALL: &str = "*";
 
@@ -93,6 +97,20 @@ impl Sent<'_> {
         let _ = write!(text, "Timestamp\n{}\nTopicArn\n{}\nType\nNotification\n", shown(self.time), self.arn);
         text
     }
+}
+
+/// The headers of a message that was published, for a queue that gets the envelope, or the message as it is.
+pub(super) fn readdressed(headers: &[Header], in_envelope: Option<u128>, is_replayed: bool) -> Vec<Header> {
+    let is_kept = |it: &&Header| it.key != ENVELOPE && it.key != REPLAYED;
+    let mut all: Vec<Header> = headers.iter().filter(is_kept).cloned().collect();
+    all.extend(in_envelope.map(|topic| header(ENVELOPE, &format!("{topic:032x}"))));
+    if is_replayed {
+        all.push(header(REPLAYED, "true"));
+        if in_envelope.is_none() && !headers.iter().any(|it| it.key == REPLAYED_ATTRIBUTE) {
+            all.push(header(REPLAYED_ATTRIBUTE, "true"));
+        }
+    }
+    all
 }
 
 /// A signature as it travels.
@@ -163,6 +181,9 @@ pub(crate) fn of(record: &Record, receiver: Receiver<'_>) -> Option<String> {
     let attributes = attributes_of(record);
     if !attributes.is_empty() {
         out.put_json("MessageAttributes", &Value::Object(attributes));
+    }
+    if find(record, REPLAYED).is_some() {
+        out.put_json("Replayed", &Value::Bool(true));
     }
     Some(out.end())
 }

@@ -1,5 +1,5 @@
 //! What makes a subscription of an `http` or `https` endpoint durable: a queue of its own, which the topic leads to once the subscription
-//! is confirmed, and from which `deliver` takes what it posts.
+//! is confirmed, and from which `deliver` takes what it posts. One that is fed from the log of its topic (`replay`) has such a queue on that.
 //!
 //! The queue is named `sns:ID` by the id of the subscription: no name of SQS or Kafka, so neither lists it, while operators see what waits.
 //! Invariant: the queue goes with its subscription. Deleting it takes a confirmed one along in the same commit; what a crash leaves of the
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{Destination, Exchange, ExchangeId};
-use duolog_broker::{Catalog, Labels, Queue, QueuePolicy, QueueSpec, Session};
+use duolog_broker::{Catalog, Labels, Queue, QueuePolicy, QueueSpec, Session, Start, Topic};
 
 use super::subscription::{Subscription, find};
-use super::{SnsCode, SnsError};
+use super::{SnsCode, SnsError, replay};
 use crate::limits::{SNS_ATTEMPT_MS, SNS_HTTP_SUBSCRIPTIONS};
 
 /// What the names of the queues begin with.
@@ -55,11 +55,12 @@ pub(super) fn subscription_of<'c>(
 ) -> Option<(&'c Arc<Exchange>, Subscription<'c>)> {
     let topic = catalog.exchange_by_id(exchange_of(queue)?)?;
     let it = find(catalog, topic, id_in(&queue.name)?)?;
-    let is_its = it.is_pending() || it.binding.spec.destination == Destination::Queue(queue.id);
+    let is_its =
+        it.is_pending() || replay::is_fed(it) || it.binding.spec.destination == Destination::Queue(queue.id);
     is_its.then_some((topic, it))
 }
 
-/// The queue of a subscription, made if it is not there.
+/// The queue of a subscription, made if it is not there: one that is its own, or at the end of a log.
 ///
 /// # Errors
 /// `SubscriptionLimitExceeded`; `InvalidParameter` if somebody else has a queue of that name; what the broker says.
@@ -67,6 +68,7 @@ pub(super) async fn make_queue(
     session: &Session,
     topic: &Exchange,
     id: &str,
+    log: Option<&Topic>,
 ) -> Result<Arc<Queue>, SnsError> {
     let catalog = session.catalog();
     if let Some(queue) = queue(&catalog, id) {
@@ -81,7 +83,9 @@ pub(super) async fn make_queue(
     let name = format!("{PREFIX}{id}");
     let policy = QueuePolicy { visibility_timeout_ms: SNS_ATTEMPT_MS, ..QueuePolicy::default() };
     let labels = Labels::from([(EXCHANGE.to_owned(), topic.id.0.to_string())]);
-    match session.create_queue(QueueSpec { labels, ..QueueSpec::new(&name, policy) }).await {
+    let topic = log.map(|log| log.name.clone());
+    let spec = QueueSpec { labels, topic, start: Start::Latest, ..QueueSpec::new(&name, policy) };
+    match session.create_queue(spec).await {
         // Somebody was faster.
         Ok(_) | Err(ChangeError::Exists(_)) => {}
         Err(error) => return Err(super::subscription::change_failed(error)),

@@ -1,7 +1,8 @@
 //! The log of an ordered topic: a topic of the broker, bound to the exchange like any subscriber, that everything published goes through.
 //!
 //! It tells what is published twice within five minutes, for all subscribers together and in the commit of the publish: a record that
-//! it knows goes nowhere. Beyond that it keeps what is published for five minutes, which costs a place in the commit and no body.
+//! it knows goes nowhere. Beyond that it keeps what is published for five minutes, which costs a place in the commit and no body; with an
+//! archive (`archive`) for longer, and subscriptions that have replayed some of it are fed from it (`replay`).
 //! It is named `sns:log:ID` by the id of the exchange: no name of Kafka, so it is not listed there, and another one if the topic is made again.
 //! Source: SNS Developer Guide, "Message deduplication for FIFO topics"; SNS API Reference, FifoThroughputScope.
 
@@ -14,7 +15,7 @@ use duolog_broker::routing::{BindingSpec, Destination, Exchange, ExchangeId, Fil
 use duolog_broker::{Catalog, DedupPolicy, Keep, Labels, Session, Topic, TopicPolicy, TopicSpec};
 
 use super::topic::is_ordered;
-use super::{SnsError, attributes};
+use super::{SnsError, archive, attributes};
 use crate::limits::DEDUP_WINDOW_MS;
 
 /// What the names begin with.
@@ -45,7 +46,7 @@ fn policy(topic: &Exchange) -> TopicPolicy {
     let per_key = attributes::get(&topic.labels, "FifoThroughputScope") == Some("MessageGroup");
     TopicPolicy {
         keep: Keep::Retention,
-        retention_ms: Some(DEDUP_WINDOW_MS),
+        retention_ms: Some(archive::retention_ms(topic).unwrap_or(DEDUP_WINDOW_MS)),
         dedup: Some(DedupPolicy { window_ms: DEDUP_WINDOW_MS, per_key }),
         // No publisher's message is too large for it that is not for others.
         batch_bytes_max: GROUP_BYTES as u32,

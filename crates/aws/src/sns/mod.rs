@@ -5,6 +5,7 @@
 //! which `envelope` makes what SQS receives. `deliver` posts to endpoints what waits in the queues of their subscriptions (`http`). Adding an action: an arm in `dispatch`, a function beside its kind.
 //! Source: SNS API Reference, version 2010-03-31; SNS Developer Guide.
 
+mod archive;
 mod attributes;
 mod confirmation;
 mod deliver;
@@ -19,6 +20,7 @@ mod notification;
 mod params;
 mod permissions;
 mod publish;
+mod replay;
 mod signing;
 mod subscribe;
 mod subscription;

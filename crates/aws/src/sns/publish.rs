@@ -244,7 +244,7 @@ fn prepare(
     let sent = envelope::Sent { id, arn: &arn, subject: message.subject.as_deref(), time: now };
     let mut prepared = Prepared { id, records: Vec::new(), texts: Vec::new() };
     let log = log::of(catalog, topic).map(|log| log.id);
-    let mut by_body = by_body(&message, subscribers, topics);
+    let mut by_body = by_body(&message, subscribers, topics, log);
     // What the log knows goes nowhere, so it is asked first.
     by_body.sort_by_key(|(_, topics)| !log.is_some_and(|log| topics.contains(&log)));
     for (body, topics) in by_body {
@@ -269,10 +269,16 @@ fn by_body<'m>(
     message: &'m Message,
     subscribers: &Subscribers<'_>,
     topics: Vec<TopicId>,
+    log: Option<TopicId>,
 ) -> Vec<(&'m Bytes, Vec<TopicId>)> {
     let mut all: Vec<(&Bytes, Vec<TopicId>)> = Vec::new();
     for topic in topics {
-        let body = message.body_for(subscribers.protocols.get(&topic).copied());
+        // Queues are fed from the log.
+        let protocol = match Some(topic) == log {
+            true => Some("sqs"),
+            false => subscribers.protocols.get(&topic).copied(),
+        };
+        let body = message.body_for(protocol);
         match all.iter_mut().find(|(its, _)| std::ptr::eq(*its, body) || *its == body) {
             Some((_, topics)) => topics.push(topic),
             None => all.push((body, vec![topic])),

@@ -9,7 +9,7 @@ use super::subscription::{
     set_attribute, spec_of,
 };
 use super::topic::{self, is_ordered, name_in};
-use super::{Answer, Call, SnsCode, SnsError, confirmation, http, shown, topics};
+use super::{Answer, Call, SnsCode, SnsError, confirmation, http, replay, shown, topics};
 use crate::codec::arn;
 use crate::limits::{SNS_ENDPOINT_BYTES, SNS_TOKEN_MS};
 use crate::outbound::Endpoint;
@@ -41,9 +41,13 @@ pub(super) async fn subscribe(call: &Call<'_>) -> Answer {
     }
     if is_http(protocol) {
         // Before the subscription, which must not exceed what there may be of them.
-        http::make_queue(call.session(), &topic, &id).await?;
+        http::make_queue(call.session(), &topic, &id, None).await?;
         spec.labels.insert(HOST.to_owned(), call.host.to_owned());
         spec.labels.insert(TOPIC_ARN.to_owned(), call.topic_arn(&topic.name));
+    }
+    let replayed = asked.iter().find(|(name, _)| *name == replay::POLICY);
+    if let Some((_, policy)) = replayed {
+        replay::set(call, &topic, &mut spec, policy).await?;
     }
     let made = call.session().bind(spec.clone()).await.map_err(change_failed)?;
     // Of two that were made at the same time the first is the one.
@@ -61,8 +65,8 @@ fn spec_asked(call: &Call<'_>, topic: &Exchange, asked: &[(&str, &str)]) -> Resu
     let (protocol, endpoint) = (call.params.required("Protocol")?, call.params.get("Endpoint").unwrap_or(""));
     let mut spec = spec_of(&call.session().catalog(), topic, protocol, endpoint);
     // The scope says how the policy is read.
-    let (scopes, others): (Vec<_>, Vec<_>) =
-        asked.iter().copied().partition(|(name, _)| *name == "FilterPolicyScope");
+    let asked = asked.iter().copied().filter(|(name, _)| *name != replay::POLICY);
+    let (scopes, others): (Vec<_>, Vec<_>) = asked.partition(|(name, _)| *name == "FilterPolicyScope");
     for (name, value) in scopes.into_iter().chain(others) {
         set_attribute(&mut spec, name, value, "Attributes Reason: ").map_err(|error| {
             match error.message == "Invalid parameter: AttributeName" {
@@ -104,9 +108,12 @@ async fn answer(call: &Call<'_>, topic: &Exchange, known: Subscription<'_>) -> A
         // Its queue may be taken away by somebody.
         let mut is_sent = false;
         while !is_sent {
-            let queue = http::make_queue(call.session(), topic, known.id()).await?;
+            let queue = http::make_queue(call.session(), topic, known.id(), None).await?;
             is_sent = confirmation::send(call, topic, known, &queue).await?;
         }
+        call.frontend.deliveries.wake();
+    }
+    if replay::is_fed(known) {
         call.frontend.deliveries.wake();
     }
     let wants_arn = call.params.get("ReturnSubscriptionArn") == Some("true");
@@ -176,7 +183,7 @@ pub(super) async fn unsubscribe(call: &Call<'_>) -> Answer {
             "The subscription was confirmed so that only a signed request may undo it.",
         ));
     }
-    match is_http(known.protocol) {
+    match is_http(known.protocol) || replay::is_fed(known) {
         true => http::end(call.session(), known).await.map_err(change_failed)?,
         false => drop(call.session().unbind(known.binding.spec.clone()).await.map_err(change_failed)?),
     }
@@ -225,7 +232,7 @@ async fn is_confirmed(
     let labels = confirmed(known.binding.spec.labels.clone(), call.is_signed, binds && call.is_signed);
     let mut spec = BindingSpec { labels, ..known.binding.spec.clone() };
     if is_http(known.protocol) {
-        let queue = http::make_queue(call.session(), topic, known.id()).await?;
+        let queue = http::make_queue(call.session(), topic, known.id(), None).await?;
         spec.destination = Destination::Queue(queue.id);
     }
     match call.session().rebind(known.binding, spec).await {

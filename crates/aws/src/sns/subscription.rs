@@ -3,7 +3,8 @@
 //!
 //! What cannot be delivered to now is *parked*: bound to the topic itself, which a publish has gone through already, so it leads nowhere.
 //! That is a subscription of a queue that does not exist (yet), one that waits to be confirmed, and one whose protocol is not delivered.
-//! One of an `http` or `https` endpoint leads to a queue of its own once it is confirmed: see `http`.
+//! One of an `http` or `https` endpoint leads to a queue of its own once it is confirmed: see `http`. One that is fed from the topic's log is
+//! parked, too: see `replay`.
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use duolog_record::Timestamp;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use super::replay::{self, State};
 use super::topic::{self, is_topic};
 use super::topics::after;
 use super::{Answer, Call, DeliveryPolicy, SnsCode, SnsError, attributes, http, shown};
@@ -274,12 +276,20 @@ pub(super) fn get_attributes(call: &Call<'_>) -> Answer {
         ("ConfirmationWasAuthenticated", it.was_authenticated().to_string()),
         ("SubscriptionPrincipal", format!("arn:aws:iam::{account}:root")),
     ];
-    for name in
-        ["FilterPolicy", "FilterPolicyScope", "RedrivePolicy", "DeliveryPolicy", "SubscriptionRoleArn"]
-    {
+    for name in [
+        "FilterPolicy",
+        "FilterPolicyScope",
+        "RedrivePolicy",
+        "DeliveryPolicy",
+        "SubscriptionRoleArn",
+        replay::POLICY,
+    ] {
         if let Some(value) = it.shown(name) {
             pairs.push((name, value.to_owned()));
         }
+    }
+    if let Some(status) = State::of(it).and_then(State::shown) {
+        pairs.push(("ReplayStatus", status.to_owned()));
     }
     if http::is_http(it.protocol) {
         let policy = attributes::get(&topic.labels, "DeliveryPolicy");
@@ -298,9 +308,15 @@ pub(super) async fn set_attributes(call: &Call<'_>) -> Answer {
         let topic = topic::named(&catalog, topic_name).ok_or_else(SnsError::no_subscription)?;
         let it = find(&catalog, topic, id).ok_or_else(SnsError::no_subscription)?;
         let mut spec = it.binding.spec.clone();
-        set_attribute(&mut spec, name, value, "")?;
+        match name {
+            replay::POLICY => replay::set(call, topic, &mut spec, value).await?,
+            name => set_attribute(&mut spec, name, value, "")?,
+        }
         check_policies(&catalog, &spec)?;
         if spec == it.binding.spec || call.session().rebind(it.binding, spec).await.map_err(change_failed)? {
+            if name == replay::POLICY {
+                call.frontend.deliveries.wake();
+            }
             return call.done();
         }
     }
@@ -383,6 +399,7 @@ pub(crate) async fn unpark(session: &Session, name: &str) {
         let id = id_of(topic.id, "sqs", &arn::of_queue("", "", name));
         if let Some(it) = catalog.bindings_by_key(topic.id, id.as_bytes()).find_map(Subscription::of)
             && it.binding.spec.destination == Destination::Exchange(topic.id)
+            && !replay::is_fed(it)
         {
             let destination = Destination::Queue(queue.id);
             lead(session, it.binding, BindingSpec { destination, ..it.binding.spec.clone() }).await;
@@ -398,7 +415,7 @@ pub(super) async fn unpark_of(session: &Session, topic: &Exchange) {
             continue;
         };
         let destination = destination(&catalog, topic.id, it.protocol, it.endpoint);
-        if destination != binding.spec.destination && !it.is_pending() {
+        if destination != binding.spec.destination && !it.is_pending() && !replay::is_fed(it) {
             lead(session, binding, BindingSpec { destination, ..binding.spec.clone() }).await;
         }
     }

@@ -6,11 +6,12 @@ use duolog_broker::Labels;
 use duolog_broker::catalog::DEFAULT_NAMESPACE;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::{Exchange, ExchangeKind, ExchangeSpec};
+use duolog_record::Timestamp;
 use serde_json::json;
 
 use super::subscription::Subscription;
 use super::topic::{self, is_ordered, is_topic};
-use super::{Answer, Call, DeliveryPolicy, SnsError, attributes, http, log, tags};
+use super::{Answer, Call, DeliveryPolicy, SnsCode, SnsError, archive, attributes, http, log, tags};
 use crate::codec::rules;
 use crate::limits::SNS_PAGE;
 use crate::settings::is_fifo;
@@ -65,7 +66,7 @@ fn labels_asked(call: &Call<'_>, name: &str) -> Result<Labels, SnsError> {
                         false => error,
                     }
                 })?;
-                attributes::set(&mut labels, attribute, value);
+                set(&mut labels, attribute, value, call.session().now());
             }
         }
     }
@@ -105,6 +106,14 @@ fn check_same(exchange: &Exchange, asked: &Labels) -> Result<(), SnsError> {
     Ok(())
 }
 
+/// Sets an attribute that was checked.
+fn set(labels: &mut Labels, name: &str, value: &str, now: Timestamp) {
+    match name {
+        archive::POLICY => archive::set(labels, value, now),
+        name => attributes::set(labels, name, value),
+    }
+}
+
 fn default_of(name: &str) -> Option<&'static str> {
     match name {
         "ContentBasedDeduplication" => Some("false"),
@@ -115,6 +124,10 @@ fn default_of(name: &str) -> Option<&'static str> {
 
 pub(super) async fn delete(call: &Call<'_>) -> Answer {
     match call.topic("TopicArn") {
+        Ok(topic) if archive::retention_ms(&topic).is_some() => Err(SnsError::new(
+            SnsCode::InvalidState,
+            "The topic has an ArchivePolicy; set it to {} before the topic is deleted",
+        )),
         Ok(topic) => {
             let catalog = call.session().catalog();
             let endpoints = catalog.bindings_from(topic.id).filter_map(Subscription::of);
@@ -196,6 +209,9 @@ pub(super) fn get_attributes(call: &Call<'_>) -> Answer {
             pairs.push((name, value.unwrap_or_default()));
         }
     }
+    if let Some(beginning) = archive::beginning_shown(&topic, call.session().now()) {
+        pairs.push(("BeginningArchiveTime", beginning));
+    }
     for (name, value) in attributes::all(&topic.labels) {
         if name != PROTECTION && !pairs.iter().any(|(known, _)| *known == name) {
             pairs.push((name, value.to_owned()));
@@ -235,9 +251,10 @@ pub(super) fn default_policy(arn: &str, account: &str) -> String {
 pub(super) async fn set_attributes(call: &Call<'_>) -> Answer {
     let name = call.params.required("AttributeName")?;
     let value = call.params.get("AttributeValue").unwrap_or("");
+    let now = call.session().now();
     call.change_topic("TopicArn", |topic, labels| {
         attributes::check_of_topic(name, value, is_ordered(topic))?;
-        attributes::set(labels, name, value);
+        set(labels, name, value, now);
         Ok(())
     })
     .await?;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
+use super::PAUSE;
 use crate::AwsFrontend;
 use crate::limits::{
     ENDPOINT_LANES, SNS_ANSWER_WAIT, SNS_ATTEMPT_MS, SNS_DELIVERY_LEASE_BYTES, SNS_DELIVERY_WAIT_MS,
@@ -28,8 +29,6 @@ use crate::sns::{attributes, confirmation, http, notification};
 
 /// How long what is under way may take when the broker ends.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
-/// How long to wait after a failure of the broker's own.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no message.
 enum Halt {
