@@ -215,6 +215,33 @@ def test_lists_are_had_page_by_page(management, channel, name):
         channel.queue_delete(queue)
 
 
+def test_a_stream_is_a_queue_of_its_type(management, channel, name):
+    arguments = {"x-queue-type": "stream", "x-max-age": "7D"}
+    body = {"durable": True, "auto_delete": False, "arguments": arguments}
+    assert management.put("queues", ROOT, name, body=body) == 201
+    assert management.put("queues", ROOT, name, body=body) == 204
+    channel.confirm_delivery()
+    channel.queue_bind(name, "amq.topic", "of.streams")
+    channel.basic_publish("amq.topic", "of.streams", b"x", mandatory=True)
+    channel.basic_publish("", name, b"y", mandatory=True)
+    shown = lambda: management.get("queues", ROOT, name)
+    assert (shown()["type"], shown()["durable"], shown()["arguments"]) == ("stream", True, arguments)
+    eventually(lambda: shown().get("messages") == 2, what="both are counted")
+    assert [it["type"] for it in management.get("queues", ROOT) if it["name"] == name] == ["stream"]
+    assert {it["source"] for it in management.get("queues", ROOT, name, "bindings")} == {"", "amq.topic"}
+    document = management.get("definitions")
+    mine = {kind: [it for it in document[kind] if name in (it.get("name"), it.get("destination"))] for kind in ("queues", "bindings")}
+    assert [it["arguments"] for it in mine["queues"]] == [arguments] and len(mine["bindings"]) == 1
+    with pytest.raises(Refused):
+        management.post("queues", ROOT, name, "get", body={"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"})
+    assert management.delete("queues", ROOT, name) == 204
+    with pytest.raises(Refused, match="404"):
+        shown()
+    management.post("definitions", body=mine)
+    assert shown()["type"] == "stream"
+    assert management.delete("queues", ROOT, name) == 204
+
+
 def test_columns_are_all_that_is_shown(management, channel, name):
     channel.queue_declare(name, durable=True, arguments={"x-max-length": 3})
     assert management.get("queues", ROOT, name, columns="name,durable,nothing") == {"name": name, "durable": True}

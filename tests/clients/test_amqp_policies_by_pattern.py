@@ -659,6 +659,8 @@ def test_streams_keep_what_the_lesser_of_policy_and_declaration_says(server, nam
     assert kept("before") == [2 * day, 1_000_000]
     assert kept("after") == [7 * day, 1_000_000]
     assert kept("taken") == [9 * day, None]
+    shown = management.get("queues", ROOT, f"{name}.after")
+    assert (shown["policy"], shown["effective_policy_definition"]["max-age"]) == (name, "7D")
     declare("after", **{"max-length-bytes": 5_000_000})
     put(max_age="1D")
     assert kept("before") == [day, None]

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use duolog_broker::Queue;
-use duolog_broker::Session;
 use duolog_broker::errors::ChangeError;
 use duolog_broker::routing::Exchange;
+use duolog_broker::{Queue, Session, Topic};
 use duolog_net::{Connection, Context, Frontend, Shutdown, TalkOptions, talk};
 use tokio::time::sleep;
 
@@ -16,6 +15,7 @@ use crate::policies::{InForce, Policy, PolicyKind};
 use crate::registry::{Connected, Consuming, Registry, Source, Totals};
 use crate::session::AmqpSession;
 use crate::session::queues::delete;
+use crate::session::streams::{is_stream, length};
 use crate::vhosts;
 
 /// The AMQP protocol on one broker. Give it to as many listeners as there are.
@@ -97,6 +97,29 @@ impl AmqpFrontend {
     #[must_use]
     pub fn in_force_on_queue(&self, queue: &Queue) -> InForce {
         self.registry.policies.on_queue(&self.registry.broker().catalog(), queue)
+    }
+
+    /// The policies that hold for a stream.
+    #[must_use]
+    pub fn in_force_on_stream(&self, topic: &Topic) -> InForce {
+        let catalog = self.registry.broker().catalog();
+        self.registry.policies.on_stream(&catalog, &topic.namespace, &topic.name)
+    }
+
+    /// The stream of this name, and the records that it has.
+    #[must_use]
+    pub fn stream(&self, vhost: &str, name: &str) -> Option<(Arc<Topic>, u64)> {
+        let (broker, catalog) = (self.registry.broker(), self.registry.broker().catalog());
+        let topic = catalog.topic(vhosts::namespace_of(vhost), name).filter(|it| is_stream(it))?;
+        Some((Arc::clone(topic), length(broker, topic)))
+    }
+
+    /// The streams of a virtual host, by name, with the records that each has.
+    #[must_use]
+    pub fn streams(&self, vhost: &str) -> Vec<(Arc<Topic>, u64)> {
+        let (broker, catalog) = (self.registry.broker(), self.registry.broker().catalog());
+        let streams = catalog.topics(vhosts::namespace_of(vhost)).filter(|it| is_stream(it));
+        streams.map(|it| (Arc::clone(it), length(broker, it))).collect()
     }
 
     /// The policies that hold for an exchange.

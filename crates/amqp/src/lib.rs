@@ -26,6 +26,7 @@ pub use options::AmqpOptions;
 pub use policies::{ApplyTo, Definition, InForce, Policy, PolicyKind};
 pub use registry::{Connected, ConsumerState, Consuming, Source, Totals};
 pub use session::exchanges::exchange_type;
+pub use session::streams::is_stream;
 pub use vhosts::{namespace_of, vhost_of};
 
 /// The version of RabbitMQ that server properties tell: libraries decide by it what they may use.

@@ -266,7 +266,7 @@ impl Policies {
     }
 
     /// What holds for a stream.
-    fn on_stream(&self, catalog: &Catalog, namespace: &str, name: &str) -> InForce {
+    pub(crate) fn on_stream(&self, catalog: &Catalog, namespace: &str, name: &str) -> InForce {
         self.of(catalog, namespace).map(|it| it.in_force(Target::Stream, name)).unwrap_or_default()
     }
 

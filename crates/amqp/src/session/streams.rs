@@ -48,8 +48,9 @@ pub(crate) fn stream<'a>(catalog: &'a Catalog, namespace: &str, name: &str) -> O
     catalog.topic(namespace, name).filter(|it| is_stream(it))
 }
 
-/// It was declared to be one.
-pub(crate) fn is_stream(topic: &Topic) -> bool {
+/// It was declared to be a stream.
+#[must_use]
+pub fn is_stream(topic: &Topic) -> bool {
     topic.labels.contains_key(ADDRESSABLE)
 }
 

@@ -1,5 +1,6 @@
 //! `/api/bindings`: list, bind, unbind.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use axum::extract::{Path, State};
@@ -8,7 +9,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use duolog_amqp::codec::method::{ExchangeBind, ExchangeUnbind, QueueBind, QueueUnbind};
-use duolog_amqp::{Declared, namespace_of, vhost_of};
+use duolog_amqp::{Declared, is_stream, namespace_of, vhost_of};
 use duolog_broker::Catalog;
 use duolog_broker::routing::{Binding, Destination};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -92,8 +93,10 @@ fn described(catalog: &Catalog, binding: &Binding) -> Option<Value> {
     let (destination, kind) = match binding.spec.destination {
         Destination::Queue(id) => (catalog.queue_by_id(id)?.name.as_str(), "queue"),
         Destination::Exchange(id) => (catalog.exchange_by_id(id)?.name.as_str(), "exchange"),
-        // Another protocol's.
-        Destination::Topic(_) => return None,
+        // Others are another protocol's.
+        Destination::Topic(id) => {
+            (catalog.topic_by_id(id).filter(|it| is_stream(it))?.name.as_str(), "queue")
+        }
     };
     let declared = Declared::of(&binding.spec.labels);
     let routing_key = String::from_utf8_lossy(&binding.spec.key);
@@ -112,8 +115,9 @@ impl Admin {
     /// All of a virtual host, those of the default exchange first.
     pub(super) fn bindings_in(&self, vhost: &str) -> Vec<Value> {
         let (catalog, namespace) = (self.session.catalog(), namespace_of(vhost));
-        let of_default = catalog.queues(namespace).map(|queue| {
-            let name = &queue.name;
+        let streams = catalog.topics(namespace).filter(|it| is_stream(it)).map(|it| &it.name);
+        let names: BTreeSet<_> = catalog.queues(namespace).map(|it| &it.name).chain(streams).collect();
+        let of_default = names.into_iter().map(|name| {
             json!({
                 "source": "", "vhost": vhost, "destination": name, "destination_type": "queue", "routing_key": name,
                 "arguments": {}, "properties_key": key_of(name, &[]),
@@ -169,7 +173,7 @@ async fn list_of_queue(
     State(admin): State<Admin>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
-    admin.amqp_queue(&vhost, &name)?;
+    admin.check_queue(&vhost, &name)?;
     admin.bindings_with(&vhost, |it| it["destination_type"] == "queue" && it["destination"] == *name)
 }
 

@@ -1,10 +1,13 @@
 //! `/api/definitions`: what is declared, as one document, and such a document declared.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use duolog_amqp::{Declared, Policy, PolicyKind, RABBITMQ_VERSION, namespace_of};
+use duolog_amqp::{Declared, Policy, PolicyKind, RABBITMQ_VERSION, is_stream, namespace_of};
+use duolog_broker::{Queue, Topic};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -74,7 +77,7 @@ struct Bound {
 impl Admin {
     fn exported(&self, vhosts: &[String]) -> Value {
         let catalog = self.session.catalog();
-        let of_queue = |vhost: &str, queue: &duolog_broker::Queue| {
+        let of_queue = |vhost: &str, queue: &Queue| {
             let declared = Declared::of(&queue.labels);
             (!declared.exclusive).then(|| {
                 json!({
@@ -86,8 +89,20 @@ impl Admin {
         let in_each = |of: &dyn Fn(&str) -> Vec<Value>| -> Vec<Value> {
             vhosts.iter().flat_map(|vhost| of(vhost)).collect()
         };
+        let of_stream = |vhost: &str, (topic, _): &(Arc<Topic>, u64)| {
+            json!({
+                "name": topic.name, "vhost": vhost, "durable": true, "auto_delete": false,
+                "arguments": json::object(Declared::of(&topic.labels).table()),
+            })
+        };
         let queues = in_each(&|vhost| {
-            catalog.queues(namespace_of(vhost)).filter_map(|queue| of_queue(vhost, queue)).collect()
+            let streams = self.amqp.streams(vhost);
+            // A queue of the same name is attached to the stream.
+            let is_stream =
+                |name: &str| catalog.topic(namespace_of(vhost), name).is_some_and(|it| is_stream(it));
+            let queues = catalog.queues(namespace_of(vhost)).filter(|it| !is_stream(&it.name));
+            let queues = queues.filter_map(|queue| of_queue(vhost, queue));
+            queues.chain(streams.iter().map(|it| of_stream(vhost, it))).collect()
         });
         let is_own =
             |it: &Value| it["name"].as_str().is_some_and(|it| !it.is_empty() && !it.starts_with(RESERVED));

@@ -66,6 +66,10 @@ async fn overview(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
             ready += depth.available;
             unacknowledged += depth.in_flight;
         }
+        for (_, length) in admin.amqp.streams(&vhost) {
+            queues += 1;
+            ready += length;
+        }
     }
     let connections = admin.amqp.connections();
     Ok(Json(json!({

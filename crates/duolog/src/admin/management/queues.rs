@@ -1,5 +1,6 @@
 //! `/api/queues`: list, describe, declare, delete, purge, get messages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
@@ -12,7 +13,7 @@ use duolog_amqp::codec::client::ServerMethod;
 use duolog_amqp::codec::method::{BasicGet, BasicNack, QueueDeclare, QueueDelete, QueuePurge};
 use duolog_amqp::{Answer, Declared, namespace_of, vhost_of};
 use duolog_broker::errors::LeaseError;
-use duolog_broker::{Depth, Queue};
+use duolog_broker::{Depth, Queue, Topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -81,13 +82,22 @@ impl Admin {
         self.session.catalog().queue(namespace_of(vhost), name).cloned().ok_or(Refusal::NotFound)
     }
 
+    /// # Errors
+    /// `NotFound` if there is neither a queue nor a stream of this name.
+    pub(super) fn check_queue(&self, vhost: &str, name: &str) -> Result<(), Refusal> {
+        if self.amqp.stream(vhost, name).is_some() {
+            return Ok(());
+        }
+        self.amqp_queue(vhost, name).map(drop)
+    }
+
     pub(super) async fn declare_queue(
         &self,
         vhost: &str,
         name: &str,
         asked: &Declare,
     ) -> Result<bool, Refusal> {
-        let is_new = self.amqp_queue(vhost, name).is_err();
+        let is_new = self.check_queue(vhost, name).is_err();
         let arguments = json::table(asked.arguments.as_ref())?.encode();
         let method = QueueDeclare {
             queue: short(name)?,
@@ -126,8 +136,40 @@ impl Admin {
     }
 
     async fn queues_in(&self, vhost: &str) -> Result<Vec<Value>, Refusal> {
+        // A queue of the same name is attached to the stream: clients of AMQP find the stream.
+        let streams: BTreeMap<_, _> = self
+            .amqp
+            .streams(vhost)
+            .iter()
+            .map(|it| (it.0.name.clone(), self.described_stream(it)))
+            .collect();
         let all = self.depths_in(vhost).await?;
-        Ok(all.iter().map(|(queue, depth)| self.described_queue(queue, depth)).collect())
+        let queues =
+            all.iter().map(|(queue, depth)| (queue.name.clone(), self.described_queue(queue, depth)));
+        let all: BTreeMap<_, _> = queues.chain(streams).collect();
+        Ok(all.into_values().collect())
+    }
+
+    fn described_stream(&self, (topic, length): &(Arc<Topic>, u64)) -> Value {
+        let declared = Declared::of(&topic.labels);
+        let mut described = json!({
+            "name": topic.name,
+            "vhost": vhost_of(&topic.namespace),
+            "durable": true,
+            "auto_delete": false,
+            "exclusive": false,
+            "arguments": json::object(declared.table()),
+            "type": "stream",
+            "node": super::NODE,
+            "state": "running",
+            "messages": length,
+            "messages_ready": length,
+            "messages_unacknowledged": 0,
+            "consumers": self.amqp.consumers_on(topic.id.into()),
+        });
+        let in_force = self.amqp.in_force_on_stream(topic);
+        policies::shown(&in_force).into_iter().for_each(|(key, value)| described[key] = value);
+        described
     }
 
     fn described_queue(&self, queue: &Queue, depth: &Depth) -> Value {
@@ -173,6 +215,9 @@ async fn describe(
     State(admin): State<Admin>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
+    if let Some(stream) = admin.amqp.stream(&vhost, &name) {
+        return Ok(Json(admin.described_stream(&stream)));
+    }
     let queue = admin.amqp_queue(&vhost, &name)?;
     let depth = admin.depth_of(&queue).await?;
     Ok(Json(admin.described_queue(&queue, &depth)))
@@ -191,7 +236,7 @@ async fn remove(
     Path((vhost, name)): Path<(String, String)>,
     Query(only): Query<If>,
 ) -> Result<StatusCode, Refusal> {
-    admin.amqp_queue(&vhost, &name)?;
+    admin.check_queue(&vhost, &name)?;
     let queue = short(&name)?;
     let method =
         QueueDelete { queue, if_unused: only.unused, if_empty: only.empty, ..QueueDelete::default() };
@@ -212,7 +257,7 @@ async fn take(
     Path((vhost, name)): Path<(String, String)>,
     Document(asked): Document<Take>,
 ) -> Result<Json<Value>, Refusal> {
-    admin.amqp_queue(&vhost, &name)?;
+    admin.check_queue(&vhost, &name)?;
     let mut caller = admin.caller(&vhost)?;
     let no_ack = asked.ackmode == AckMode::AckRequeueFalse;
     let get = BasicGet { queue: short(&name)?, no_ack, ..BasicGet::default() };
