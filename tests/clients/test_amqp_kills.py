@@ -19,8 +19,9 @@ UNREACHABLE = (OSError, AssertionError, pika.exceptions.AMQPError)
 class Traffic:
     """A publisher and a consumer that go on through every kill, and what they were told."""
 
-    def __init__(self, address, queue):
+    def __init__(self, address, queue, mode):
         self.address, self.queue = address, queue
+        self.properties = spec.BasicProperties(delivery_mode=mode)
         self.lock = threading.Condition()
         self.confirmed = set()
         self.received = collections.Counter()
@@ -39,13 +40,16 @@ class Traffic:
                     while len(batch) < BATCH:
                         batch.append(b"%d" % number)
                         number += 1
-                    raw.send_frames(*(part for body in batch for part in published(1, self.queue, body)))
+                    raw.send_frames(*(part for body in batch for part in self.message(body)))
                     tag, batch = self.confirm(raw, tag, batch)
             except UNREACHABLE:
                 self.stop.wait(0.02)
             finally:
                 if raw:
                     raw.close()
+
+    def message(self, body):
+        return published(1, self.queue, body, properties=self.properties)
 
     def confirm(self, raw, tag, batch):
         open_ones = dict(enumerate(batch, tag))
@@ -86,10 +90,11 @@ class Traffic:
             assert self.lock.wait_for(holds, timeout=60), seen()
 
 
-def test_what_is_confirmed_is_received_through_kills(fresh, name):
+@pytest.mark.parametrize("mode", [1, 2], ids=["transient", "persistent"])
+def test_what_is_confirmed_is_received_through_kills(fresh, name, mode):
     address = fresh.addresses["amqp"]
     amqp_connection(address).channel().queue_declare(name, durable=True)
-    traffic = Traffic(address, name)
+    traffic = Traffic(address, name, mode)
     threads = [threading.Thread(target=it, daemon=True) for it in (traffic.publish, traffic.work)]
     for thread in threads:
         thread.start()
@@ -182,3 +187,26 @@ def test_a_broker_that_goes_says_so(fresh, name):
     channel = amqp_connection(fresh.addresses["amqp"]).channel()
     got = [channel.basic_get(name, auto_ack=True) for _ in range(3)]
     assert [(it[2], it[0].redelivered) for it in got] == [(b"0", True), (b"1", True), (b"2", False)]
+
+
+def test_what_is_not_persistent_is_not_synced(fresh, name):
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    channel.confirm_delivery()
+    strict = f"{name}.quorum"
+    channel.queue_declare(name, durable=True)
+    channel.queue_declare(strict, durable=True, arguments={"x-queue-type": "quorum"})
+
+    def syncs(queue, mode, count=100):
+        before = fresh.metric("duolog_log_fsyncs_total")
+        for n in range(count):
+            channel.basic_publish("", queue, b"%d" % n, pika.BasicProperties(delivery_mode=mode))
+        return fresh.metric("duolog_log_fsyncs_total") - before
+
+    assert syncs(name, 2) >= 100
+    assert syncs(name, 1) < 50
+    assert syncs(name, None) < 50
+    assert syncs(strict, 1) >= 100
+    fresh.kill()
+    fresh.start()
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    assert get_all(channel, name) == [b"%d" % n for _ in range(3) for n in range(100)]

@@ -34,6 +34,10 @@ pub struct QueueId(pub u64);
 /// The label of a topic to which the default exchange leads by its name, as it does to every queue.
 pub const ADDRESSABLE: &str = "addressable";
 
+/// The label of a topic that follows the broker's setting and has got records that were not synced: what of them has been seen may
+/// be gone after a run that did not end in order.
+pub(crate) const RELAXED: &str = "relaxed";
+
 /// Settings that the broker keeps for a frontend and does not interpret, e.g. the raw values a client set.
 pub type Labels = BTreeMap<String, String>;
 

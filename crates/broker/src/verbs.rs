@@ -84,6 +84,9 @@ pub struct Routed {
     pub topics: Arc<[TopicId]>,
     /// Whether it goes there.
     pub gate: Gate,
+    /// Its acknowledgement need not wait for the sync where topics follow the broker's setting: it is visible once it is written,
+    /// and power loss may take it. A topic that says by itself that it syncs does so, and so does a delayed record.
+    pub relaxed: bool,
 }
 
 impl Routed {

@@ -28,6 +28,8 @@ use crate::replies::ADDRESSES;
 use duolog_broker::limits::ROUTED_PLACES;
 use duolog_record::limits::HEADERS_PER_RECORD;
 
+/// The `delivery_mode` of messages that outlive the broker.
+const PERSISTENT: u8 = 2;
 /// Bodies up to here are not reserved for: what a connection reads at a time.
 const FREE_BODY_BYTES: u64 = 64 << 10;
 /// Keys of more queues, some of them not to be seen by receivers.
@@ -320,7 +322,10 @@ impl AmqpSession {
             if let Some(ms) = delay_ms {
                 delayed::delay(&mut record, ms);
             }
-            let routed = Routed { record, topics, gate: Gate::Open };
+            // Source: AMQP 0-9-1, property `delivery-mode`: 2 is persistent; RabbitMQ takes one that is not given as 1.
+            let is_persistent = properties.delivery_mode == Some(PERSISTENT);
+            let relaxed = !is_persistent && self.channel(number)?.transaction.is_none();
+            let routed = Routed { record, topics, relaxed, gate: Gate::Open };
             outgoing.bytes = routed.stored_bytes();
             outgoing.routed = Some(routed);
         }

@@ -20,7 +20,7 @@ use crate::codec::method::{
     QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge,
     QueuePurgeOk, QueueUnbind, QueueUnbindOk,
 };
-use crate::codec::{ReplyCode, ShortStr, ValueRef};
+use crate::codec::{RawTable, ReplyCode, ShortStr, ValueRef};
 use crate::error::AmqpError;
 use crate::labels::{Declared, SINGLE_ACTIVE};
 use crate::registry::Source;
@@ -202,7 +202,12 @@ impl AmqpSession {
         );
         Ok(QueueSpec {
             namespace: self.namespace.clone(),
-            durability: (!lasts).then_some(Durability::Os),
+            durability: match lasts {
+                false => Some(Durability::Os),
+                // Those keep what is transient like all else. Source: RabbitMQ documentation, "Quorum Queues".
+                true if is_quorum(method.arguments) => Some(Durability::Sync),
+                true => None,
+            },
             labels,
             ..QueueSpec::new(name, settings)
         })
@@ -407,6 +412,10 @@ impl Drop for Creating {
             super::go_on_with(delete(&broker, id));
         }
     }
+}
+
+fn is_quorum(arguments: RawTable<'_>) -> bool {
+    arguments.get("x-queue-type").and_then(ValueRef::as_str) == Some("quorum")
 }
 
 /// What a declaration says of a queue.

@@ -11,6 +11,7 @@ use duolog_broker::errors::ChangeError;
 use duolog_broker::limits::GROUP_BYTES;
 use duolog_broker::routing::Destination;
 use duolog_broker::{Catalog, Keep, Labels, Session, Topic, TopicId, TopicPolicy, TopicSpec};
+use duolog_storage::Durability;
 
 use super::AmqpSession;
 use super::exchanges::{delete_if_unused, sources_of};
@@ -308,6 +309,7 @@ pub(crate) fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result
         retention_ms,
         retention_bytes: whole("x-max-length-bytes")?,
         batch_bytes_max: u32::try_from(GROUP_BYTES).unwrap_or(u32::MAX),
+        durability: Some(Durability::Sync),
         ..TopicPolicy::default()
     })
 }

@@ -258,7 +258,7 @@ fn prepare(
             None if log.is_some() => Gate::Follows,
             None => Gate::Open,
         };
-        prepared.records.push(Routed { record, topics: topics.into(), gate });
+        prepared.records.push(Routed { record, topics: topics.into(), gate, relaxed: false });
         prepared.texts.push(text);
     }
     prepared

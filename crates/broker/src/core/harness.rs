@@ -146,6 +146,11 @@ impl Harness {
         }
     }
 
+    /// What the oldest commit that waits asks of the log.
+    pub(super) fn asked_of_log(&self) -> Durability {
+        self.sealed.front().unwrap().1.durability
+    }
+
     /// Decides the fate of the oldest commit; false if none waits.
     pub(super) fn pump(&mut self) -> bool {
         if !self.log.pump() {

@@ -24,6 +24,7 @@ use super::sequencer::Sequencer;
 use super::verdict::Verdict;
 use super::written::{queue_of, topic_of};
 use super::{Core, Counters};
+use crate::catalog::RELAXED;
 use crate::errors::Stopped;
 use crate::ledger::LedgerState;
 use crate::limits::{GROUP_BYTES, STATE_READ_BYTES};
@@ -305,7 +306,8 @@ impl Core {
         let default = if default_was_os { Durability::Os } else { Durability::Sync };
         let topics: Vec<_> = self.catalog.topics.values().cloned().collect();
         for topic in topics {
-            if topic.policy.durability.unwrap_or(default) == Durability::Sync {
+            let is_synced = topic.policy.durability.unwrap_or(default) == Durability::Sync;
+            if is_synced && !topic.labels.contains_key(RELAXED) {
                 continue;
             }
             for partition in &topic.partitions {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use duolog_record::TimestampType;
+use duolog_storage::Durability;
 use duolog_storage::limits::TARGETS_PER_ENTRY;
 
 use super::Core;
@@ -14,9 +15,11 @@ use super::command::Reply;
 use super::group::Group;
 use super::length::value_bytes;
 use super::sealing::{Frame, Spread, record_bytes};
+use crate::catalog::RELAXED;
 use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
 use crate::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
+use crate::state::Owner;
 use crate::{Gate, NewRecord, Now, Routed, Topic, TopicId};
 
 /// A routed record, waiting.
@@ -26,6 +29,7 @@ pub(super) struct Several {
     /// Its idempotency key where a topic deduplicates, by the topics; empty where none does.
     keys: Vec<Option<ScopedKey>>,
     gate: Gate,
+    relaxed: bool,
     /// What is wrong with it.
     refused: Option<AppendError>,
 }
@@ -78,9 +82,10 @@ impl Core {
     }
 
     fn check_routed(&mut self, now: Now, routed: Routed) -> Several {
-        let Routed { mut record, topics, gate } = routed;
+        let Routed { mut record, topics, gate, relaxed } = routed;
         record.timestamp.get_or_insert(now.wall);
-        let mut several = Several { record, topics, keys: Vec::new(), gate, refused: None };
+        let relaxed = relaxed && !record.is_delayed();
+        let mut several = Several { record, topics, keys: Vec::new(), gate, relaxed, refused: None };
         several.refused = self.check_topics_of(&mut several).err();
         several
     }
@@ -188,12 +193,52 @@ impl Core {
         group: &mut Group,
         several: Several,
     ) -> Result<(), AppendError> {
-        let Several { record, topics, keys, refused, .. } = several;
+        let Several { record, topics, keys, relaxed, refused, .. } = several;
         if let Some(error) = refused {
             return Err(error);
         }
+        frame.relax(relaxed && self.may_relax(&topics));
+        let sealed = self.seal_at(now, frame, group, &topics, (record, keys));
+        frame.relax(false);
+        sealed
+    }
+
+    /// True if all topics may have records that are not synced. One that gets the first is marked, in the commit that brings it, which
+    /// is synced for that: after a run that does not end in order its readers are to notice.
+    fn may_relax(&mut self, topics: &[TopicId]) -> bool {
+        if self.durability == Durability::Os {
+            return true;
+        }
+        let mut may = true;
+        for &id in topics {
+            let Some(topic) = self.catalog.topic_by_id(id) else { continue };
+            match topic.policy.durability {
+                Some(Durability::Os) => {}
+                Some(Durability::Sync) => may = false,
+                None if topic.labels.contains_key(RELAXED) => {}
+                None => {
+                    let mut topic = Topic::clone(topic);
+                    topic.labels.insert(RELAXED.to_owned(), String::new());
+                    self.catalog.put_topic(topic);
+                    self.catalog_changed = true;
+                    self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);
+                    may = false;
+                }
+            }
+        }
+        may
+    }
+
+    fn seal_at(
+        &mut self,
+        now: Now,
+        frame: &mut Frame,
+        group: &mut Group,
+        topics: &[TopicId],
+        (record, keys): (NewRecord, Vec<Option<ScopedKey>>),
+    ) -> Result<(), AppendError> {
         let mut keys = keys.into_iter();
-        if let [id] = *topics {
+        if let &[id] = topics {
             let key = keys.next().flatten();
             let Some(Seat { topic, index, key, is_new }) = self.seat_of(now, id, &record, key)? else {
                 return Err(AppendError::NotFound);
@@ -206,7 +251,7 @@ impl Core {
             return self.seal_record(now, frame, group, &topic, placed, wants_keys).map(|_| ());
         }
         let mut seats = Vec::with_capacity(topics.len());
-        for &id in &*topics {
+        for &id in topics {
             seats.extend(self.seat_of(now, id, &record, keys.next().flatten())?);
         }
         if seats.is_empty() {

@@ -14,6 +14,7 @@ mod partitions;
 mod policies;
 mod random;
 mod redrive;
+mod relaxed;
 mod retention;
 mod rewind;
 mod routing;

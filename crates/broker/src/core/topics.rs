@@ -9,6 +9,7 @@ use super::Core;
 use super::command::Reply;
 use super::sequencer::Sequencer;
 use super::verdict::when_durable;
+use crate::catalog::RELAXED;
 use crate::catalog::labels_bytes;
 use crate::errors::ChangeError;
 use crate::limits::{
@@ -249,7 +250,9 @@ impl Core {
         let known =
             self.catalog.topic_by_id(id).ok_or_else(|| ChangeError::NotFound("the topic".to_owned()))?;
         self.check_labels(&labels, &known.labels)?;
-        let topic = Topic { policy, labels, ..Topic::clone(known) };
+        let mut topic = Topic { policy, labels, ..Topic::clone(known) };
+        // What has happened to it is not for a change to forget.
+        topic.labels.extend(known.labels.get_key_value(RELAXED).map(|(name, it)| (name.clone(), it.clone())));
         self.catalog.put_topic(topic);
         self.catalog_changed = true;
         self.dirty.extend([Owner::Broker, Owner::Topic(id.0)]);

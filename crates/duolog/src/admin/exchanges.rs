@@ -220,7 +220,7 @@ async fn publish(
     if topics.is_empty() {
         return Ok(Json(Published { routed: Vec::new() }));
     }
-    let routed = Routed { record, topics: Arc::clone(&topics), gate: Gate::Open };
+    let routed = Routed { record, topics: Arc::clone(&topics), gate: Gate::Open, relaxed: false };
     let results = admin.session.route(vec![routed]).await?;
     match results.into_iter().find_map(Result::err) {
         // All of them were deleted in the meantime.

@@ -42,6 +42,8 @@ pub(in crate::core) struct Frame {
     /// What topics follow that do not say, and the state.
     durability_default: Durability,
     durability: Durability,
+    /// Nobody waits for the sync of what comes in now.
+    relaxed: bool,
     entries: Vec<Entry>,
     /// By the first of its partitions.
     open: BTreeMap<PartitionId, Open>,
@@ -60,6 +62,7 @@ impl Frame {
             now,
             durability_default,
             durability: Durability::Os,
+            relaxed: false,
             entries: Vec::new(),
             open: BTreeMap::new(),
             shared: BTreeMap::new(),
@@ -73,6 +76,11 @@ impl Frame {
     /// Bytes of bodies so far, about.
     pub(in crate::core) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the commit need not be synced for the sake of what comes in from now on.
+    pub(in crate::core) fn relax(&mut self, relaxed: bool) {
+        self.relaxed = relaxed;
     }
 
     /// Places taken so far.
@@ -125,7 +133,9 @@ impl Frame {
     /// One record to all its places, merged with its neighbours that have the same.
     pub(in crate::core) fn push_spread(&mut self, spread: Spread, record: &NewRecord) {
         let Some(first) = spread.targets.first().map(|target| target.partition) else { return };
-        self.durability = self.durability.max(spread.durability.unwrap_or(self.durability_default));
+        if !self.relaxed {
+            self.durability = self.durability.max(spread.durability.unwrap_or(self.durability_default));
+        }
         let bytes = record_bytes(record);
         let fits = |open: &Open| {
             open.codec == spread.codec
@@ -208,7 +218,9 @@ impl Frame {
     }
 
     fn raise(&mut self, policy: &TopicPolicy) {
-        self.durability = self.durability.max(policy.durability.unwrap_or(self.durability_default));
+        if !self.relaxed {
+            self.durability = self.durability.max(policy.durability.unwrap_or(self.durability_default));
+        }
     }
 
     fn close_open(&mut self, partition: PartitionId) {

@@ -269,8 +269,12 @@ fn what_a_full_queue_refuses_goes_where_the_dead_go_and_refuses_a_whole_publish(
     assert_eq!((h.values(q), h.values(dead)), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
     assert_eq!(h.stories(dead)[0].1.all[0].reason, "maxlen");
     let topics: Arc<[TopicId]> = [h.topic_of(q), h.topic_of(other)].into();
-    let routed =
-        |value: &str| Routed { record: record(value, &[]), topics: topics.clone(), gate: Gate::Open };
+    let routed = |value: &str| Routed {
+        record: record(value, &[]),
+        topics: topics.clone(),
+        gate: Gate::Open,
+        relaxed: false,
+    };
     for (whole, values) in [(true, &["d", "e"]), (true, &["f", "g"]), (false, &["h", "i"])] {
         let records = values.iter().map(|it| routed(it)).collect();
         let answer = h.done(|reply| Command::Route { records, whole, reply });

@@ -46,7 +46,7 @@ impl Harness {
             &[record.key.as_deref().unwrap()],
             &Seen::new(&record.headers, b""),
         );
-        Routed { record, topics: topics.into(), gate: Gate::Open }
+        Routed { record, topics: topics.into(), gate: Gate::Open, relaxed: false }
     }
 
     fn route(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
@@ -297,7 +297,7 @@ fn what_a_gate_knows_goes_nowhere_also_after_a_crash() {
     let second = h.topic("second", 1, policy());
     let keyed = |value: &'static str, id: &'static str, topics: &[TopicId], gate: Gate| {
         let record = NewRecord { idempotency_key: Some(id.into()), ..record("k", value) };
-        Routed { record, topics: topics.into(), gate }
+        Routed { record, topics: topics.into(), gate, relaxed: false }
     };
     let by = Gate::Deduplicates(gate);
     let one = [keyed("a", "1", &[gate, first], by), keyed("b", "1", &[second], Gate::Follows)];
@@ -332,7 +332,8 @@ fn what_a_gate_knows_is_no_matter_to_a_full_queue() {
     let queue = h.done(|reply| Command::CreateQueue { spec, reply }).unwrap();
     let full = h.topic_of(queue);
     let record = NewRecord { idempotency_key: Some("1".into()), ..record("k", "a") };
-    let one = vec![Routed { record, topics: [gate, full].into(), gate: Gate::Deduplicates(gate) }];
+    let one =
+        vec![Routed { record, topics: [gate, full].into(), gate: Gate::Deduplicates(gate), relaxed: false }];
     for _ in 0..2 {
         assert_eq!(h.route_all(one.clone()), Ok(vec![Ok(())]));
     }
@@ -411,7 +412,7 @@ fn what_would_not_fit_into_a_commit_is_refused_before_it_comes_there() {
     let few = NewRecord { delay_ms: Some(1), ..body };
     let topics = h.core.catalog.route(a, &[b"k"], &Seen::new(&[], b""))[..3].to_vec();
     assert!(matches!(
-        h.route(vec![Routed { record: few, topics: topics.into(), gate: Gate::Open }]),
+        h.route(vec![Routed { record: few, topics: topics.into(), gate: Gate::Open, relaxed: false }]),
         Err(AppendError::TooLarge { .. })
     ));
     let records = vec![h.routed(a, record("k", "v"))];

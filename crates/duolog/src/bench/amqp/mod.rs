@@ -23,6 +23,8 @@ pub enum Mode {
     Together,
     /// Publish one after the other, each once the one before is confirmed.
     Single,
+    /// Publish transient messages without confirms, and consume them at once.
+    Transient,
     /// All of these.
     All,
 }
@@ -56,6 +58,8 @@ pub struct Load {
     message_bytes: usize,
     in_flight: u64,
     prefetch: u16,
+    /// Messages are persistent and confirmed.
+    lasting: bool,
 }
 
 /// Runs what is asked for.
@@ -72,6 +76,7 @@ pub fn run(bench: &AmqpBench) -> anyhow::Result<Report> {
         message_bytes,
         in_flight: bench.in_flight,
         prefetch: bench.prefetch,
+        lasting: true,
     };
     let queue = load.queue.clone();
     let server = Server::of(&bench.target, "amqp", "127.0.0.1:5672")?;
@@ -83,6 +88,10 @@ pub fn run(bench: &AmqpBench) -> anyhow::Result<Report> {
     }
     if does(Mode::Together) {
         measure(&mut report, &server, &load, "publish and consume at once", work::together)?;
+    }
+    if does(Mode::Transient) {
+        let transient = Load { lasting: false, queue: load.queue.clone(), ..load };
+        measure(&mut report, &server, &transient, "transient, unconfirmed, at once", work::together)?;
     }
     if does(Mode::Single) {
         let single = Load { messages: load.messages.div_ceil(20), in_flight: 1, ..load };

@@ -142,10 +142,11 @@ fn event(payload: &[u8]) -> anyhow::Result<Event> {
     })
 }
 
-/// A persistent message of so many bytes to a queue, and where its body begins.
-pub fn message(queue: &str, bytes: usize) -> (Vec<u8>, usize) {
+/// A message of so many bytes to a queue, and where its body begins.
+pub fn message(queue: &str, bytes: usize, persistent: bool) -> (Vec<u8>, usize) {
     let mut properties = Vec::new();
-    Properties { delivery_mode: Some(2), ..Properties::default() }.encode(&mut properties);
+    Properties { delivery_mode: Some(if persistent { 2 } else { 1 }), ..Properties::default() }
+        .encode(&mut properties);
     let publish = BasicPublish { routing_key: ShortStr::cut(queue), ..BasicPublish::default() };
     let mut out = Vec::new();
     write_publish(&mut out, CHANNEL, &publish, &properties, &vec![b'x'; bytes], FRAME_MAX);

@@ -13,12 +13,14 @@ use super::wire::{Event, Wire, message};
 /// Bytes of one write.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// Publishes all; the time until the last is confirmed.
+/// Publishes all; the time until the last is confirmed, or until a method behind it is answered.
 pub fn publish(address: &str, load: &Load) -> anyhow::Result<Duration> {
     let mut wire = Wire::connect(address)?;
-    wire.confirm()?;
+    if load.lasting {
+        wire.confirm()?;
+    }
     let bar = progress::bar("amqp", load.messages);
-    let (one, body) = message(&load.queue, load.message_bytes);
+    let (one, body) = message(&load.queue, load.message_bytes, load.lasting);
     let at_once = ((WRITE_BYTES / one.len()).max(1) as u64).min(load.in_flight);
     let mut buffer = one.repeat(usize::try_from(at_once)?);
     let (mut sent, mut confirmed) = (0, 0);
@@ -32,6 +34,14 @@ pub fn publish(address: &str, load: &Load) -> anyhow::Result<Duration> {
             }
             wire.send(&buffer[..usize::try_from(now)? * one.len()])?;
             sent += now;
+            if !load.lasting {
+                confirmed = sent;
+                bar.set_position(sent);
+            }
+        }
+        if !load.lasting {
+            wire.declare(&load.queue)?;
+            break;
         }
         if let Event::Confirmed(number) = wire.next()? {
             confirmed = confirmed.max(number);
