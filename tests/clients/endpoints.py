@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -32,10 +33,15 @@ class Endpoint:
         self.answer = answer
         self.posts = []
         self.arrived = threading.Condition()
+        self.connections = []
         endpoint = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                endpoint.connections.append(self.connection)
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -74,6 +80,14 @@ class Endpoint:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+
+    def hang_up(self):
+        """Ends all connections, whoever uses them."""
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It has ended.
 
     def wait(self, holds, timeout_s=30):
         """Waits until `holds` of the posts so far, and gives them back."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -316,6 +317,20 @@ def test_a_slow_endpoint_does_not_keep_others_waiting(server, sns, name):
         slow.wait_for(40)
 
 
+def test_connections_are_used_again_and_replaced_when_they_have_ended(sns, name):
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    with Endpoint() as endpoint:
+        subscribe(sns, topic, endpoint)
+        for index in range(20):
+            sns.publish(TopicArn=topic, Message=str(index))
+            endpoint.wait_for(index + 1)
+        assert len(endpoint.connections) <= 8, "as many as there may be requests at a time"
+        endpoint.hang_up()
+        for index in range(20, 30):
+            sns.publish(TopicArn=topic, Message=str(index))
+        assert {int(post.message) for post in endpoint.wait_for(30)} == set(range(30))
+
+
 def test_deliveries_are_throttled(sns, name):
     topic = sns.create_topic(Name=name)["TopicArn"]
     times = []
@@ -351,6 +366,58 @@ def test_https_endpoints_are_believed_by_the_authorities_that_are_named(tmp_path
     refusing = Server(tmp_path / "other", "--sns-ca-file", str(bad))
     with pytest.raises(AssertionError, match="there is no certificate in it"):
         refusing.start()
+
+
+def test_answers_that_are_no_http_are_failures_and_do_no_harm(server, sns, sqs, name):
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    url, dead = make_queue(sqs, name)
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    answers = {
+        "nothing": b"",
+        "garbage": b"\x00\xffwhat?\r\n\r\n",
+        "long head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000,
+        "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
+        "broken off": b"HTTP/1.1 200 O",
+        "odd status": b"HTTP/1.1 999 Odd\r\n\r\n",
+        # These are taken: the status is all that counts.
+        "provisional first": b"HTTP/1.1 100 Continue\r\n\r\n" + ok,
+        "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx",
+        "old": b"HTTP/1.0 200 OK\r\n\r\nthe end is the end",
+    }
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, connection.makefile("rb") as reader:
+                    head = {}
+                    while (line := reader.readline()) not in (b"\r\n", b""):
+                        key, _, value = line.partition(b":")
+                        head[key.lower()] = value.strip()
+                    body = json.loads(reader.read(int(head.get(b"content-length", 0))) or b"{}")
+                    if "SubscribeURL" in body:
+                        urllib.request.urlopen(body["SubscribeURL"], timeout=10).close()
+                    try:
+                        connection.sendall(answers.get(body.get("Message"), ok))
+                    except OSError:
+                        pass  # The broker has had enough.
+
+        threading.Thread(target=serve, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        attributes = {"DeliveryPolicy": json.dumps(AT_ONCE), "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead})}
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=endpoint, Attributes=attributes)
+        eventually(lambda: sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"] == "1")
+        for message in answers:
+            sns.publish(TopicArn=topic, Message=message)
+        failed = ["broken off", "garbage", "long head", "many headers", "nothing", "odd status"]
+        assert sorted(json.loads(it["Body"])["Message"] for it in receive(sqs, url, len(failed))) == failed
+        sns.publish(TopicArn=topic, Message="garbage")
+        # Whatever came before it has been settled by now.
+        assert json.loads(receive(sqs, url)[0]["Body"])["Message"] == "garbage"
+        assert "Messages" not in sqs.receive_message(QueueUrl=url)
 
 
 def test_private_addresses_are_refused_unless_allowed(tmp_path):

@@ -153,3 +153,50 @@ async fn a_subscription_that_nobody_confirms_is_gone_after_two_days() {
     let listed = sns(&mut client, "ListSubscriptionsByTopic", &[("TopicArn", &arn)]).await;
     assert_eq!(all(&listed, "Endpoint"), ["http://other.invalid/"]);
 }
+
+#[tokio::test]
+async fn an_archive_moves_on_with_time_and_replays_what_is_in_it() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Server::start_at(&clock);
+    let mut client = server.client().await;
+    let parameters = [
+        ("Name", "t.fifo"),
+        ("Attributes.entry.1.key", "FifoTopic"),
+        ("Attributes.entry.1.value", "true"),
+        ("Attributes.entry.2.key", "ArchivePolicy"),
+        ("Attributes.entry.2.value", r#"{"MessageRetentionPeriod":"1"}"#),
+    ];
+    let arn = topic(&mut client, &parameters).await;
+    let publish = async |client: &mut Client, text: &str| {
+        let message = [("Message", text), ("MessageGroupId", "g"), ("MessageDeduplicationId", text)];
+        sns(client, "Publish", &[("TopicArn", arn.as_str()), message[0], message[1], message[2]]).await;
+    };
+    let beginning = async |client: &mut Client| {
+        let attributes = sns(client, "GetTopicAttributes", &[("TopicArn", &arn)]).await;
+        let entries = all(&attributes, "entry").into_iter();
+        let its = entries.filter(|it| first(it, "key").as_deref() == Some("BeginningArchiveTime"));
+        its.filter_map(|it| first(&it, "value")).next().unwrap()
+    };
+    let at_first = beginning(&mut client).await;
+    publish(&mut client, "old").await;
+    server.pass_s(&clock, 3 * 24 * 60 * 60);
+    publish(&mut client, "young").await;
+    let now = beginning(&mut client).await;
+    assert!(now > at_first, "{now} and {at_first}");
+    client.call("CreateQueue", json!({"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}})).await;
+    let subscribe = async |client: &mut Client, from: &str| {
+        let policy = json!({"PointType": "Timestamp", "StartingPoint": from}).to_string();
+        let replay =
+            [("Attributes.entry.1.key", "ReplayPolicy"), ("Attributes.entry.1.value", policy.as_str())];
+        let to = [("Protocol", "sqs"), ("Endpoint", "arn:aws:sqs:eu-west-1:0:q.fifo")];
+        asked(client, "Subscribe", &[("TopicArn", arn.as_str()), to[0], to[1], replay[0], replay[1]]).await
+    };
+    assert_eq!(subscribe(&mut client, &at_first).await.0, 400, "that is gone");
+    assert_eq!(subscribe(&mut client, &now).await.0, 200);
+    let wait = json!({"QueueUrl": "/0/q.fifo", "WaitTimeSeconds": 20, "MaxNumberOfMessages": 10});
+    let received = client.call("ReceiveMessage", wait).await;
+    let envelope: Value = serde_json::from_str(received["Messages"][0]["Body"].as_str().unwrap()).unwrap();
+    assert_eq!((&envelope["Message"], &envelope["Replayed"]), (&json!("young"), &json!(true)));
+    let (status, text) = asked(&mut client, "DeleteTopic", &[("TopicArn", &arn)]).await;
+    assert_eq!((status, first(&text, "Code").as_deref()), (400, Some("InvalidState")), "{text}");
+}

@@ -89,8 +89,10 @@ impl Worker {
         let mut next_at = Monotonic::default();
         while let Some(plan) = self.plan(&self.frontend.session.catalog()) {
             let Some(hand) = self.hand(under_way.len()) else {
-                under_way.next().await;
-                continue;
+                tokio::select! {
+                    () = self.shutdown.begun() => break,
+                    _ = under_way.next() => continue,
+                }
             };
             let now = || self.frontend.session.clock().now().monotonic;
             let pause_ms = plan.policy.per_second.map_or(0, |_| next_at.ms_since(now()));
