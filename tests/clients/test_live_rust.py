@@ -1,4 +1,4 @@
-"""The NATS and Redis libraries for Rust (async-nats, redis-rs), against Duolog and against the servers that they were made for."""
+"""The NATS, Redis and AMQP libraries for Rust (async-nats, redis-rs, lapin), against Duolog and against the servers that they were made for."""
 
 import os
 import shutil
@@ -48,3 +48,7 @@ def test_redis_rs_against_redis_server(tmp_path, name):
         run("redis", peer.address, name)
     finally:
         peer.stop()
+
+
+def test_lapin(amqp, name):
+    run("amqp", amqp, name)

@@ -1,5 +1,7 @@
-//! What async-nats and redis-rs do all day, against whatever server is named: `rust-live-client nats|redis ADDRESS NAME`. Ends with 0 if all of it
+//! What async-nats, redis-rs and lapin do all day, against whatever server is named: `rust-live-client nats|redis|amqp ADDRESS NAME`. Ends with 0 if all of it
 //! went as the libraries promise.
+
+mod amqp;
 
 use std::time::Duration;
 
@@ -11,14 +13,16 @@ type Done = Result<(), Box<dyn std::error::Error>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Done {
     let mut arguments = std::env::args().skip(1);
-    let (Some(protocol), Some(address), Some(name)) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return Err("rust-live-client nats|redis ADDRESS NAME".into());
+    let (Some(protocol), Some(address), Some(name)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("rust-live-client nats|redis|amqp ADDRESS NAME".into());
     };
     let work = async {
         match protocol.as_str() {
             "nats" => nats(&address, &name).await,
             "redis" => redis(&address, &name).await,
-            other => Err(format!("{other:?} is neither nats nor redis").into()),
+            "amqp" => amqp::run(&address, &name).await,
+            other => Err(format!("{other:?} is neither nats nor redis nor amqp").into()),
         }
     };
     tokio::time::timeout(Duration::from_secs(60), work).await?
@@ -97,7 +101,9 @@ async fn nats(address: &str, name: &str) -> Done {
 }
 
 async fn redis(address: &str, name: &str) -> Done {
-    for (url, protocol) in [(format!("redis://{address}"), 2), (format!("redis://{address}?protocol=resp3"), 3)] {
+    for (url, protocol) in
+        [(format!("redis://{address}"), 2), (format!("redis://{address}?protocol=resp3"), 3)]
+    {
         let client = redis::Client::open(url)?;
         let mut publisher = client.get_multiplexed_async_connection().await?;
         let mut listener = client.get_async_pubsub().await?;
@@ -121,7 +127,8 @@ async fn redis(address: &str, name: &str) -> Done {
         listener.punsubscribe(format!("{name}*")).await?;
         assert_eq!(publisher.publish(name, "nobody").await?, 0);
         assert_eq!(publisher.ping().await?, "PONG");
-        let unknown: redis::RedisResult<String> = redis::cmd("NOSUCH").arg("a").query_async(&mut publisher).await;
+        let unknown: redis::RedisResult<String> =
+            redis::cmd("NOSUCH").arg("a").query_async(&mut publisher).await;
         let error = unknown.err().ok_or("an unknown command was served")?;
         assert!(error.to_string().contains("unknown command"), "{error}");
     }

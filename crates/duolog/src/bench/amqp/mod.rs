@@ -116,6 +116,9 @@ fn measure(
     let mut row = Row::new(format!("amqp {what}, {} B", load.message_bytes));
     row.throughput(load.messages, load.messages * load.message_bytes as u64, took);
     row.processor(processor, load.messages);
+    if let Some(bytes) = server.resident_bytes() {
+        row.figure("broker_rss_mib", bytes >> 20);
+    }
     report.push(row);
     Ok(())
 }
