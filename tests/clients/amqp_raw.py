@@ -1,6 +1,7 @@
 """AMQP 0-9-1 frame by frame, for what no library does, and what libraries do with the answers of all tests."""
 
 import contextlib
+import os
 import socket
 import threading
 
@@ -8,6 +9,11 @@ import pika
 import pika.exceptions
 import pytest
 from pika import frame, spec
+
+# Of each test that kills the broker; all of them together kill it 25 times, or 200.
+KILLS = 40 if os.environ.get("DUOLOG_TEST_FULL") else 5
+# What those tests may take, in seconds.
+KILLS_TIMEOUT_S = 60 + 30 * KILLS
 
 
 class Raw:

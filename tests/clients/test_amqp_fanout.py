@@ -3,10 +3,10 @@
 import pytest
 from pika import spec
 
-from amqp_raw import Raw, UntilKilled, get_all, published
+from amqp_raw import KILLS, KILLS_TIMEOUT_S, Raw, UntilKilled, get_all, published
 from conftest import amqp_connection
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(KILLS_TIMEOUT_S)
 QUEUES = 20
 BATCH = 20
 
@@ -42,9 +42,9 @@ class Publisher(UntilKilled):
 
 def test_a_fanout_is_all_or_none_through_kills(fresh, name):
     queues = bound(fresh.addresses["amqp"], name)
-    for kill in range(5):
+    for kill in range(KILLS):
         publisher = Publisher(fresh.addresses["amqp"], name, 1_000_000 * kill)
-        publisher.wait_for(100 + 33 * kill)
+        publisher.wait_for(100 + 33 * (kill % 5))
         fresh.kill()
         publisher.join()
         fresh.start()

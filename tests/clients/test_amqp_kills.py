@@ -8,10 +8,21 @@ import pika.exceptions
 import pytest
 from pika import spec
 
-from amqp_raw import Raw, closes_channel, closes_connection, consume, get_all, published, take
+from amqp_raw import (
+    KILLS,
+    KILLS_TIMEOUT_S,
+    Raw,
+    UntilKilled,
+    closes_channel,
+    closes_connection,
+    consume,
+    get_all,
+    published,
+    take,
+)
 from conftest import amqp_connection
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(KILLS_TIMEOUT_S)
 BATCH = 50
 UNREACHABLE = (OSError, AssertionError, pika.exceptions.AMQPError)
 
@@ -98,8 +109,8 @@ def test_what_is_confirmed_is_received_through_kills(fresh, name, mode):
     threads = [threading.Thread(target=it, daemon=True) for it in (traffic.publish, traffic.work)]
     for thread in threads:
         thread.start()
-    for kill in range(5):
-        goal = len(traffic.confirmed) + 300 + 70 * kill
+    for kill in range(KILLS):
+        goal = len(traffic.confirmed) + 300 + 70 * (kill % 5)
         traffic.wait_for(lambda: len(traffic.confirmed) >= goal, f"traffic before kill {kill}")
         fresh.kill()
         fresh.start()
@@ -210,3 +221,44 @@ def test_what_is_not_persistent_is_not_synced(fresh, name):
     fresh.start()
     channel = amqp_connection(fresh.addresses["amqp"]).channel()
     assert get_all(channel, name) == [b"%d" % n for _ in range(3) for n in range(100)]
+
+
+class Rejecter(UntilKilled):
+    """Rejects what it is delivered, and notes it."""
+
+    def work(self, address, queue):
+        raw = Raw(address).opened(1)
+        raw.call(1, spec.Basic.Qos(0, 20, False), spec.Basic.QosOk)
+        raw.call(1, spec.Basic.Consume(queue=queue), spec.Basic.ConsumeOk)
+        while True:
+            tag = raw.expect(spec.Basic.Deliver).delivery_tag
+            _, body = raw.frame(), raw.frame()
+            raw.send(1, spec.Basic.Reject(tag, requeue=False))
+            self.note([body.fragment])
+
+
+def test_a_dead_letter_is_in_one_place_through_kills(fresh, name):
+    dead = [f"{name}.dead.{n}" for n in range(3)]
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    channel.exchange_declare(name, "fanout", durable=True)
+    for queue in dead:
+        channel.queue_declare(queue, durable=True)
+        channel.queue_bind(queue, name)
+    channel.queue_declare(name, durable=True, arguments={"x-dead-letter-exchange": name})
+    channel.confirm_delivery()
+    bodies = [b"%05d" % n for n in range(200 * KILLS)]
+    for body in bodies:
+        channel.basic_publish("", name, body, pika.BasicProperties(delivery_mode=2))
+    for kill in range(KILLS):
+        rejecter = Rejecter(fresh.addresses["amqp"], name)
+        rejecter.wait_for(50 + 17 * (kill % 5))
+        fresh.kill()
+        rejecter.join()
+        fresh.start()
+    channel = amqp_connection(fresh.addresses["amqp"]).channel()
+    left = get_all(channel, name)
+    moved = [get_all(channel, queue) for queue in dead]
+    assert 0 < len(left) < len(bodies)
+    # In its queue or in all those of the exchange, and once.
+    assert sorted(left + moved[0]) == bodies
+    assert all(sorted(it) == sorted(moved[0]) for it in moved)

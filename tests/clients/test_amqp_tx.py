@@ -6,11 +6,11 @@ import pika
 import pytest
 from pika import frame, spec
 
-from amqp_raw import Raw, UntilKilled, bodies, closes_channel, consume, get_all, published, take
+from amqp_raw import KILLS, KILLS_TIMEOUT_S, Raw, UntilKilled, bodies, closes_channel, consume, get_all, published, take
 from conftest import amqp_connection
 from waits import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(KILLS_TIMEOUT_S)
 
 
 def ready(channel, queue):
@@ -202,9 +202,9 @@ def test_a_transaction_is_in_all_queues_or_in_none_after_a_kill(fresh, name):
     channel = amqp_connection(fresh.addresses["amqp"]).channel()
     for queue in queues:
         channel.queue_declare(queue, durable=True)
-    for kill in range(4):
+    for kill in range(KILLS):
         committer = Committer(fresh.addresses["amqp"], queues, 1_000_000 * kill)
-        committer.wait_for(60 + 35 * kill)
+        committer.wait_for(60 + 35 * (kill % 5))
         fresh.kill()
         committer.join()
         fresh.start()
