@@ -443,7 +443,7 @@ SETTINGS = [
     ({"alternate-exchange": 1}, "1 is not a valid alternate exchange name"),
     ({"queue-mode": "quick"}, "is not a valid queue-mode value"),
     ({"ha-mode": "some"}, "is not a valid ha-mode value"),
-    ({"max-age": 5}, "is not a valid max age"),
+    ({"max-age": "1X"}, "is not a valid max age"),
 ]
 
 
