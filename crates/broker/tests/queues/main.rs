@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod backlog;
+#[path = "../live/faulty.rs"]
+mod faulty;
 mod overview;
 mod room;
 #[path = "../support/mod.rs"]
 mod support;
+mod timed;
 mod turns;
 
 use std::sync::Arc;
