@@ -63,10 +63,14 @@ pub enum Bug {
     KeptTooFew,
     /// Handles of before a replay are good for the leases after it.
     ReplayNotFenced,
+    /// A record that is routed to several topics takes its last place in the next commit.
+    RoutedPartly,
+    /// After a crash that may have taken what was not synced the epochs of its topics are not raised.
+    EpochKept,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 22] = [
+pub const ALL: [Bug; 24] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -89,6 +93,8 @@ pub const ALL: [Bug; 22] = [
     Bug::TurnsByArrival,
     Bug::KeptTooFew,
     Bug::ReplayNotFenced,
+    Bug::RoutedPartly,
+    Bug::EpochKept,
 ];
 
 /// Those that show in the log alone.

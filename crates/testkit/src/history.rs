@@ -6,6 +6,7 @@
 
 mod attempts;
 mod order;
+mod routes;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use duolog_record::{Offset, PartitionId};
 use crate::sim::Seen;
 pub use attempts::{Attempt, Attempts, Name};
 pub use order::{Lines, Moment, Receive, Received};
+pub use routes::{Call, Routes, Standing, When};
 pub use terms::{Exchange, Handed, Steps, Terms, Touched};
 pub use turns::Turns;
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use duolog_record::TimestampType;
 use duolog_storage::Durability;
 use duolog_storage::limits::TARGETS_PER_ENTRY;
+use duolog_storage::planted::{self, Bug};
 
 use super::Core;
 use super::appends::{Placed, Waiting, check_headers};
 use super::command::Reply;
+use super::dead_letter::Copy;
 use super::group::Group;
 use super::length::value_bytes;
 use super::sealing::{Frame, Spread, record_bytes};
@@ -279,8 +281,15 @@ impl Core {
         frame: &mut Frame,
         group: &mut Group,
         record: &NewRecord,
-        seats: Vec<Seat>,
+        mut seats: Vec<Seat>,
     ) {
+        if planted::is(Bug::RoutedPartly)
+            && seats.len() > 1
+            && let Some(Seat { topic, index, .. }) = seats.pop()
+        {
+            let places = vec![(topic.id, topic.partitions[index as usize])];
+            self.changes.moves.push(Copy { places, record: record.clone(), packed: false });
+        }
         // The records of a batch carry one kind of time, so topics with the other get a body of their own.
         let mut spreads = [TimestampType::Create, TimestampType::Append].map(Spread::new);
         for Seat { topic, index, key, is_new } in seats {

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use duolog_record::{Batch, Offset, PartitionId, Producer, TimestampType};
+use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Commit, LogError, Trim};
 
 pub(crate) use self::frame::record_bytes;
@@ -59,6 +60,9 @@ impl Core {
             self.lazy_since = None;
             self.publish_catalog();
             group.changes = std::mem::take(&mut self.changes);
+            if planted::is(Bug::RoutedPartly) {
+                self.seal_kept_moves(&mut frame, &mut group);
+            }
             self.seal_appends(now, &mut frame, &mut group);
             self.seal_moves(now, &mut frame, &mut group);
             self.seal_entering(now, &mut frame, &mut group);

@@ -29,7 +29,7 @@ fn decode(partition: PartitionId, stored: &StoredBatch) -> Result<Vec<Record>, B
 
 /// Whether something may be missing between the records of a partition.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Holes {
+pub(super) enum Holes {
     None,
     /// What was settled may be gone already.
     WhereSettled,
@@ -41,7 +41,23 @@ fn read_all(
     partition: PartitionId,
     holes: Holes,
 ) -> Result<(Offset, Offset, Vec<Record>), Broken> {
-    let Some(bounds) = session.bounds(partition) else { return Ok((Offset(0), Offset(0), Vec::new())) };
+    let Whole { start, end, records } = read_whole(session, partition, holes)?;
+    Ok((start, end, records.into_iter().map(|(_, record)| record).collect()))
+}
+
+/// What a partition holds.
+pub(super) struct Whole {
+    start: Offset,
+    end: Offset,
+    /// Each with its leader epoch.
+    pub(super) records: Vec<(i32, Record)>,
+}
+
+/// The same, with what clients do not see of records.
+pub(super) fn read_whole(session: &Session, partition: PartitionId, holes: Holes) -> Result<Whole, Broken> {
+    let Some(bounds) = session.bounds(partition) else {
+        return Ok(Whole { start: Offset(0), end: Offset(0), records: Vec::new() });
+    };
     let mut records = Vec::new();
     let mut at = bounds.start;
     while at < bounds.end {
@@ -56,12 +72,11 @@ fn read_all(
         }
         for stored in slice.batches {
             at = stored.base.plus(u64::from(stored.offsets));
-            records.extend(
-                decode(partition, &stored)?.into_iter().filter(|record| record.offset >= bounds.start),
-            );
+            let kept = decode(partition, &stored)?.into_iter().filter(|it| it.offset >= bounds.start);
+            records.extend(kept.map(|record| (stored.leader_epoch, record)));
         }
     }
-    Ok((bounds.start, bounds.end, records))
+    Ok(Whole { start: bounds.start, end: bounds.end, records })
 }
 
 /// Reads the stream's partitions whole.

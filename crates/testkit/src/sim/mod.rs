@@ -3,15 +3,18 @@
 //! One thread does everything in an order that the seed decides: clients ask, the shard takes a step, the log completes a
 //! group, time passes, the power fails in the middle of a write. After each restart and at the end the [`History`] says
 //! whether all that clients were told can be true. The same seed gives the same run.
-//! Adding a verb: an arm in `clients.rs`, what was told of it in `told.rs`, a rule in `history.rs`.
+//! Adding a verb: an arm in `clients.rs`, what was told of it in `told.rs`, a rule in `history.rs`. What has a part of the catalog to
+//! itself is a scene: see `scene.rs`.
 //!
 //! [`History`]: crate::history::History
 
 mod checks;
 mod clients;
 mod clock;
+mod fanout;
 mod keyed;
 mod node;
+mod scene;
 mod seen;
 mod stage;
 mod tenants;

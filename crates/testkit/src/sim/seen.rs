@@ -35,5 +35,9 @@ counters! {
         moves_cancelled = "move tasks cancelled",
         replays = "replays and purges answered",
         trims = "trims answered",
+        routed = "publishes to several topics answered",
+        routed_over = "of those not answered, all there after a restart",
+        routed_nowhere = "of those not answered, nowhere after a restart",
+        relaxed_lost = "answered before they were synced, and lost with the power",
     }
 }

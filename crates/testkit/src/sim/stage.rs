@@ -95,7 +95,7 @@ pub(super) fn brief_policy() -> QueuePolicy {
     QueuePolicy { message_ttl_ms: Some(BRIEF_MS), backoff, ..queue_policy(false) }
 }
 
-fn created<T>(answer: Option<Result<T, ChangeError>>) -> Result<(), Broken> {
+pub(super) fn created<T>(answer: Option<Result<T, ChangeError>>) -> Result<(), Broken> {
     match answer {
         // A crash may have hidden that it was made.
         Some(Ok(_) | Err(ChangeError::Exists(_))) => Ok(()),

@@ -9,11 +9,12 @@ use duolog_storage::Log as _;
 use super::clients::Clients;
 use super::clock::ManualClock;
 use super::node::Node;
+use super::scene::{self, Scene};
 use super::seen::Seen;
 use super::stage::Stage;
 use super::{checks, stage, tenants};
 use crate::disk::{Damage, Faults, Hits};
-use crate::history::{Broken, History};
+use crate::history::{Broken, History, When};
 use crate::{Random, SimDisk};
 
 /// Most that the wall clock is set by at a time, milliseconds.
@@ -94,9 +95,12 @@ struct World {
     clock: Arc<ManualClock>,
     history: History,
     clients: Clients,
+    scenes: Vec<Box<dyn Scene>>,
     report: Report,
     /// A fault was armed or struck, so a stop is nobody's mistake.
     excused: bool,
+    /// What the last process had not synced may be gone.
+    tail_lost: bool,
     starts: u64,
     acts: u64,
     cleans: bool,
@@ -124,7 +128,9 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, Failure> {
         clock: Arc::new(ManualClock::new()),
         history: History::default(),
         report: Report::default(),
+        scenes: scene::of_run(seed),
         excused: false,
+        tail_lost: false,
         starts: 0,
         acts: 0,
         cleans: plan.cleans,
@@ -157,9 +163,9 @@ impl World {
             } else if self.steps_clock && self.random.one_in(200) {
                 self.step_clock();
             } else {
-                self.act(&mut running);
+                self.act(&mut running)?;
             }
-            self.clients.hear(&mut self.history)?;
+            self.hear()?;
             if let Some(stopped) = running.node.failed() {
                 if !self.excused {
                     return Err(Broken(format!("the shard stopped without a fault: {stopped}")));
@@ -170,6 +176,9 @@ impl World {
         // The last restart finds a healthy disk, and everything must come out.
         let mut running = self.restart(running)?;
         checks::finale(&mut running.node, &self.clock, &running.stage, &mut self.clients, &mut self.history)?;
+        for scene in &mut self.scenes {
+            scene.over(&mut running.node, &self.clock, &mut self.history.seen)?;
+        }
         running.node.end();
         self.rot(&running.stage)
     }
@@ -198,7 +207,7 @@ impl World {
     }
 
     /// One small thing.
-    fn act(&mut self, running: &mut Running) {
+    fn act(&mut self, running: &mut Running) -> Result<(), Broken> {
         self.acts += 1;
         if self.cleans && self.acts.is_multiple_of(7) {
             running.node.clean();
@@ -213,6 +222,30 @@ impl World {
                 self.clock.advance(ms);
             }
         }
+        // Without power nobody can look.
+        if self.disk.is_on() {
+            for scene in &mut self.scenes {
+                scene.ask(&node.session, &mut self.history.seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody hears what was answered.
+    fn hear(&mut self) -> Result<(), Broken> {
+        self.clients.hear(&mut self.history)?;
+        self.scenes.iter_mut().try_for_each(|scene| scene.hear(&mut self.history.seen))
+    }
+
+    /// The process is gone, and nobody will be answered.
+    fn cut_off(&mut self) {
+        self.clients.cut_off(&mut self.history);
+        self.scenes.iter_mut().for_each(|scene| scene.cut_off());
+    }
+
+    /// The scenes are looked at.
+    fn look(&mut self, node: &Node, when: When) -> Result<(), Broken> {
+        self.scenes.iter_mut().try_for_each(|scene| scene.look(&node.session, when, &mut self.history.seen))
     }
 
     /// Something will go wrong before long.
@@ -261,12 +294,17 @@ impl World {
         if let Some(Ok(appended)) = node.complete(marked) {
             self.history.appended(partition, appended.base, number)?;
             self.history.barrier();
+            self.scenes.iter_mut().for_each(|scene| scene.barrier());
         }
-        self.clients.hear(&mut self.history)
+        self.hear()
     }
 
     /// The process dies in one way or another, and the next one starts.
     fn crash(&mut self, running: Running) -> Result<Running, Broken> {
+        if self.disk.is_on() {
+            self.look(&running.node, When::Running)?;
+        }
+        self.tail_lost = self.excused;
         match self.random.below(4) {
             0 | 1 => {
                 self.disk.power_off();
@@ -274,14 +312,14 @@ impl World {
             }
             2 => {
                 self.look_at_the_dying(&running.node);
-                self.clients.cut_off(&mut self.history);
+                self.cut_off();
                 drop(running.node);
                 self.disk.kill_process();
                 self.history.seen.kills += 1;
                 self.come_up()
             }
             _ => {
-                self.clients.cut_off(&mut self.history);
+                self.cut_off();
                 running.node.end();
                 self.history.seen.ends += 1;
                 self.disk.kill_process();
@@ -295,12 +333,14 @@ impl World {
         // Whoever reads in the last moment was told as much as anybody else.
         checks::last_look(&running.node.session, &running.stage, &mut self.history)?;
         self.look_at_the_dying(&running.node);
-        self.clients.cut_off(&mut self.history);
+        self.cut_off();
         drop(running.node);
         if self.disk.is_on() && self.random.one_in(2) {
+            self.tail_lost = self.excused;
             self.disk.kill_process();
             self.history.seen.kills += 1;
         } else {
+            self.tail_lost = true;
             self.disk.power_on();
         }
         self.come_up()
@@ -337,16 +377,18 @@ impl World {
                 .set_faults(Faults { power_off_after: Some(self.random.below(20)), ..Faults::default() });
             match self.start() {
                 Ok(running) => {
-                    self.clients.cut_off(&mut self.history);
+                    self.cut_off();
                     drop(running.node);
                 }
                 Err(broken) if self.disk.is_on() => return Err(broken),
                 Err(_) => self.history.seen.failed_starts += 1,
             }
             self.disk.power_on();
+            self.tail_lost = true;
         }
         self.excused = false;
         let mut running = self.start()?;
+        self.look(&running.node, When::Restarted { tail_lost: self.tail_lost })?;
         self.history.seen.moves_over += stage::moves_under_way(&mut running.node)?;
         checks::streams(&running.node.session, &running.stage, &mut self.history)?;
         checks::graves(&running.node.session, &running.stage, &self.clients, &mut self.history)?;
@@ -360,6 +402,7 @@ impl World {
         let mut node =
             Node::start(&self.disk, &self.clock, seed).map_err(|error| Broken(error.to_string()))?;
         let stage = stage::set(&mut node)?;
+        self.scenes.iter_mut().try_for_each(|scene| scene.set(&mut node))?;
         self.history.by_key(stage.lines);
         self.history.by_policy(stage.turns, &stage::turns_policy());
         self.history.by_policy(stage.brief, &stage::brief_policy());
