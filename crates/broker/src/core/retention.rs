@@ -22,7 +22,7 @@ use crate::limits::{
     RETENTION_SETTLED_MS, RETENTION_SLICE_MS,
 };
 use crate::state::Owner;
-use crate::{Keep, Monotonic, Now, QueueId};
+use crate::{DeadLetter, Keep, Monotonic, Now, QueueId, QueuePolicy};
 
 /// Where the rounds stand.
 #[derive(Debug, Default)]
@@ -215,11 +215,12 @@ impl Core {
             return 0;
         }
         let ago = |ms: u64| Timestamp(now.wall.0.saturating_sub_unsigned(ms));
-        let outlived: Vec<_> = self
-            .queues
-            .on(topic.id)
-            .iter()
-            .filter_map(|&id| Some((id, ago(self.catalog.queue_by_id(id)?.policy.message_ttl_ms?))))
+        // What goes through an exchange when its time is over is needed until it has gone there.
+        let is_over = |policy: &QueuePolicy| !matches!(policy.dead_letter, Some(DeadLetter::Exchange { .. }));
+        let policies = self.queues.on(topic.id).iter().filter_map(|id| self.catalog.queue_by_id(*id));
+        let outlived: Vec<_> = policies
+            .filter(|queue| is_over(&queue.policy))
+            .filter_map(|queue| Some((queue.id, ago(queue.policy.message_ttl_ms?))))
             .collect();
         let policy = &topic.policy;
         let (by_age, by_size) = match policy.keep {

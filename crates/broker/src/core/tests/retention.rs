@@ -3,8 +3,8 @@
 use super::*;
 use crate::core::Work;
 use crate::core::harness::{batch, policy};
-use crate::limits::{PRODUCER_IDLE_MS, RECLAIM_MS, RETENTION_SETTLED_MS};
-use crate::{Keep, TopicPolicy};
+use crate::limits::{LEDGER_DYING, PRODUCER_IDLE_MS, RECLAIM_MS, RETENTION_SETTLED_MS};
+use crate::{DeadLetter, Keep, TopicPolicy};
 use duolog_record::Producer;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -112,6 +112,37 @@ fn what_has_outlived_its_time_in_every_queue_is_not_held() {
     assert_eq!(h.start(partition), 0, "old, but the queue still delivers it");
     h.pass_rounds(HOUR_MS);
     assert_eq!(h.start(partition), 3);
+}
+
+#[test]
+fn what_expires_through_an_exchange_stays_until_it_has_gone_there() {
+    for count in [1, 3 * LEDGER_DYING] {
+        let mut h = harness();
+        let dead = h.queue("dead");
+        let dead_letter =
+            Some(DeadLetter::Exchange { name: String::new(), key: Some(Bytes::from_static(b"dead")) });
+        let ttl = QueuePolicy { message_ttl_ms: Some(HOUR_MS), dead_letter, ..queue_policy() };
+        let q = h.declare(QueueSpec { policy: ttl, ..queue_spec("q") }).unwrap();
+        let values: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        for some in values.chunks(1_000) {
+            h.send(q, &some.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        // The broker was away when their time came, and looks at ages before it has read what it has.
+        h.crash();
+        h.pass_ms(2 * HOUR_MS);
+        h.core.tick(h.now);
+        let mut works = std::iter::from_fn(|| h.core.take_work()).collect::<Vec<_>>();
+        works.sort_by_key(|work| !matches!(work, Work::Retention(_)));
+        for finding in works.into_iter().filter_map(|work| work.perform(&h.log)) {
+            h.core.handle(h.now, Command::Found(finding));
+        }
+        for _ in 0..20 {
+            h.pass_rounds(CHECK_MS);
+        }
+        assert_eq!(h.values(dead).len(), count);
+        let partition = h.partition(h.topic_of(q), 0);
+        assert_eq!(h.start(partition), count as u64, "and no longer");
+    }
 }
 
 #[test]
