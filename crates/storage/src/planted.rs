@@ -67,10 +67,12 @@ pub enum Bug {
     RoutedPartly,
     /// After a crash that may have taken what was not synced the epochs of its topics are not raised.
     EpochKept,
+    /// Of the places that an exchange finds for what a queue gives up, the last is taken in the next commit.
+    BuriedPartly,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 24] = [
+pub const ALL: [Bug; 25] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -95,6 +97,7 @@ pub const ALL: [Bug; 24] = [
     Bug::ReplayNotFenced,
     Bug::RoutedPartly,
     Bug::EpochKept,
+    Bug::BuriedPartly,
 ];
 
 /// Those that show in the log alone.

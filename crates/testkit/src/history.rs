@@ -5,6 +5,7 @@
 //! Adding a rule: an event, a field, and a test in `tests.rs` that breaks it.
 
 mod attempts;
+mod deaths;
 mod order;
 mod routes;
 mod terms;
@@ -20,6 +21,7 @@ use duolog_record::{Offset, PartitionId};
 
 use crate::sim::Seen;
 pub use attempts::{Attempt, Attempts, Name};
+pub use deaths::Deaths;
 pub use order::{Lines, Moment, Receive, Received};
 pub use routes::{Call, Routes, Standing, When};
 pub use terms::{Exchange, Handed, Steps, Terms, Touched};

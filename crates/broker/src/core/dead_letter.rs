@@ -649,7 +649,14 @@ impl Core {
     }
 
     /// Gives a copy its places; false if its topics are gone.
-    pub(super) fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, copy: Copy) -> bool {
+    pub(super) fn seal_copy(&mut self, frame: &mut Frame, group: &mut Group, mut copy: Copy) -> bool {
+        if planted::is(Bug::BuriedPartly)
+            && copy.places.len() > 1
+            && let Some(place) = copy.places.pop()
+        {
+            let (record, packed) = (copy.record.clone(), copy.packed);
+            self.changes.moves.push(Copy { places: vec![place], record, packed });
+        }
         let codec = if copy.packed { Codec::Lz4 } else { Codec::None };
         // The records of a batch carry one kind of time.
         let mut spreads = [TimestampType::Create, TimestampType::Append].map(|it| Spread::packed(it, codec));

@@ -60,7 +60,7 @@ impl Core {
             self.lazy_since = None;
             self.publish_catalog();
             group.changes = std::mem::take(&mut self.changes);
-            if planted::is(Bug::RoutedPartly) {
+            if planted::is(Bug::RoutedPartly) || planted::is(Bug::BuriedPartly) {
                 self.seal_kept_moves(&mut frame, &mut group);
             }
             self.seal_appends(now, &mut frame, &mut group);

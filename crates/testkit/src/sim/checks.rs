@@ -126,7 +126,7 @@ pub(super) fn cursors(node: &mut Node, stage: &Stage, history: &History) -> Resu
 }
 
 /// Works a queue until nothing comes any more, letting leases and delays run out; answers what was delivered.
-fn drain(
+pub(super) fn drain(
     node: &mut Node,
     clock: &ManualClock,
     queue: QueueId,

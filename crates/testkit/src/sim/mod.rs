@@ -8,6 +8,7 @@
 //!
 //! [`History`]: crate::history::History
 
+mod burials;
 mod checks;
 mod clients;
 mod clock;

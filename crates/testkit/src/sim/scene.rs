@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use duolog_broker::Session;
 
+use super::burials::Burials;
 use super::clock::ManualClock;
 use super::fanout::Fanout;
 use super::node::{Node, poll_once};
@@ -28,7 +29,7 @@ pub(super) trait Scene {
     fn hear(&mut self, seen: &mut Seen) -> Result<(), Broken>;
 
     /// A commit that was begun after everything told so far is synced.
-    fn barrier(&mut self);
+    fn barrier(&mut self) {}
 
     /// The process is gone, and nobody will be answered.
     fn cut_off(&mut self);
@@ -45,8 +46,10 @@ pub(super) fn of_run(seed: u64) -> Vec<Box<dyn Scene>> {
     let mut random = Random::new(seed ^ 0x5ce9_e5ce_9e5c_e9e5);
     let which = random.below(4);
     let mut scenes: Vec<Box<dyn Scene>> = Vec::new();
-    if which == 0 {
-        scenes.push(Box::new(Fanout::new(random.fork())));
+    match which {
+        0 => scenes.push(Box::new(Fanout::new(random.fork()))),
+        1 => scenes.push(Box::new(Burials::new(random.fork()))),
+        _ => {}
     }
     scenes
 }

@@ -38,6 +38,8 @@ counters! {
         routed = "publishes to several topics answered",
         routed_over = "of those not answered, all there after a restart",
         routed_nowhere = "of those not answered, nowhere after a restart",
+        buried = "records that an exchange led to two queues when they were given up",
+        buried_over = "of these, seen there first after a restart",
         relaxed_lost = "answered before they were synced, and lost with the power",
     }
 }

@@ -97,7 +97,7 @@ fn acknowledge(
 }
 
 /// Lets time pass, in which the broker does what is due.
-fn pass(node: &mut Node, clock: &ManualClock, ms: u64) -> Result<(), Broken> {
+pub(super) fn pass(node: &mut Node, clock: &ManualClock, ms: u64) -> Result<(), Broken> {
     for _ in 0..ms.div_ceil(500) {
         clock.advance(500);
         while node.step_and_pump() {}
