@@ -69,10 +69,14 @@ pub enum Bug {
     EpochKept,
     /// Of the places that an exchange finds for what a queue gives up, the last is taken in the next commit.
     BuriedPartly,
+    /// What is on its way to the disk does not count when a full queue refuses.
+    LengthBehind,
+    /// A queue that is too long gives up twice what is too much.
+    DroppedTooMany,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 25] = [
+pub const ALL: [Bug; 27] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -98,6 +102,8 @@ pub const ALL: [Bug; 25] = [
     Bug::RoutedPartly,
     Bug::EpochKept,
     Bug::BuriedPartly,
+    Bug::LengthBehind,
+    Bug::DroppedTooMany,
 ];
 
 /// Those that show in the log alone.

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod deaths;
+mod lengths;
 mod order;
 mod routes;
 mod terms;
@@ -22,6 +23,7 @@ use duolog_record::{Offset, PartitionId};
 use crate::sim::Seen;
 pub use attempts::{Attempt, Attempts, Name};
 pub use deaths::Deaths;
+pub use lengths::{Lengths, Sent};
 pub use order::{Lines, Moment, Receive, Received};
 pub use routes::{Call, Routes, Standing, When};
 pub use terms::{Exchange, Handed, Steps, Terms, Touched};

@@ -7,7 +7,7 @@ use duolog_broker::errors::{AppendError, LeaseError, SettleError};
 use duolog_broker::routing::{BindingSpec, Destination, ExchangeKind, ExchangeSpec, Filter};
 use duolog_broker::{
     DeadLetter, Labels, LeaseAsk, LeaseId, Leased, NewRecord, Outcome, Overflow, Published, QueueId,
-    QueuePolicy, QueueSpec, Session, TopicId,
+    QueuePolicy, Session, TopicId,
 };
 use duolog_record::PartitionId;
 
@@ -17,7 +17,7 @@ use super::clock::ManualClock;
 use super::node::Node;
 use super::scene::{Flights, Scene};
 use super::seen::Seen;
-use super::stage::{created, stopped};
+use super::stage::{created, declare_queue, stopped};
 use super::tenants::pass;
 use crate::Random;
 use crate::history::{Broken, Deaths, Moment, Number, When};
@@ -177,17 +177,6 @@ impl Burials {
     }
 }
 
-/// Declares a queue that is missing; gives it and its topic.
-fn declare(node: &mut Node, name: &str, policy: QueuePolicy) -> Result<(QueueId, TopicId), Broken> {
-    if node.session.catalog().queue(DEFAULT_NAMESPACE, name).is_none() {
-        let asked = node.session.create_queue(QueueSpec::new(name, policy));
-        created(node.complete(asked))?;
-    }
-    let catalog = node.session.catalog();
-    let queue = catalog.queue(DEFAULT_NAMESPACE, name).ok_or_else(stopped)?;
-    Ok((queue.id, queue.topic))
-}
-
 /// The exchange, and its bindings to these.
 fn bind(node: &mut Node, banks: &[QueueId]) -> Result<(), Broken> {
     if node.session.catalog().exchange(DEFAULT_NAMESPACE, STYX).is_none() {
@@ -209,18 +198,19 @@ impl Scene for Burials {
     fn set(&mut self, node: &mut Node) -> Result<(), Broken> {
         let (mut queues, mut banks) = (Vec::new(), Vec::new());
         for name in BANKS {
-            let (queue, topic) = declare(node, name, QueuePolicy::default())?;
+            let (queue, topic) = declare_queue(node, name, QueuePolicy::default())?;
             queues.push(queue);
             let catalog = node.session.catalog();
             banks.push(catalog.topic_by_id(topic).ok_or_else(stopped)?.partitions[0]);
         }
         bind(node, &queues)?;
-        let (queue, topic) = declare(node, MORTAL, self.policy.clone())?;
+        let (queue, topic) = declare_queue(node, MORTAL, self.policy.clone())?;
         self.ids = Some(Ids { queue, topic, banks });
         Ok(())
     }
 
-    fn ask(&mut self, session: &Session, seen: &mut Seen) -> Result<(), Broken> {
+    fn ask(&mut self, node: &mut Node, seen: &mut Seen) -> Result<(), Broken> {
+        let session = &node.session;
         let Some(Ids { queue, topic, .. }) = self.ids else { return Ok(()) };
         match self.random.below(200) {
             0..12 if !self.flights.are_many() => self.publish(session, topic),

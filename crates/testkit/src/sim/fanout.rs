@@ -121,7 +121,8 @@ impl Scene for Fanout {
         Ok(())
     }
 
-    fn ask(&mut self, session: &Session, seen: &mut Seen) -> Result<(), Broken> {
+    fn ask(&mut self, node: &mut Node, seen: &mut Seen) -> Result<(), Broken> {
+        let session = &node.session;
         match self.random.below(200) {
             0..20 if !self.flights.are_many() => self.route(session),
             20 => self.look(session, When::Running, seen)?,

@@ -14,6 +14,7 @@ mod clients;
 mod clock;
 mod fanout;
 mod keyed;
+mod lengths;
 mod node;
 mod scene;
 mod seen;

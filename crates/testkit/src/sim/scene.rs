@@ -12,6 +12,7 @@ use duolog_broker::Session;
 use super::burials::Burials;
 use super::clock::ManualClock;
 use super::fanout::Fanout;
+use super::lengths::Short;
 use super::node::{Node, poll_once};
 use super::seen::Seen;
 use crate::Random;
@@ -23,7 +24,7 @@ pub(super) trait Scene {
     fn set(&mut self, node: &mut Node) -> Result<(), Broken>;
 
     /// Its clients ask for something.
-    fn ask(&mut self, session: &Session, seen: &mut Seen) -> Result<(), Broken>;
+    fn ask(&mut self, node: &mut Node, seen: &mut Seen) -> Result<(), Broken>;
 
     /// Its clients hear what was answered.
     fn hear(&mut self, seen: &mut Seen) -> Result<(), Broken>;
@@ -49,6 +50,7 @@ pub(super) fn of_run(seed: u64) -> Vec<Box<dyn Scene>> {
     match which {
         0 => scenes.push(Box::new(Fanout::new(random.fork()))),
         1 => scenes.push(Box::new(Burials::new(random.fork()))),
+        2 => scenes.push(Box::new(Short::new(random.fork()))),
         _ => {}
     }
     scenes

@@ -40,6 +40,8 @@ counters! {
         routed_nowhere = "of those not answered, nowhere after a restart",
         buried = "records that an exchange led to two queues when they were given up",
         buried_over = "of these, seen there first after a restart",
+        turned_away = "publishes refused by a full queue",
+        dropped = "records that left a full queue for newer ones",
         relaxed_lost = "answered before they were synced, and lost with the power",
     }
 }

@@ -129,6 +129,21 @@ fn declare(node: &mut Node, name: &str, topic: Option<&str>) -> Result<QueueId, 
     Ok(queue.ok_or_else(|| Broken(format!("queue {name} was declared and is not there")))?.id)
 }
 
+/// Declares a queue that is missing; gives it and its topic.
+pub(super) fn declare_queue(
+    node: &mut Node,
+    name: &str,
+    policy: QueuePolicy,
+) -> Result<(QueueId, TopicId), Broken> {
+    if node.session.catalog().queue(DEFAULT_NAMESPACE, name).is_none() {
+        let asked = node.session.create_queue(QueueSpec::new(name, policy));
+        created(node.complete(asked))?;
+    }
+    let catalog = node.session.catalog();
+    let queue = catalog.queue(DEFAULT_NAMESPACE, name).ok_or_else(stopped)?;
+    Ok((queue.id, queue.topic))
+}
+
 /// Declares what is missing.
 pub(super) fn set(node: &mut Node) -> Result<Stage, Broken> {
     let kept = Keep::UntilSettled { after: KEEP_SETTLED };

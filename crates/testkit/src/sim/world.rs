@@ -225,7 +225,7 @@ impl World {
         // Without power nobody can look.
         if self.disk.is_on() {
             for scene in &mut self.scenes {
-                scene.ask(&node.session, &mut self.history.seen)?;
+                scene.ask(node, &mut self.history.seen)?;
             }
         }
         Ok(())
