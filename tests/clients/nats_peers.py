@@ -12,6 +12,13 @@ from server import Server
 from waits import eventually
 
 
+async def settled(client):
+    """Waits until the server has heard what a client of nats-py asked for. Its PING may overtake what is not written yet, so the
+    first answer says only that this is on its way."""
+    await client.flush()
+    await client.flush()
+
+
 class Duolog:
     name = "duolog"
 

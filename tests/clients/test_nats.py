@@ -11,7 +11,7 @@ import nats.js.errors
 import nats.micro
 import pytest
 
-from nats_peers import Duolog, Peer, Raw
+from nats_peers import Duolog, Peer, Raw, settled
 
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = [Duolog, Peer]
@@ -54,15 +54,15 @@ def test_everybody_who_listens_hears(peer, name):
         star = await two.subscribe(f"{name}.*.new")
         rest = await two.subscribe(f"{name}.>")
         other = await two.subscribe(f"{name}.eu")
-        await one.flush()
-        await two.flush()
+        await settled(one)
+        await settled(two)
         await one.publish(f"{name}.eu.new", b"h\x00\xffi")
         await one.publish(f"{name}.us.new", b"")
-        await one.flush()
+        await settled(one)
         assert [it.data for it in await received(exact, 1)] == [b"h\x00\xffi"]
         assert [it.subject for it in await received(star, 2)] == [f"{name}.eu.new", f"{name}.us.new"]
         assert [it.data for it in await received(rest, 2)] == [b"h\x00\xffi", b""]
-        await two.flush()
+        await settled(two)
         assert exact.pending_msgs == star.pending_msgs == rest.pending_msgs == other.pending_msgs == 0
         await one.close()
         await two.close()
@@ -74,10 +74,10 @@ def test_order_and_number_of_many_messages(peer, name):
     async def work():
         sender, receiver = await nats.connect(peer.url), await nats.connect(peer.url)
         subscription = await receiver.subscribe(name, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        await receiver.flush()
+        await settled(receiver)
         for number in range(20_000):
             await sender.publish(name, b"%d" % number)
-        await sender.flush()
+        await settled(sender)
         messages = await received(subscription, 20_000)
         assert [int(it.data) for it in messages] == list(range(20_000))
         await sender.close()
@@ -92,13 +92,13 @@ def test_a_queue_group_shares(peer, name):
         members = [await client.subscribe(name, "crew") for client in clients[:3]]
         observer = await clients[3].subscribe(name)
         for client in clients:
-            await client.flush()
+            await settled(client)
         for number in range(300):
             await clients[3].publish(name, b"%d" % number)
-        await clients[3].flush()
+        await settled(clients[3])
         assert len(await received(observer, 300)) == 300
         for client in clients:
-            await client.flush()
+            await settled(client)
         shares = [member.pending_msgs for member in members]
         assert sum(shares) == 300 and min(shares) >= 30, shares
         for client in clients:
@@ -115,7 +115,7 @@ def test_request_and_reply(peer, name):
             await message.respond(b"to " + message.data)
 
         await service.subscribe(name, "workers", cb=answer)
-        await service.flush()
+        await settled(service)
         replies = await asyncio.gather(*(client.request(name, b"%d" % it, timeout=10) for it in range(50)))
         assert [it.data for it in replies] == [b"to %d" % it for it in range(50)]
         with pytest.raises(nats.errors.NoRespondersError):
@@ -137,7 +137,7 @@ def test_services_are_found(peer, name):
             await request.respond(request.data)
 
         await micro.add_endpoint(name="echo", handler=echo)
-        await service.flush()
+        await settled(service)
         found = await client.request(f"$SRV.INFO.{name}", b"", timeout=10)
         assert name.encode() in found.data
         assert (await client.request("echo", b"x", timeout=10)).data == b"x"
@@ -173,13 +173,11 @@ def test_draining_loses_nothing(peer, name):
             heard.append(message.data)
 
         await receiver.subscribe(name, cb=slowly)
-        await receiver.flush()
-        await receiver.flush()
+        await settled(receiver)
         for number in range(1000):
             await sender.publish(name, b"%d" % number)
         # The library may send the PING of a flush ahead of what it has queued, and that of the next one behind it.
-        await sender.flush()
-        await sender.flush()
+        await settled(sender)
         await receiver.drain()
         assert len(heard) == 1000 and receiver.is_closed
         await sender.close()
@@ -194,9 +192,9 @@ def test_a_subscription_that_ends_by_itself(peer, name):
         await subscription.unsubscribe(limit=3)
         for number in range(10):
             await client.publish(name, b"%d" % number)
-        await client.flush()
+        await settled(client)
         assert [it.data for it in await received(subscription, 3)] == [b"0", b"1", b"2"]
-        await client.flush()
+        await settled(client)
         assert subscription.pending_msgs == 0
         await client.close()
 
@@ -208,7 +206,7 @@ def test_without_echo(peer, name):
         client, other = await nats.connect(peer.url, no_echo=True), await nats.connect(peer.url)
         subscription = await client.subscribe(name)
         await client.publish(name, b"own")
-        await client.flush()
+        await settled(client)
         await other.publish(name, b"other's")
         assert [it.data for it in await received(subscription, 1)] == [b"other's"]
         await client.close()
@@ -258,7 +256,7 @@ def test_a_slow_consumer_is_cut_off_and_holds_nobody_up(own, name):
     async def work():
         sender, healthy = await nats.connect(own.url), await nats.connect(own.url)
         subscription = await healthy.subscribe(name, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        await healthy.flush()
+        await settled(healthy)
         sent = 0
         while own.monitor("/varz")["slow_consumers"] == 0:
             for _ in range(20):
@@ -310,7 +308,7 @@ def test_a_client_comes_back_after_a_crash(own, name):
 
         client = await nats.connect(own.url, reconnected_cb=on_reconnect, reconnect_time_wait=0.1)
         subscription = await client.subscribe(name)
-        await client.flush()
+        await settled(client)
         await asyncio.to_thread(own.restart)
         await asyncio.wait_for(back.wait(), 20)
         await client.publish(name, b"again")
@@ -325,7 +323,7 @@ def test_monitoring(peer, name):
         client = await nats.connect(peer.url, name=name)
         await client.subscribe(f"{name}.>")
         await client.publish(f"{name}.a", b"123")
-        await client.flush()
+        await settled(client)
         looks = await asyncio.to_thread(lambda: [peer.monitor(it) for it in ("/varz", "/connz?subs=1", "/subsz", "/healthz")])
         await client.close()
         return looks
@@ -371,8 +369,7 @@ def test_what_a_redis_client_publishes_is_heard_and_the_other_way(tmp_path, name
         client = await nats.connect(duolog.url)
         subscription = await client.subscribe(f"{name}.*")
         # The first one's PING may go out before what the client has queued; what was queued then is sent before the second.
-        await client.flush()
-        await client.flush()
+        await settled(client)
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(f"PUBLISH {name}.a hello\r\n".encode())
         assert await reader.readline() == b":1\r\n"

@@ -97,6 +97,7 @@ impl From<AppendError> for AmqpError {
             AppendError::DiskFull
             | AppendError::Overloaded
             | AppendError::DedupFull
+            | AppendError::CursorMoved
             | AppendError::QueueFull(_) => ReplyCode::ResourceError,
             AppendError::TooLarge { .. }
             | AppendError::Malformed(_)

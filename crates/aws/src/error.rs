@@ -225,7 +225,7 @@ impl From<AppendError> for SqsError {
             AppendError::Quarantined(_) | AppendError::DiskFull | AppendError::Stopped(_) => {
                 unavailable(&error)
             }
-            AppendError::DedupFull | AppendError::QueueFull(_) => {
+            AppendError::DedupFull | AppendError::QueueFull(_) | AppendError::CursorMoved => {
                 Self::new(ErrorCode::RequestThrottled, error.to_string())
             }
             AppendError::Overloaded => {

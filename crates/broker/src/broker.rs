@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::core::{Command, Core, CoreOptions, Shared};
 use crate::errors::Stopped;
+use crate::forward::Forwards;
 use crate::limits::ECHOES;
 use crate::live::{Echo, Live, SubscribeError};
 use crate::reader::{Reader, ReaderThread};
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) live: Live,
+    pub(crate) forwards: Forwards,
     /// Consumers that came to stay.
     pub(crate) stands: AtomicU64,
     failed: watch::Receiver<Option<Stopped>>,
@@ -141,6 +143,7 @@ impl Broker {
             authorizer,
             desk,
             live,
+            forwards: Forwards::default(),
             stands: AtomicU64::new(0),
             failed: failure,
             thread,
@@ -201,6 +204,7 @@ impl Broker {
     /// Answers what is queued, stops the thread, closes the log. Blocks; waiting receives are answered empty.
     pub fn stop(&self) {
         self.inner.live.stop();
+        self.inner.forwards.stop();
         self.ask_end();
         let thread = self.inner.thread.lock().take();
         if let Some(thread) = thread

@@ -149,7 +149,9 @@ impl Core {
         match command {
             Command::Append { partition, batch, keys, reply } => self.append(partition, batch, keys, reply),
             Command::Publish { topic, records, reply } => self.publish(now, topic, records, reply),
-            Command::Route { records, whole, reply } => self.route(now, records, whole, reply),
+            Command::Route { records, whole, advance, reply } => {
+                self.route(now, records, whole, advance, reply);
+            }
             Command::CreateExchange { spec, reply } => self.create_exchange(now, *spec, reply),
             Command::DeleteExchange { exchange, if_unused, reply } => {
                 self.delete_exchange(exchange, if_unused, reply);

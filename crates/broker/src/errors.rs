@@ -62,6 +62,9 @@ pub enum AppendError {
     /// A queue on the topic holds as much as it may, and refuses more. Of a routed record, the other topics have taken it.
     #[error("queue {0} holds as much as it may")]
     QueueFull(String),
+    /// The cursor that was to move with what is published is elsewhere by now, or gone.
+    #[error("the cursor has been moved meanwhile")]
+    CursorMoved,
     /// As many idempotency keys are remembered as may be, and none is forgotten before its window is over: works later.
     #[error("too many idempotency keys are remembered; try again when their windows have passed")]
     DedupFull,

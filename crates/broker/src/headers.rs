@@ -21,6 +21,8 @@ pub const BODY: &str = "duolog-body";
 pub const TTL: &str = "duolog-ttl";
 /// The priority of a record in a queue that has priorities: 0 to 255.
 pub const PRIORITY: &str = "duolog-priority";
+/// A topic that the record was forwarded from, by name; one such header for each, in that order.
+pub const FORWARDED_FROM: &str = "duolog-forwarded-from";
 /// The exchange that a record was published to.
 pub const EXCHANGE: &str = "duolog-exchange";
 /// Why it was moved to where the dead go: `attempts`, `rejected`, `malformed`, `expired` or `maxlen`.

@@ -13,6 +13,7 @@ pub mod core;
 pub mod deaths;
 mod decoded;
 pub mod errors;
+pub mod forward;
 pub mod headers;
 mod idempotency;
 mod inbox;
@@ -22,6 +23,7 @@ pub mod live;
 mod moves;
 mod principal;
 mod reader;
+mod ready;
 mod room;
 pub mod routing;
 mod seed;
@@ -47,7 +49,8 @@ pub use session::{Gap, Pending, Session};
 pub use shared::Written;
 pub use standing::Standing;
 pub use verbs::{
-    Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, Gate, GroupCursors, Isolation, KnownProducer,
-    LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk, ReadSlice, Routed,
+    Advance, Appended, AttemptId, Cursor, CursorMove, Depth, EpochEnd, Gate, GroupCursors, Isolation,
+    KnownProducer, LeaseAsk, LeaseId, Leased, NewRecord, OffsetAt, Outcome, Overview, Published, ReadAsk,
+    ReadSlice, Routed,
 };
 pub use watch::Readable;

@@ -328,9 +328,17 @@ pub const KEPT_OPEN_BATCHES: usize = 64;
 /// Bytes of them, decompressed: the largest that can be opened, or many ordinary ones. Beside [`OPENING_BYTES`], because who waits
 /// for room there must hold none.
 pub const ECHO_OPEN_BYTES: usize = DECODED_BATCH_BYTES;
-/// How long an echo waits before it reads again what could not be read, milliseconds; twice as long each time it fails again.
-pub const ECHO_RETRY_MS: u64 = 100;
+/// How long echoes and forwards wait before they try again what has failed, milliseconds; twice as long each time it fails again.
+pub const RETRY_MS: u64 = 100;
 /// At most so long.
-pub const ECHO_RETRY_MS_MAX: u64 = 10_000;
+pub const RETRY_MS_MAX: u64 = 10_000;
+/// Forwards of topics to exchanges.
+pub const FORWARDS: usize = 1_024;
+/// Bytes that one partition forwards in one commit, about; one record may be larger.
+pub const FORWARD_TURN_BYTES: usize = 1 << 20;
+/// Bytes that are on their way to the disk for all of them together, about.
+pub const FORWARD_BYTES_IN_FLIGHT: usize = 16 << 20;
+/// Topics that a record may be forwarded through.
+pub const FORWARD_HOPS: usize = 32;
 /// Bytes that an echo hears of one partition before it looks at the next.
 pub const ECHO_TURN_BYTES: usize = 64 << 10;

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::broker::Inner;
 use crate::core::{Command, Reply, Stand};
 use crate::errors::{AppendError, ChangeError, CursorError, FetchError, LeaseError, SettleError, Stopped};
+use crate::forward;
 use crate::idempotency::{self, BatchKeys};
 use crate::limits::LEASE_ANSWER_BYTES;
 use crate::live::{Listener, ListenerOptions, Live, Publisher};
@@ -30,10 +31,10 @@ use crate::principal::authorize;
 use crate::routing::{Binding, BindingId, BindingSpec, Exchange, ExchangeId, ExchangeSpec};
 use crate::watch::Readable;
 use crate::{
-    Action, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer, Labels,
-    LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview, Principal,
-    Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Routed, Standing, Start, Topic,
-    TopicId, TopicPolicy, TopicSpec, Written,
+    Action, Advance, Appended, Catalog, Clock, CursorMove, Depth, EpochEnd, GroupCursors, KnownProducer,
+    Labels, LeaseAsk, LeaseId, Leased, MoveId, MoveSpec, MoveTask, NewRecord, OffsetAt, Outcome, Overview,
+    Principal, Published, Queue, QueueId, QueuePolicy, QueueSpec, ReadAsk, ReadSlice, Routed, Standing,
+    Start, Topic, TopicId, TopicPolicy, TopicSpec, Written,
 };
 use crate::{by_epoch, by_time};
 
@@ -133,7 +134,7 @@ impl Session {
     /// Publishes records to the topics that [`Catalog::route`] found for each: all of one call are one commit, and what goes to
     /// many topics is stored once. One result for each record, in order; `NotFound` if none of its topics is there any more.
     pub fn route(&self, records: Vec<Routed>) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
-        self.route_as(records, false)
+        self.route_as(records, false, None)
     }
 
     /// The same, all or none: one that a topic cannot take refuses the others, too.
@@ -141,13 +142,23 @@ impl Session {
         &self,
         records: Vec<Routed>,
     ) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
-        self.route_as(records, true)
+        self.route_as(records, true, None)
+    }
+
+    /// The same, and a cursor moves with them.
+    pub(crate) fn route_on(
+        &self,
+        records: Vec<Routed>,
+        advance: Advance,
+    ) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
+        self.route_as(records, true, Some(advance))
     }
 
     fn route_as(
         &self,
         records: Vec<Routed>,
         whole: bool,
+        advance: Option<Advance>,
     ) -> Pending<Result<Vec<Result<(), AppendError>>, AppendError>> {
         let mut topics: Vec<TopicId> = records.iter().flat_map(|it| it.topics.iter().copied()).collect();
         topics.sort_unstable();
@@ -155,7 +166,7 @@ impl Session {
         if !topics.into_iter().all(|topic| self.may_on_topic(Action::Produce, topic)) {
             return refused(AppendError::Denied);
         }
-        self.ask(|reply| Command::Route { records, whole, reply })
+        self.ask(|reply| Command::Route { records, whole, advance, reply })
     }
 
     /// Declares an exchange.
@@ -405,11 +416,20 @@ impl Session {
         self.ask(|reply| Command::Depth { queue, reply })
     }
 
-    /// Moves cursors of a group, all or none.
+    /// Moves cursors of a group, all or none. Those of a forward are its own: `Denied`.
     pub fn move_cursors(&self, group: &str, moves: Vec<CursorMove>) -> Pending<Result<(), CursorError>> {
-        if !self.may(Action::Consume, group) {
+        if forward::is_group(group) || !self.may(Action::Consume, group) {
             return refused(CursorError::Denied);
         }
+        self.place_cursors(group, moves)
+    }
+
+    /// The same, also where the group is a forward's.
+    pub(crate) fn place_cursors(
+        &self,
+        group: &str,
+        moves: Vec<CursorMove>,
+    ) -> Pending<Result<(), CursorError>> {
         let group = group.to_owned();
         self.ask(|reply| Command::MoveCursors { group, moves, reply })
     }
@@ -431,15 +451,24 @@ impl Session {
         self.ask(|reply| Command::Groups { reply })
     }
 
-    /// Forgets some (`Some`) or all (`None`) cursors of a group. True if there were any.
+    /// Forgets some (`Some`) or all (`None`) cursors of a group. True if there were any. Those of a forward are its own: `Denied`.
     pub fn forget_cursors(
         &self,
         group: &str,
         partitions: Option<Vec<PartitionId>>,
     ) -> Pending<Result<bool, CursorError>> {
-        if !self.may(Action::Consume, group) {
+        if forward::is_group(group) || !self.may(Action::Consume, group) {
             return refused(CursorError::Denied);
         }
+        self.drop_cursors(group, partitions)
+    }
+
+    /// The same, also where the group is a forward's.
+    pub(crate) fn drop_cursors(
+        &self,
+        group: &str,
+        partitions: Option<Vec<PartitionId>>,
+    ) -> Pending<Result<bool, CursorError>> {
         let group = group.to_owned();
         self.ask(|reply| Command::ForgetCursors { group, partitions, reply })
     }

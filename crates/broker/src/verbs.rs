@@ -359,6 +359,19 @@ pub struct CursorMove {
     pub metadata: String,
 }
 
+/// A cursor that moves with what is published: both become durable, or neither.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Whose.
+    pub group: Arc<str>,
+    /// Where.
+    pub partition: PartitionId,
+    /// From where: if it is elsewhere, nothing is published.
+    pub from: Offset,
+    /// To where.
+    pub to: Offset,
+}
+
 /// All cursors of one group, by partition.
 pub type GroupCursors = Vec<(PartitionId, Cursor)>;
 

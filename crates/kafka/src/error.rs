@@ -104,9 +104,10 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         // Retriable: space may come back, and the client keeps the batch meanwhile.
         AppendError::DiskFull | AppendError::Quarantined(_) => ErrorCode::KafkaStorageError,
         // Retriable with back-off.
-        AppendError::Overloaded | AppendError::DedupFull | AppendError::QueueFull(_) => {
-            ErrorCode::RequestTimedOut
-        }
+        AppendError::Overloaded
+        | AppendError::DedupFull
+        | AppendError::QueueFull(_)
+        | AppendError::CursorMoved => ErrorCode::RequestTimedOut,
         AppendError::Stopped(_) => ErrorCode::NotLeaderOrFollower,
     }
 }

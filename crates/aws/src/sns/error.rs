@@ -153,7 +153,7 @@ impl From<AppendError> for SnsError {
             | AppendError::StaleEpoch { .. }
             | AppendError::TransactionsUnsupported => Self::new(SnsCode::InternalError, error.to_string()),
             AppendError::Quarantined(_) | AppendError::DiskFull | AppendError::Stopped(_) => later(&error),
-            AppendError::DedupFull | AppendError::QueueFull(_) => {
+            AppendError::DedupFull | AppendError::QueueFull(_) | AppendError::CursorMoved => {
                 Self::new(SnsCode::Throttled, error.to_string())
             }
             AppendError::Overloaded => {

@@ -1,6 +1,7 @@
 //! The exchanges and bindings of a catalog.
 //!
-//! Invariant: a binding is in `bindings`, `from` and `to`, and its source is there. What is compiled of an exchange is as old as its
+//! Invariant: a binding is in `bindings`, `from` and `to`, and its source is there; what an exchange's labels say of forwards is in
+//! `forwards`. What is compiled of an exchange is as old as its
 //! last change: a change of its bindings puts a new [`Node`] in its place.
 
 use std::ops::Bound;
@@ -10,12 +11,13 @@ use bytes::Bytes;
 
 use super::map::Map;
 use super::{Catalog, FullName, labels_bytes, order};
-use crate::Labels;
+use crate::forward::{self, Forward};
 use crate::limits::BINDING_OVERHEAD;
 use crate::routing::{
     Binding, BindingId, BindingSpec, Compiled, Destination, Exchange, ExchangeId, ExchangeKind, Filter,
     HashOn,
 };
+use crate::{Labels, TopicId};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,7 @@ pub(crate) struct Routes {
     bindings: Map<BindingId, Arc<Binding>>,
     from: Map<(ExchangeId, Bytes, BindingId), ()>,
     to: Map<(Destination, ExchangeId, Bytes, BindingId), ()>,
+    forwards: Map<(ExchangeId, TopicId), ()>,
 }
 
 /// An exchange and what is known of its bindings together.
@@ -140,6 +143,22 @@ impl Catalog {
         (self.routes.exchanges.len(), self.routes.bindings.len())
     }
 
+    /// The forwards whose topics are there, by exchange.
+    pub fn forwards(&self) -> impl Iterator<Item = Forward> + '_ {
+        let all = self.routes.forwards.iter().map(|(&(exchange, topic), ())| Forward { topic, exchange });
+        all.filter(|it| self.topic_by_id(it.topic).is_some())
+    }
+
+    /// Those to an exchange.
+    pub fn forwards_to(&self, exchange: ExchangeId) -> impl Iterator<Item = Forward> + '_ {
+        self.routes
+            .forwards
+            .range_by(move |&(is, _)| is >= exchange)
+            .take_while(move |&(&(is, _), ())| is == exchange)
+            .map(|(&(exchange, topic), ())| Forward { topic, exchange })
+            .filter(|it| self.topic_by_id(it.topic).is_some())
+    }
+
     /// The first exchange from a bound on.
     pub(crate) fn next_exchange(&self, from: Bound<ExchangeId>) -> Option<ExchangeId> {
         self.routes.exchanges.range_from(from.as_ref()).next().map(|(id, _)| *id)
@@ -182,6 +201,7 @@ impl Catalog {
         self.labels_bytes += labels_bytes(&exchange.labels);
         self.routes.names.insert((exchange.namespace.clone(), exchange.name.clone()), exchange.id);
         let id = exchange.id;
+        self.note_forwards(id, &Labels::new(), &exchange.labels);
         let node =
             Node { exchange: Arc::new(exchange), compiled: OnceLock::new(), to_exchanges: 0, filtered: 0 };
         self.routes.exchanges.insert(id, Arc::new(node));
@@ -193,12 +213,14 @@ impl Catalog {
         self.version += 1;
         self.labels_bytes -= labels_bytes(&exchange.labels);
         self.routes.names.remove(&(exchange.namespace.clone(), exchange.name.clone()));
+        self.note_forwards(id, &exchange.labels, &Labels::new());
         Some(exchange)
     }
 
     /// Gives an exchange another alternate and other labels.
     pub(crate) fn change_exchange(&mut self, id: ExchangeId, alternate: Option<String>, labels: Labels) {
-        let Some(node) = self.routes.exchanges.get(&id) else { return };
+        let Some(node) = self.routes.exchanges.get(&id).cloned() else { return };
+        self.note_forwards(id, &node.exchange.labels, &labels);
         let exchange = Exchange { alternate, labels, ..Exchange::clone(&node.exchange) };
         let (before, now) = (labels_bytes(&node.exchange.labels), labels_bytes(&exchange.labels));
         let (to_exchanges, filtered) = (node.to_exchanges, node.filtered);
@@ -207,6 +229,16 @@ impl Catalog {
         self.routes.exchanges.insert(id, Arc::new(node));
         self.labels_bytes = self.labels_bytes - before + now;
         self.version += 1;
+    }
+
+    fn note_forwards(&mut self, id: ExchangeId, before: &Labels, now: &Labels) {
+        let [before, now] = [before, now].map(forward::topics_in);
+        for topic in before {
+            self.routes.forwards.remove(&(id, topic));
+        }
+        for topic in now {
+            self.routes.forwards.insert((id, topic), ());
+        }
     }
 
     /// Adds a binding between what is there.

@@ -18,7 +18,7 @@ use crate::errors::AppendError;
 use crate::headers;
 use crate::idempotency::{self, BatchKeys, ScopedKey};
 use crate::limits::{PENDING_APPENDS, PENDING_BYTES, PUBLISH_RECORDS};
-use crate::{Appended, NewRecord, Now, Published, Topic, TopicId};
+use crate::{Advance, Appended, NewRecord, Now, Published, Topic, TopicId};
 
 /// One append, waiting.
 pub(super) enum Waiting {
@@ -38,6 +38,8 @@ pub(super) enum Waiting {
         records: Vec<Several>,
         /// All or none of them.
         whole: bool,
+        /// Moves with them.
+        advance: Option<Advance>,
         bytes: usize,
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     },

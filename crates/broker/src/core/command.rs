@@ -14,9 +14,9 @@ use crate::errors::{AppendError, ChangeError, CursorError, LeaseError, SettleErr
 use crate::idempotency::BatchKeys;
 use crate::routing::{Binding, BindingId, BindingSpec, Exchange, ExchangeId, ExchangeSpec};
 use crate::{
-    Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId, MoveSpec,
-    MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec, Routed, Start,
-    Topic, TopicId, TopicPolicy, TopicSpec,
+    Advance, Appended, CursorMove, Depth, GroupCursors, KnownProducer, Labels, LeaseAsk, LeaseId, MoveId,
+    MoveSpec, MoveTask, NewRecord, Outcome, Overview, Published, Queue, QueueId, QueuePolicy, QueueSpec,
+    Routed, Start, Topic, TopicId, TopicPolicy, TopicSpec,
 };
 
 /// Where an answer goes. A receiver that is gone is no error.
@@ -50,6 +50,8 @@ pub enum Command {
         records: Vec<Routed>,
         /// One that cannot be stored refuses all.
         whole: bool,
+        /// A cursor that moves with them.
+        advance: Option<Advance>,
         /// Answered when durable: one result for each record.
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     },

@@ -6,11 +6,12 @@ use duolog_record::{Offset, PartitionId, Timestamp};
 
 use super::Core;
 use super::command::Reply;
+use super::group::Group;
 use super::verdict::when_durable;
-use crate::errors::CursorError;
+use crate::errors::{AppendError, CursorError};
 use crate::limits::{CURSOR_METADATA_BYTES, CURSORS, CURSORS_BYTES, PRODUCER_ID_BLOCK};
 use crate::state::{CursorValue, Owner};
-use crate::{Cursor, CursorMove, GroupCursors, Now};
+use crate::{Advance, Cursor, CursorMove, GroupCursors, Now};
 
 /// All cursors of a shard, by group and partition.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +121,13 @@ pub(super) fn from_value(value: CursorValue) -> Cursor {
     }
 }
 
+/// A cursor that a group moves with what it appends.
+pub(super) struct Advanced {
+    advance: Advance,
+    before: Cursor,
+    after: Cursor,
+}
+
 impl Core {
     pub(super) fn move_cursors(
         &mut self,
@@ -203,6 +211,39 @@ impl Core {
         let gone: BTreeSet<PartitionId> = partitions.iter().copied().collect();
         for (group, partition) in self.cursors.retain(|partition| !gone.contains(&partition)) {
             self.dirty.insert(Owner::Cursor(group, partition.0));
+        }
+    }
+
+    /// # Errors
+    /// `CursorMoved` if a cursor is not where it is to move from.
+    pub(super) fn check_advance(&self, advance: &Advance) -> Result<(), AppendError> {
+        let cursor = self.cursors.get(&advance.group, advance.partition);
+        match cursor.is_some_and(|cursor| cursor.offset == advance.from) {
+            true => Ok(()),
+            false => Err(AppendError::CursorMoved),
+        }
+    }
+
+    /// A cursor moves with what the group appends, and is written with it: what is dirty may have to wait for the next group.
+    pub(super) fn advance(&mut self, now: Now, group: &mut Group, advance: &Advance) {
+        let Some(before) = self.cursors.get(&advance.group, advance.partition).cloned() else { return };
+        let after = Cursor { offset: advance.to, moved_at: now.wall, ..before.clone() };
+        self.cursors.set(&advance.group, advance.partition, after.clone());
+        let name = advance.group.to_string();
+        group.changes.records.push(self.state_record(Owner::Cursor(name, advance.partition.0)));
+        group.advances.push(Advanced { advance: advance.clone(), before, after });
+    }
+
+    /// A group was refused: its cursors did not move with what was not appended.
+    pub(super) fn take_advances_back(&mut self, group: &mut Group) {
+        for Advanced { advance, before, after } in std::mem::take(&mut group.advances).into_iter().rev() {
+            let owner = Owner::Cursor(advance.group.to_string(), advance.partition.0);
+            group.changes.records.retain(|record| record.owner != owner);
+            // It may have been moved or forgotten since.
+            if self.cursors.get(&advance.group, advance.partition) == Some(&after) {
+                self.cursors.set(&advance.group, advance.partition, before);
+            }
+            self.dirty.insert(owner);
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use duolog_record::{Offset, PartitionId};
 use duolog_storage::{Span, Trim};
 
+use super::cursors::Advanced;
 use super::dead_letter::Copy;
 use super::delay::DueKey;
 use super::producers::{ProducerKey, ProducerState};
@@ -85,6 +86,8 @@ pub(super) struct Group {
     pub(super) append_answers: Vec<Answer>,
     /// What producers were before this group; `None` were unknown.
     pub(super) producers_before: BTreeMap<ProducerKey, Option<ProducerState>>,
+    /// Cursors that it moves with what it appends.
+    pub(super) advances: Vec<Advanced>,
     /// Chunks of idempotency keys that it adds.
     pub(super) dedup: Vec<(TopicId, u64)>,
     /// Delayed records that it appends, and when they are due.
@@ -106,6 +109,7 @@ impl Group {
             firsts: BTreeMap::new(),
             append_answers: Vec::new(),
             producers_before: BTreeMap::new(),
+            advances: Vec::new(),
             dedup: Vec::new(),
             delayed: Vec::new(),
             changes: Changes::default(),

@@ -1,6 +1,7 @@
 //! Records that go to several topics: one body in the commit, and a place for it in each.
 //!
-//! Invariant: a record takes its places in all of its topics in one commit, or in none. What a gate knows already takes none.
+//! Invariant: a record takes its places in all of its topics in one commit, or in none. What a gate knows already takes none. A cursor
+//! that moves with them does so in the same commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
 use crate::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
 use crate::state::Owner;
-use crate::{Gate, NewRecord, Now, Routed, Topic, TopicId};
+use crate::{Advance, Gate, NewRecord, Now, Routed, Topic, TopicId};
 
 /// A routed record, waiting.
 pub(super) struct Several {
@@ -64,6 +65,7 @@ impl Core {
         now: Now,
         records: Vec<Routed>,
         whole: bool,
+        advance: Option<Advance>,
         reply: Reply<Vec<Result<(), AppendError>>, AppendError>,
     ) {
         let places: usize = records.iter().map(|it| it.topics.len()).sum();
@@ -80,7 +82,7 @@ impl Core {
         if whole && let Some(error) = records.iter().find_map(Several::is_in_the_way) {
             return drop(reply.send(Err(error)));
         }
-        self.appends.push(Waiting::Routed { records, whole, bytes, reply });
+        self.appends.push(Waiting::Routed { records, whole, advance, bytes, reply });
     }
 
     fn check_routed(&mut self, now: Now, routed: Routed) -> Several {
@@ -127,11 +129,15 @@ impl Core {
         now: Now,
         frame: &mut Frame,
         group: &mut Group,
-        records: Vec<Several>,
-        whole: bool,
+        (records, whole): (Vec<Several>, bool),
+        advance: Option<Advance>,
     ) -> Result<Vec<Result<(), AppendError>>, AppendError> {
+        advance.as_ref().map_or(Ok(()), |advance| self.check_advance(advance))?;
         if whole {
             self.check_all(now, &records)?;
+        }
+        if let Some(advance) = advance {
+            self.advance(now, group, &advance);
         }
         let mut is_let_in = true;
         let seal = |several: Several| {

@@ -123,8 +123,8 @@ impl Core {
                         Err(error) => drop(reply.send(Err(error))),
                     }
                 }
-                Waiting::Routed { records, whole, reply, .. } => {
-                    match self.seal_routed(now, frame, group, records, whole) {
+                Waiting::Routed { records, whole, advance, reply, .. } => {
+                    match self.seal_routed(now, frame, group, (records, whole), advance) {
                         Ok(results) => group.append_answers.push(when_durable(reply, results)),
                         Err(error) => drop(reply.send(Err(error))),
                     }
@@ -463,5 +463,6 @@ impl Core {
             self.producers.set(key, before);
             self.dirty.insert(owner);
         }
+        self.take_advances_back(group);
     }
 }

@@ -10,7 +10,6 @@ mod behind;
 mod block;
 mod feeder;
 mod read;
-mod ready;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 mod backlog;
 #[path = "../live/faulty.rs"]
 mod faulty;
+mod forwards;
 mod overview;
 mod room;
 #[path = "../support/mod.rs"]

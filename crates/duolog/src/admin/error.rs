@@ -92,6 +92,7 @@ impl From<AppendError> for ApiError {
             }
             AppendError::Overloaded
             | AppendError::DedupFull
+            | AppendError::CursorMoved
             | AppendError::QueueFull(_)
             | AppendError::Stopped(_) => Self::unavailable(message),
         }

@@ -41,6 +41,8 @@ pub(super) struct Described {
     hash_header_base64: bool,
     created_at_ms: i64,
     bindings: usize,
+    /// Topics whose records are published to it, by name.
+    from_topics: Vec<String>,
 }
 
 /// How an exchange compares.
@@ -154,6 +156,10 @@ pub(super) fn described(catalog: &Catalog, exchange: &Exchange) -> Described {
             (Some(text), is_base64)
         }
     };
+    let forwards = catalog.forwards_to(exchange.id);
+    let topics = forwards.filter_map(|it| catalog.topic_by_id(it.topic));
+    let mut from_topics: Vec<_> = topics.map(|topic| topic.name.clone()).collect();
+    from_topics.sort_unstable();
     Described {
         name: exchange.name.clone(),
         kind: exchange.kind.into(),
@@ -162,6 +168,7 @@ pub(super) fn described(catalog: &Catalog, exchange: &Exchange) -> Described {
         hash_header_base64,
         created_at_ms: exchange.created_at.0,
         bindings: catalog.bindings_from(exchange.id).count(),
+        from_topics,
     }
 }
 

@@ -31,6 +31,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// The two parts of the path that are names.
+pub struct Names(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Names {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let refused = |error: PathRejection| ApiError::refused(error.status(), error.body_text());
+        let names = Path::from_request_parts(parts, state).await;
+        names.map(|Path((one, other))| Self(one, other)).map_err(refused)
+    }
+}
+
 /// What stands behind the question mark.
 pub struct Options<T>(pub T);
 

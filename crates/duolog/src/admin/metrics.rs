@@ -39,6 +39,7 @@ async fn metrics(State(admin): State<Admin>) -> Result<impl IntoResponse, ApiErr
         queues(&admin, &overview, &mut out);
         routes_of(&admin, &mut out);
         live(&admin, &mut out);
+        forwards(&admin, &mut out);
         redis(&admin, &mut out);
         nats(&admin, &mut out);
         amqp(&admin, &mut out);
@@ -288,6 +289,28 @@ fn live(admin: &Admin, out: &mut Exposition) {
         ("duolog_live_captured_total", "Messages stored in the topic that captures them.", stats.captured),
         ("duolog_live_not_captured_total", "Messages that could not be stored there.", stats.not_captured),
         ("duolog_live_echo_lost_total", "Offsets not echoed because they are damaged.", stats.echo_lost),
+    ] {
+        out.single(name, Kind::Counter, help, value);
+    }
+}
+
+fn forwards(admin: &Admin, out: &mut Exposition) {
+    let stats = admin.session.forward_stats();
+    let waiting = "Partitions whose records cannot be forwarded now: a queue or the disk is full, say.";
+    out.single("duolog_forward_partitions_waiting", Kind::Gauge, waiting, stats.waiting);
+    for (name, help, value) in [
+        (
+            "duolog_forwarded_total",
+            "Records forwarded from topics to exchanges, and stored.",
+            stats.forwarded,
+        ),
+        ("duolog_forward_unrouted_total", "Records that no binding of the exchange took.", stats.unrouted),
+        ("duolog_forward_refused_total", "Records left out because a topic never takes them.", stats.refused),
+        (
+            "duolog_forward_lost_total",
+            "Offsets not forwarded because they are damaged, or were gone before their turn.",
+            stats.lost,
+        ),
     ] {
         out.single(name, Kind::Counter, help, value);
     }

@@ -8,6 +8,7 @@ mod error;
 mod exchanges;
 mod exposition;
 mod extract;
+mod forwards;
 mod groups;
 mod health;
 mod management;
@@ -122,6 +123,7 @@ fn router() -> Router<Admin> {
         .merge(groups::routes())
         .merge(bindings::routes())
         .merge(exchanges::routes())
+        .merge(forwards::routes())
         .merge(routes::routes())
         .merge(nats::routes())
         .fallback(error::no_such_path)

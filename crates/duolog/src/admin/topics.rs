@@ -370,7 +370,7 @@ async fn trim(
 }
 
 /// The offset that a point means in a partition.
-fn place_of(session: &Session, partition: PartitionId, at: Start) -> Result<Offset, ApiError> {
+pub(super) fn place_of(session: &Session, partition: PartitionId, at: Start) -> Result<Offset, ApiError> {
     let bounds = session.bounds(partition).ok_or(FetchError::NotFound(partition))?;
     Ok(match at {
         Start::Earliest => bounds.start,

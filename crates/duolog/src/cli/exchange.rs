@@ -79,8 +79,14 @@ pub enum ExchangeCommand {
         #[arg(long = "header", value_name = "NAME=VALUE")]
         headers: Vec<HeaderArg>,
     },
-    /// Let an exchange route to a queue, a topic or another exchange
-    Bind(Route),
+    /// Let an exchange route to a queue, a topic or another exchange, or get what is appended to a topic
+    Bind {
+        #[command(flatten)]
+        route: Route,
+        /// With --from-topic, where to begin: `earliest`, `latest`, an offset, a time (2026-11-24T08:00:00Z) or an age (2h)
+        #[arg(long, value_name = "POINT", default_value = "latest", requires = "from_topic")]
+        from: String,
+    },
     /// Undo a binding, given as it was made
     Unbind(Route),
 }
@@ -106,11 +112,24 @@ impl Verbs for ExchangeCommand {
                 let done = client.post(&format!("{}/publish", at(&name)), body).await?;
                 Answer::Done(published(&done), done)
             }
-            Self::Bind(route) => {
+            Self::Bind { route, from } => {
+                if let Some(topic) = route.source_topic() {
+                    let path = format!("{}/from-topics", at(route.exchange()));
+                    let done = client.post(&path, json!({ "topic": topic, "from": from })).await?;
+                    let sentence = format!("topic {topic} bound to exchange {}", route.exchange());
+                    return Ok(Answer::Done(sentence, done));
+                }
                 let done = client.post("/api/routes", route.body()).await?;
                 Answer::Done(format!("exchange {} bound to {}", route.exchange(), route.to()), done)
             }
             Self::Unbind(route) => {
+                if let Some(topic) = route.source_topic() {
+                    client
+                        .delete(&format!("{}/from-topics/{}", at(route.exchange()), in_path(topic)))
+                        .await?;
+                    let sentence = format!("topic {topic} no longer bound to exchange {}", route.exchange());
+                    return Ok(Answer::Done(sentence, json!({ "deleted": topic })));
+                }
                 let body = route.body();
                 client.delete_with("/api/routes", body.clone()).await?;
                 let sentence = format!("exchange {} no longer bound so to {}", route.exchange(), route.to());
@@ -153,6 +172,7 @@ fn described(exchange: &Value) -> String {
         ("alternate", plain(&exchange["alternate"])),
         ("created", time(&exchange["created_at_ms"])),
         ("bindings", plain(&exchange["bindings"])),
+        ("from topics", plain(&exchange["from_topics"])),
     ]);
     format!("{head}\n{}", routes(std::slice::from_ref(exchange), &exchange["routes"], &exchange["cut"]))
 }

@@ -108,9 +108,17 @@ struct End {
     /// To what this exchange finds
     #[arg(long, value_name = "EXCHANGE")]
     to_exchange: Option<String>,
+    /// The other way: what is appended to this topic is published to the exchange
+    #[arg(long, value_name = "TOPIC", conflicts_with_all = ["key", "match_all", "match_any", "rules", "body_rules"])]
+    from_topic: Option<String>,
 }
 
 impl Route {
+    /// The topic that the exchange gets, if it is that way round.
+    pub fn source_topic(&self) -> Option<&str> {
+        self.to.from_topic.as_deref()
+    }
+
     /// Its exchange.
     pub fn exchange(&self) -> &str {
         &self.name
@@ -122,7 +130,7 @@ impl Route {
     }
 
     fn destination(&self) -> Value {
-        let End { to_queue, to_topic, to_exchange } = &self.to;
+        let End { to_queue, to_topic, to_exchange, .. } = &self.to;
         match (to_queue, to_topic, to_exchange) {
             (Some(queue), ..) => json!({ "queue": queue }),
             (None, Some(topic), _) => json!({ "topic": topic }),
@@ -156,11 +164,16 @@ pub fn routes(exchanges: &[Value], routes: &Value, cut: &Value) -> String {
     for route in items(routes) {
         of.entry(route["exchange"].as_str().unwrap_or_default()).or_default().push(route);
     }
-    let mut table = Table::new(&["EXCHANGE", "KIND", "TO", "WHEN"]);
+    let mut table = Table::new(&["FROM", "KIND", "TO", "WHEN"]);
     for exchange in exchanges {
         let (name, kind) = (plain(&exchange["name"]), plain(&exchange["kind"]));
         let routes = of.remove(&*name).unwrap_or_default();
-        let is_bare = routes.is_empty() && exchange["alternate"].is_null();
+        let topics = items(&exchange["from_topics"]);
+        for topic in topics {
+            let (from, to) = (format!("topic {}", plain(topic)), format!("exchange {name}"));
+            table.row(vec![from, "-".to_owned(), to, "it is appended".to_owned()]);
+        }
+        let is_bare = routes.is_empty() && topics.is_empty() && exchange["alternate"].is_null();
         for route in routes {
             table.row(vec![name.clone(), kind.clone(), end(&route["to"]), one_line(&when(&kind, route))]);
         }

@@ -64,7 +64,7 @@ fn end_with_a_broken_thread() {
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         let thread = std::thread::current();
-        if matches!(thread.name(), Some("log" | "shard" | "reader" | "cleaner" | "echo")) {
+        if matches!(thread.name(), Some("log" | "shard" | "reader" | "cleaner" | "echo" | "forward")) {
             std::process::abort();
         }
     }));
@@ -88,6 +88,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let amqp =
         AmqpFrontend::start(anonymous(), amqp_options()?).await.context("the AMQP frontend cannot start")?;
     let bindings = Bindings::start(&broker, config).await.context("the bindings cannot be put in force")?;
+    anonymous().start_forwards().await.context("topics cannot be forwarded")?;
     let parts = Parts {
         config,
         broker: &broker,
@@ -257,7 +258,7 @@ mod tests {
             again.env(INSIDE, thread).arg("a_panic_in_a_thread_that_the_broker_needs");
             again.output().expect("it runs").status
         };
-        for thread in ["log", "shard", "reader", "cleaner"] {
+        for thread in ["log", "shard", "reader", "cleaner", "forward"] {
             assert_eq!(status_with(thread).signal(), Some(6), "{thread} is aborted");
         }
         assert_eq!(status_with("serve").code(), Some(7));

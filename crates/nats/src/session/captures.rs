@@ -88,6 +88,7 @@ fn refusal(error: &AppendError) -> Refusal {
         | AppendError::Quarantined(_)
         | AppendError::Overloaded
         | AppendError::DedupFull
+        | AppendError::CursorMoved
         | AppendError::QueueFull(_)
         | AppendError::Stopped(_) => (503, 10_077),
     };

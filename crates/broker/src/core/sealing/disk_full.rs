@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use duolog_record::{Batch, BatchBuilder, Offset, PartitionId, Producer, Timestamp};
@@ -13,9 +14,11 @@ use crate::core::Command;
 use crate::core::harness::{Harness, batch, cursor_move, policy};
 use crate::errors::{AppendError, CursorError};
 use crate::limits::SECOND_GROUP_BYTES;
-use crate::{Appended, NewRecord, Published, TopicId};
+use crate::{Advance, Appended, Gate, NewRecord, Published, Routed, TopicId};
 
 const PARTITIONS: usize = 3;
+/// Of the cursor that moves with what is published.
+const GROUP: &str = "onward";
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -33,6 +36,10 @@ enum Step {
         partition: usize,
         offset: u64,
     },
+    /// Records to two topics, with a cursor that moves by as many.
+    Advance {
+        records: u64,
+    },
     Seal,
     Pump,
     Full,
@@ -46,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         3 => (1..6u32).prop_map(|records| Step::Publish { records }),
         2 => (0..PARTITIONS, 0..100u64).prop_map(|(partition, offset)| Step::Move { partition, offset }),
+        3 => (0..4u64).prop_map(|records| Step::Advance { records }),
         6 => Just(Step::Seal),
         6 => Just(Step::Pump),
         2 => Just(Step::Full),
@@ -59,6 +67,19 @@ enum Answer {
     Move(oneshot::Receiver<Result<(), CursorError>>, PartitionId, u64),
 }
 
+type Routing = oneshot::Receiver<Result<Vec<Result<(), AppendError>>, AppendError>>;
+
+/// What a cursor has moved over: one answer at a time is waited for.
+struct Advancing {
+    topics: Arc<[TopicId]>,
+    copies: PartitionId,
+    cursor: PartitionId,
+    waiting: Option<(Routing, Vec<u64>)>,
+    /// Values that are acknowledged, in order.
+    taken: Vec<u64>,
+    refused: u64,
+}
+
 struct Model {
     it: Harness,
     topic: TopicId,
@@ -67,6 +88,7 @@ struct Model {
     /// Next sequence of the idempotent producer in each partition: it sends on only when it was answered.
     sequences: BTreeMap<PartitionId, i32>,
     answers: Vec<Answer>,
+    advancing: Advancing,
 }
 
 fn record(value: u64) -> Bytes {
@@ -77,8 +99,20 @@ impl Model {
     fn new() -> Self {
         let mut it = Harness::new(|_| ());
         let topic = it.topic("orders", u32::try_from(PARTITIONS).unwrap(), policy());
-        let partitions = (0..PARTITIONS).map(|index| it.partition(topic, index)).collect();
-        Self { it, topic, partitions, next_value: 0, sequences: BTreeMap::new(), answers: Vec::new() }
+        let partitions: Vec<_> = (0..PARTITIONS).map(|index| it.partition(topic, index)).collect();
+        let copies = it.topic("copies", 1, policy());
+        let advancing = Advancing {
+            topics: [topic, copies].into(),
+            copies: it.partition(copies, 0),
+            cursor: partitions[0],
+            waiting: None,
+            taken: Vec::new(),
+            refused: 0,
+        };
+        let moves = vec![cursor_move(advancing.cursor, 0)];
+        it.done(|reply| Command::MoveCursors { group: GROUP.to_owned(), moves, reply }).unwrap();
+        let (sequences, answers) = (BTreeMap::new(), Vec::new());
+        Self { it, topic, partitions, next_value: 0, sequences, answers, advancing }
     }
 
     fn values(&mut self, count: u32) -> Vec<u64> {
@@ -127,6 +161,7 @@ impl Model {
                 let answer = self.it.ask(|reply| Command::MoveCursors { group, moves, reply });
                 self.answers.push(Answer::Move(answer, partition, offset));
             }
+            Step::Advance { records } => self.advance(records),
             Step::Seal => self.it.seal(),
             Step::Pump => drop(self.it.pump()),
             Step::Full => {
@@ -136,10 +171,66 @@ impl Model {
         }
     }
 
+    fn advance(&mut self, records: u64) {
+        self.look_at_advance();
+        if self.advancing.waiting.is_some() {
+            return;
+        }
+        let values = self.values(u32::try_from(records).unwrap());
+        let routed = |value: &u64| Routed {
+            record: NewRecord { value: Some(record(*value)), ..NewRecord::default() },
+            topics: Arc::clone(&self.advancing.topics),
+            gate: Gate::Open,
+            relaxed: false,
+        };
+        let records = values.iter().map(routed).collect();
+        let from = Offset(self.advancing.taken.len() as u64);
+        let advance = Advance {
+            group: GROUP.into(),
+            partition: self.advancing.cursor,
+            from,
+            to: from.plus(values.len() as u64),
+        };
+        let advance = Some(advance);
+        let answer = self.it.ask(|reply| Command::Route { records, whole: true, advance, reply });
+        self.advancing.waiting = Some((answer, values));
+    }
+
+    fn look_at_advance(&mut self) {
+        let Some((mut answer, values)) = self.advancing.waiting.take() else { return };
+        match answer.try_recv() {
+            Ok(Ok(results)) => {
+                assert!(results.iter().all(Result::is_ok), "{results:?}");
+                self.advancing.taken.extend(values);
+            }
+            Ok(Err(error)) => {
+                assert_eq!(error, AppendError::DiskFull);
+                self.advancing.refused += 1;
+            }
+            Err(_) => self.advancing.waiting = Some((answer, values)),
+        }
+    }
+
+    /// The cursor stands behind what is stored, and nowhere else.
+    fn check_advance(&mut self) -> Vec<u64> {
+        self.look_at_advance();
+        assert!(self.advancing.waiting.is_none());
+        let taken = std::mem::take(&mut self.advancing.taken);
+        let cursor = self.it.core.cursors.get(GROUP, self.advancing.cursor).unwrap().offset;
+        assert_eq!(cursor, Offset(taken.len() as u64));
+        let copies: Vec<_> = self.stored_in(&[self.advancing.copies]).into_values().collect();
+        assert_eq!(copies, taken);
+        taken
+    }
+
     /// What is stored, by place.
     fn stored(&self) -> BTreeMap<(PartitionId, Offset), u64> {
+        self.stored_in(&self.partitions)
+    }
+
+    fn stored_in(&self, partitions: &[PartitionId]) -> BTreeMap<(PartitionId, Offset), u64> {
         let mut stored = BTreeMap::new();
-        for &partition in &self.partitions {
+        for &partition in partitions {
             let bounds = self.it.log.bounds(partition).unwrap();
             let limit = ReadLimit { bytes_max: usize::MAX, until: bounds.end };
             let mut next = bounds.start;
@@ -163,7 +254,7 @@ impl Model {
         assert!(self.it.core.stopped().is_none(), "{:?}", self.it.core.stopped());
         self.it.crash();
         let stored = self.stored();
-        let mut acknowledged = BTreeSet::new();
+        let mut acknowledged: BTreeSet<u64> = self.check_advance().into_iter().collect();
         let mut cursors = BTreeMap::new();
         for answer in std::mem::take(&mut self.answers) {
             match answer {

@@ -277,7 +277,7 @@ fn what_a_full_queue_refuses_goes_where_the_dead_go_and_refuses_a_whole_publish(
     };
     for (whole, values) in [(true, &["d", "e"]), (true, &["f", "g"]), (false, &["h", "i"])] {
         let records = values.iter().map(|it| routed(it)).collect();
-        let answer = h.done(|reply| Command::Route { records, whole, reply });
+        let answer = h.done(|reply| Command::Route { records, whole, advance: None, reply });
         match whole {
             true => assert_eq!(answer, Err(AppendError::QueueFull("q".to_owned()))),
             false => assert_eq!(answer.unwrap().iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]),

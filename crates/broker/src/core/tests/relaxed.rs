@@ -11,7 +11,7 @@ impl Harness {
     fn sealed_for(&mut self, topics: &[TopicId], relaxed: bool) -> Durability {
         let record = NewRecord { value: Some(Bytes::from_static(b"x")), ..NewRecord::default() };
         let records = vec![Routed { record, topics: topics.into(), gate: crate::Gate::Open, relaxed }];
-        let mut answer = self.ask(|reply| Command::Route { records, whole: false, reply });
+        let mut answer = self.ask(|reply| Command::Route { records, whole: false, advance: None, reply });
         self.seal();
         let asked = self.asked_of_log();
         self.settle();
@@ -46,7 +46,7 @@ fn with_one_that_is_to_be_synced_all_of_a_commit_are() {
     };
     for order in [[true, false], [false, true]] {
         let records = order.map(record).into();
-        let _answer = h.ask(|reply| Command::Route { records, whole: false, reply });
+        let _answer = h.ask(|reply| Command::Route { records, whole: false, advance: None, reply });
         h.seal();
         assert_eq!(h.asked_of_log(), Durability::Sync);
         h.settle();
@@ -93,7 +93,7 @@ fn a_record_that_is_delayed_is_synced() {
     let value = Some(Bytes::from_static(b"x"));
     let record = NewRecord { value, delay_ms: Some(60_000), ..NewRecord::default() };
     let records = vec![Routed { record, topics: [topic].into(), gate: crate::Gate::Open, relaxed: true }];
-    let _answer = h.ask(|reply| Command::Route { records, whole: false, reply });
+    let _answer = h.ask(|reply| Command::Route { records, whole: false, advance: None, reply });
     h.seal();
     assert_eq!(h.asked_of_log(), Durability::Sync);
 }

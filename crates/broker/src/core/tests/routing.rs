@@ -50,18 +50,18 @@ impl Harness {
     }
 
     fn route(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
-        self.done(|reply| Command::Route { records, whole: false, reply })
+        self.done(|reply| Command::Route { records, whole: false, advance: None, reply })
     }
 
     fn route_all(&mut self, records: Vec<Routed>) -> Result<Vec<Result<(), AppendError>>, AppendError> {
-        self.done(|reply| Command::Route { records, whole: true, reply })
+        self.done(|reply| Command::Route { records, whole: true, advance: None, reply })
     }
 
     fn ask_route(
         &mut self,
         records: Vec<Routed>,
     ) -> oneshot::Receiver<Result<Vec<Result<(), AppendError>>, AppendError>> {
-        self.ask(|reply: Reply<_, _>| Command::Route { records, whole: false, reply })
+        self.ask(|reply: Reply<_, _>| Command::Route { records, whole: false, advance: None, reply })
     }
 
     fn batches_of(&self, topic: TopicId) -> Vec<StoredBatch> {

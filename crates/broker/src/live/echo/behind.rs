@@ -7,11 +7,11 @@ use duolog_record::Offset;
 use tracing::warn;
 
 use super::feeder::{Feed, Feeder};
-use super::ready::Retry;
 use crate::live::Subscription;
 use crate::live::bundle::{Packing, Run};
 use crate::live::outbox::Outbox;
 use crate::live::publisher::Handing;
+use crate::ready::Retry;
 
 /// A subscription that is served from the log.
 pub(super) struct Behind {

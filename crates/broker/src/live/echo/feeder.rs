@@ -10,13 +10,13 @@ use duolog_record::{Offset, PartitionId};
 use tracing::warn;
 
 use super::behind::{Behind, CaughtUp};
-use super::ready::{Ready, Retry, Ring};
 use super::{Echo, EchoOverflow, Echoes, Wish};
 use crate::catalog::DEFAULT_NAMESPACE;
 use crate::limits::ECHO_OPEN_BYTES;
 use crate::live::bundle::{Packing, Run};
 use crate::live::publisher::{Handing, Publisher, Stretch};
 use crate::live::{Inner, PACE};
+use crate::ready::{Ready, Retry, Ring};
 use crate::session::KeptOpen;
 use crate::watch::Readable;
 use crate::{Gap, Monotonic, Session};

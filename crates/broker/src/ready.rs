@@ -1,6 +1,6 @@
-//! Which feeds of an echo have something to do, and when those whose reads have failed are to try again.
+//! What a thread that serves many has to do, and when those that have failed are to try again: for echoes and forwards.
 //!
-//! Invariant: no ring is lost. A feed is answered before it is served, so what happens meanwhile puts it into the line again; it
+//! Invariant: no ring is lost. Whoever is served is answered before, so what happens meanwhile puts it into the line again; it
 //! stands there once, however often it is rung.
 
 use std::sync::Arc;
@@ -12,52 +12,52 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::Monotonic;
-use crate::limits::{ECHO_RETRY_MS, ECHO_RETRY_MS_MAX};
+use crate::limits::{RETRY_MS, RETRY_MS_MAX};
 
-/// The feeds that were rung, in that order.
-pub(super) struct Ready {
+/// Those that were rung, in that order.
+pub(crate) struct Ready {
     line: Mutex<Vec<u64>>,
     /// Serves them.
     thread: Thread,
 }
 
 impl Ready {
-    pub(super) fn new(thread: Thread) -> Self {
+    pub(crate) fn new(thread: Thread) -> Self {
         Self { line: Mutex::default(), thread }
     }
 
     /// Puts those that stand in line into `into`, which is empty.
-    pub(super) fn take(&self, into: &mut Vec<u64>) {
+    pub(crate) fn take(&self, into: &mut Vec<u64>) {
         std::mem::swap(into, &mut *self.line.lock());
     }
 }
 
-/// One feed's place in the line.
-pub(super) struct Ring {
+/// The place of one in the line.
+pub(crate) struct Ring {
     number: u64,
     is_rung: AtomicBool,
     ready: Arc<Ready>,
 }
 
 impl Ring {
-    pub(super) fn new(number: u64, ready: Arc<Ready>) -> Arc<Self> {
+    pub(crate) fn new(number: u64, ready: Arc<Ready>) -> Arc<Self> {
         Arc::new(Self { number, is_rung: AtomicBool::new(false), ready })
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The feed has something to do.
-    pub(super) fn ring(&self) {
+    /// It has something to do.
+    pub(crate) fn ring(&self) {
         if !self.is_rung.swap(true, Ordering::AcqRel) {
             self.ready.line.lock().push(self.number);
             self.ready.thread.unpark();
         }
     }
 
-    /// The feed is about to be served.
-    pub(super) fn answer(&self) {
+    /// It is about to be served.
+    pub(crate) fn answer(&self) {
         self.is_rung.swap(false, Ordering::AcqRel);
     }
 }
@@ -72,30 +72,30 @@ impl Wake for Ring {
     }
 }
 
-/// When a read that has failed is made again: each time it fails anew twice as late, up to a bound.
+/// When something that has failed is tried again: each time it fails anew twice as late, up to a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Retry {
+pub(crate) struct Retry {
     due: Monotonic,
     wait_ms: u64,
 }
 
 impl Retry {
     /// After a failure at `now`, and `before` if the one before it failed, too.
-    pub(super) fn after(before: Option<Self>, now: Monotonic) -> Self {
-        let wait_ms = before.map_or(ECHO_RETRY_MS, |it| (it.wait_ms * 2).min(ECHO_RETRY_MS_MAX));
+    pub(crate) fn after(before: Option<Self>, now: Monotonic) -> Self {
+        let wait_ms = before.map_or(RETRY_MS, |it| (it.wait_ms * 2).min(RETRY_MS_MAX));
         Self { due: Monotonic(now.0 + wait_ms * 1000), wait_ms }
     }
 
-    pub(super) fn wait_ms(self) -> u64 {
+    pub(crate) fn wait_ms(self) -> u64 {
         self.wait_ms
     }
 
-    pub(super) fn is_due(self, now: Monotonic) -> bool {
+    pub(crate) fn is_due(self, now: Monotonic) -> bool {
         now >= self.due
     }
 
     /// Until it is due.
-    pub(super) fn left(self, now: Monotonic) -> Duration {
+    pub(crate) fn left(self, now: Monotonic) -> Duration {
         Duration::from_micros(self.due.0.saturating_sub(now.0))
     }
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feed_stands_in_line_once_and_again_after_it_was_answered() {
+    fn one_stands_in_line_once_and_again_after_it_was_answered() {
         let ready = Arc::new(Ready::new(std::thread::current()));
         let (one, two) = (Ring::new(1, Arc::clone(&ready)), Ring::new(2, Arc::clone(&ready)));
         let mut line = Vec::new();
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn waiting_doubles_up_to_its_bound() {
         let mut retry = Retry::after(None, Monotonic(5));
-        assert_eq!(retry.left(Monotonic(5)), Duration::from_millis(ECHO_RETRY_MS));
-        assert!(!retry.is_due(Monotonic(5)) && retry.is_due(Monotonic(5 + ECHO_RETRY_MS * 1000)));
+        assert_eq!(retry.left(Monotonic(5)), Duration::from_millis(RETRY_MS));
+        assert!(!retry.is_due(Monotonic(5)) && retry.is_due(Monotonic(5 + RETRY_MS * 1000)));
         let mut waits = Vec::new();
         for _ in 0..8 {
             retry = Retry::after(Some(retry), Monotonic(0));
