@@ -337,7 +337,9 @@ fn sizes(log: &dyn Log, partition: PartitionId, mut from: Offset, until: Offset)
 
 /// The times to live that the records of a batch bring along; none for one that cannot be decoded.
 fn ttls(log: &dyn Log, partition: PartitionId, span: &Span) -> Result<Vec<u64>, ReadError> {
-    let Some(stored) = read_one(log, partition, span.base)? else { return Ok(Vec::new()) };
+    // By its last offset: the partition may start within it.
+    let last = span.base.plus(u64::from(span.offsets.saturating_sub(1)));
+    let Some(stored) = read_one(log, partition, last)? else { return Ok(Vec::new()) };
     let mut opened = Cursor::new(Arc::new(Decoded::open_any(partition, &stored)));
     let ttl_of = |at| match opened.find(stored.base.plus(at)) {
         Found::Record(record) => headers::ttl_ms(&record.headers).unwrap_or(NO_TTL),

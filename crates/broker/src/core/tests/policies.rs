@@ -91,6 +91,22 @@ fn a_time_to_live_of_its_own_is_kept_through_leases_sleep_and_restarts() {
 }
 
 #[test]
+fn a_time_to_live_is_found_in_a_batch_of_which_the_head_is_gone() {
+    let mut h = harness();
+    let q = h.queue("q");
+    h.put(q, vec![record("a", &[]), record("b", &[(headers::TTL, "5000")])]).unwrap();
+    let held = h.lease(q, 1);
+    h.ack(q, &held);
+    let partition = h.partition(h.topic_of(q), 0);
+    assert_eq!(h.trim_unneeded(partition, 1), Ok(Offset(1)));
+    h.crash();
+    h.pass(4_000);
+    assert_eq!(h.available(q), 1);
+    h.pass(1_000);
+    assert_eq!(h.offsets(q, 10), []);
+}
+
+#[test]
 fn what_expires_is_given_up_a_few_at_a_time_and_in_order() {
     let mut h = harness();
     let dead = h.queue("dead");
