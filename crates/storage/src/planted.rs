@@ -73,10 +73,12 @@ pub enum Bug {
     LengthBehind,
     /// A queue that is too long gives up twice what is too much.
     DroppedTooMany,
+    /// What is read again from the log has lost the time to live that it brought along.
+    TtlForgotten,
 }
 
 /// Those that the simulator of the whole broker finds.
-pub const ALL: [Bug; 27] = [
+pub const ALL: [Bug; 28] = [
     Bug::AckBeforeSync,
     Bug::VisibleBeforeSync,
     Bug::DirectorySyncSkipped,
@@ -104,6 +106,7 @@ pub const ALL: [Bug; 27] = [
     Bug::BuriedPartly,
     Bug::LengthBehind,
     Bug::DroppedTooMany,
+    Bug::TtlForgotten,
 ];
 
 /// Those that show in the log alone.

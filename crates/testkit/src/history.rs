@@ -161,10 +161,17 @@ impl History {
         Exchange { asked, steps: self.steps, heard: asked }
     }
 
-    /// A record was published to a topic of such queues, `of_its_own` if nothing else has its key.
-    pub fn published(&mut self, number: Number, place: Place, of_its_own: bool, exchange: &Exchange) {
+    /// A record was published to a topic of such queues, with a time to live or without; `of_its_own` if nothing else has its key.
+    pub fn published(
+        &mut self,
+        number: Number,
+        place: Place,
+        ttl_ms: Option<u64>,
+        of_its_own: bool,
+        exchange: &Exchange,
+    ) {
         for terms in self.terms.values_mut() {
-            terms.published(number, place, exchange);
+            terms.published(number, place, ttl_ms, exchange);
         }
         for turns in self.turns.values_mut().filter(|_| of_its_own) {
             turns.came(number);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use duolog_record::{Batch, Offset, PartitionId, Timestamp};
+use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Log, ReadError, ReadLimit, Span, StoredBatch};
 
 use super::Core;
@@ -301,7 +302,8 @@ fn spans(
         if bytes > KEY_LOOK_BYTES && !cut.is_empty() {
             return Ok((Ahead::Spans(cut), span.base));
         }
-        let ttls = match span.timed.then(|| ttls(log, partition, span)) {
+        let is_timed = span.timed && !planted::is(Bug::TtlForgotten);
+        let ttls = match is_timed.then(|| ttls(log, partition, span)) {
             Some(Ok(ttls)) => ttls,
             // What is damaged goes where all such records go, once somebody is to receive it.
             Some(Err(ReadError::Damaged { .. })) | None => Vec::new(),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use duolog_broker::{Backoff, LeaseId, Monotonic, Now, Outcome, QueuePolicy};
+use duolog_broker::{Backoff, LeaseId, Monotonic, Now, Order, Outcome, QueuePolicy};
 
 use super::{Broken, Number, Place};
 use crate::sim::ms_before;
@@ -75,6 +75,8 @@ struct Known {
     place: Option<Place>,
     /// Its time to live began not before and not after, by the wall clock.
     lives_from: (i64, i64),
+    /// A time to live that it brought along.
+    ttl_ms: Option<u64>,
     hold: Option<Hold>,
     touches: u64,
     /// The last attempt that was told, and [`Terms::lost`] then.
@@ -95,6 +97,7 @@ impl Default for Known {
         Self {
             place: None,
             lives_from,
+            ttl_ms: None,
             hold: None,
             touches: 0,
             attempt: 0,
@@ -105,10 +108,19 @@ impl Default for Known {
     }
 }
 
+impl Known {
+    /// How long it lives where records live so long, and may bring a shorter time along or may not.
+    fn least_ttl_ms(&self, ttl_ms: Option<u64>, heeds: bool) -> Option<u64> {
+        [ttl_ms, self.ttl_ms.filter(|_| heeds)].into_iter().flatten().min()
+    }
+}
+
 /// What is known of one queue.
 #[derive(Debug)]
 pub struct Terms {
     ttl_ms: Option<u64>,
+    /// It heeds the times to live that records bring along: a queue that looks at keys does not.
+    heeds: bool,
     backoff: Backoff,
     /// How the wall clock was set so far.
     steps: Steps,
@@ -127,6 +139,7 @@ impl Terms {
     pub fn new(policy: &QueuePolicy) -> Self {
         Self {
             ttl_ms: policy.message_ttl_ms,
+            heeds: policy.order == Order::Standard,
             backoff: policy.backoff,
             steps: Steps::default(),
             records: BTreeMap::new(),
@@ -153,11 +166,17 @@ impl Terms {
         ms_before(asked_at.plus_ms(ms), self.steps.ahead_ms - ahead_ms)
     }
 
-    /// A record was published, and that was answered.
-    pub fn published(&mut self, number: Number, place: Place, exchange: &Exchange) {
+    /// How long a record lives, if that is limited.
+    fn ttl_ms(&self, known: &Known) -> Option<u64> {
+        known.least_ttl_ms(self.ttl_ms, self.heeds)
+    }
+
+    /// A record was published, with a time to live of its own or without, and that was answered.
+    pub fn published(&mut self, number: Number, place: Place, ttl_ms: Option<u64>, exchange: &Exchange) {
         let (from, to) = self.decided(exchange);
         let known = self.records.entry(number).or_default();
         known.place = Some(place);
+        known.ttl_ms = ttl_ms;
         known.lives_from = (from, to.max(self.replayed_until));
     }
 
@@ -210,7 +229,7 @@ impl Terms {
                 "record {number} came {early_ms} ms before its lease and back-off are over"
             )));
         }
-        if let Some(ttl_ms) = self.ttl_ms
+        if let Some(ttl_ms) = self.ttl_ms(known)
             && let ((now, _), (_, lives_from)) = (decided, known.lives_from)
             && now >= lives_from.saturating_add_unsigned(ttl_ms)
         {
@@ -278,7 +297,7 @@ impl Terms {
             }
             Outcome::Extend { for_ms: 0 } | Outcome::Ack | Outcome::DeadLetter => None,
         };
-        let ttl_over = self.ttl_ms.map(|ttl_ms| known.lives_from.1.saturating_add_unsigned(ttl_ms));
+        let ttl_over = self.ttl_ms(known).map(|ttl_ms| known.lives_from.1.saturating_add_unsigned(ttl_ms));
         let is_late = outcome == Outcome::Ack && is_ok && ttl_over.is_some_and(|over| over <= now.wall.0);
         if let (true, Some((runs_until, back_at)), Some(known)) =
             (is_alone, hold, self.records.get_mut(&number))
@@ -297,16 +316,19 @@ impl Terms {
     /// True if it is certain that the record has not outlived its time to live.
     #[must_use]
     pub fn lives(&self, number: Number, now: Now) -> bool {
-        let Some(ttl_ms) = self.ttl_ms else { return true };
-        let lives_from = self.records.get(&number).map_or(i64::MIN, |known| known.lives_from.0);
-        now.wall.0 < lives_from.saturating_add_unsigned(ttl_ms)
+        let Some(known) = self.records.get(&number) else { return self.ttl_ms.is_none() };
+        let over = self.ttl_ms(known).map(|ttl_ms| known.lives_from.0.saturating_add_unsigned(ttl_ms));
+        over.is_none_or(|over| now.wall.0 < over)
     }
 
     /// The wall clock will show less than now: what has outlived its time by now is not young again.
     pub fn was_at(&mut self, now: Now) {
-        let Some(ttl_ms) = self.ttl_ms else { return };
+        let (ttl_ms, heeds) = (self.ttl_ms, self.heeds);
         for known in self.records.values_mut() {
-            if now.wall.0 >= known.lives_from.0.saturating_add_unsigned(ttl_ms) {
+            let over = known
+                .least_ttl_ms(ttl_ms, heeds)
+                .map(|ttl_ms| known.lives_from.0.saturating_add_unsigned(ttl_ms));
+            if over.is_some_and(|over| over <= now.wall.0) {
                 known.lives_from.0 = i64::MIN;
             }
         }
@@ -420,7 +442,7 @@ mod tests {
 
     fn publish(terms: &mut Terms, asked: u64, heard: u64) {
         let exchange = exchange(terms, asked, heard);
-        terms.published(1, (PartitionId(9), Offset(0)), &exchange);
+        terms.published(1, (PartitionId(9), Offset(0)), None, &exchange);
     }
 
     #[test]
@@ -474,6 +496,22 @@ mod tests {
     }
 
     #[test]
+    fn the_lesser_time_to_live_holds() {
+        let mut terms = terms();
+        for (ttl_ms, over) in [(2_000, 2_000), (9_000, 5_000)] {
+            let exchange = exchange(&terms, 0, 0);
+            terms.published(1, (PartitionId(9), Offset(0)), Some(ttl_ms), &exchange);
+            assert!(terms.lives(1, at(over - 1)) && !terms.lives(1, at(over)));
+            assert!(receive(&mut terms, over, over, 1).is_err());
+        }
+        let policy = QueuePolicy { order: Order::Fair, ..QueuePolicy::default() };
+        let mut by_key = Terms::new(&policy);
+        let exchange = exchange(&by_key, 0, 0);
+        by_key.published(1, (PartitionId(9), Offset(0)), Some(2_000), &exchange);
+        assert!(by_key.lives(1, at(2_000)), "it is not looked at");
+    }
+
+    #[test]
     fn nothing_grows_young_again() {
         let mut terms = terms();
         publish(&mut terms, 0, 100);
@@ -488,7 +526,7 @@ mod tests {
         let mut terms = terms();
         let asked = exchange(&terms, 0, 100);
         terms.stepped(0);
-        terms.published(1, (PartitionId(9), Offset(0)), &asked);
+        terms.published(1, (PartitionId(9), Offset(0)), None, &asked);
         assert!(receive(&mut terms, 9_000, 9_000, 1).is_ok());
         assert!(!terms.lives(1, at(10)));
     }

@@ -11,14 +11,15 @@ use bytes::Bytes;
 use duolog_broker::errors::AppendError;
 use duolog_broker::{
     Appended, CursorMove, LeaseAsk, LeaseId, Monotonic, MoveFilter, MoveId, MoveSpec, NewRecord, Pending,
-    QueueId, Session, Start, TopicId,
+    QueueId, Session, Start, TopicId, headers,
 };
-use duolog_record::{Batch, BatchBuilder, Codec, Offset, PartitionId, Producer, Timestamp};
+use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, PartitionId, Producer, Timestamp};
 
 use super::checks::DEAD_SOURCE;
 use super::keyed::{Keyed, Sent};
 use super::node::poll_once;
 use super::stage::Stage;
+use super::tenants;
 use super::told::Told;
 use crate::history::{Broken, Exchange, History, Name, Number};
 use crate::{Random, SimDisk};
@@ -334,7 +335,13 @@ impl Clients {
         let by_key = topic == lines_topic;
         let of_its_own = self.random.one_in(3);
         let tenant = (topic == tenants_topic).then(|| (of_its_own, history.exchange(session.clock().now())));
+        let ttl_ms = |number| tenant.as_ref().and_then(|_| tenants::ttl_ms(number));
+        let ttl = |ttl_ms: u64| Header {
+            key: Bytes::from_static(headers::TTL.as_bytes()),
+            value: Some(Bytes::from(ttl_ms.to_string())),
+        };
         let records = numbers.iter().map(|number| NewRecord {
+            headers: ttl_ms(*number).map(ttl).into_iter().collect(),
             delay_ms: is_delayed.then(|| 1 + self.random.below(3000)),
             key: if by_key {
                 Some(Bytes::from((number % LINES).to_string()))

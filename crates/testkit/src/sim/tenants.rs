@@ -17,6 +17,11 @@ use crate::history::{Broken, History, Number};
 /// Nothing is held back for longer, milliseconds: what clients ask for, and a back-off.
 const HOLD_MS: u64 = 3_000 + BACKOFF_MS;
 
+/// The time to live that a record brings along, if it does, milliseconds: now and then longer than the queue's.
+pub(super) fn ttl_ms(number: Number) -> Option<u64> {
+    number.is_multiple_of(4).then(|| 500 + number * 397 % (BRIEF_MS + 1_000))
+}
+
 /// Replays one of the queues from a record on; 0 is the earliest.
 pub(super) fn replay(
     node: &mut Node,

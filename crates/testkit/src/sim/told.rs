@@ -6,6 +6,7 @@ use duolog_record::{Offset, PartitionId};
 
 use super::clients::Clients;
 use super::keyed::Sent;
+use super::tenants;
 use crate::history::{Attempt, Broken, Exchange, History, Moment, Number, Receive, Touched};
 
 /// One settlement that was asked for.
@@ -130,7 +131,8 @@ impl Told {
                             history.appended(place.partition, place.offset, *number)?;
                             if let Some((of_its_own, exchange)) = &tenant {
                                 let place = (place.partition, place.offset);
-                                history.published(*number, place, *of_its_own, exchange);
+                                let ttl_ms = tenants::ttl_ms(*number);
+                                history.published(*number, place, ttl_ms, *of_its_own, exchange);
                             }
                         }
                         clients.published.insert((topic, *number));
