@@ -9,16 +9,14 @@ mod forwarder;
 mod onward;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use duolog_record::{Offset, PartitionId};
-use parking_lot::Mutex;
-use tracing::error;
 
 use self::forwarder::Forwarder;
 use crate::errors::{ChangeError, CursorError};
 use crate::limits::FORWARDS;
+use crate::ready::LazyThread;
 use crate::routing::{Exchange, ExchangeId};
 use crate::{Action, CursorMove, Labels, Session, Topic, TopicId};
 
@@ -56,9 +54,7 @@ pub struct ForwardStats {
 pub(crate) struct Forwards {
     /// One at a time changes which there are: to begin one takes two steps.
     changing: tokio::sync::Mutex<()>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    wake: Mutex<Option<Thread>>,
-    is_ending: AtomicBool,
+    thread: LazyThread,
     counts: Counts,
 }
 
@@ -84,37 +80,13 @@ impl Forwards {
     }
 
     /// Has the thread see what has changed; the first start it. `session` is the broker's own.
-    fn look(&self, session: &Session) {
-        if let Some(thread) = &*self.wake.lock() {
-            return thread.unpark();
-        }
-        let mut thread = self.thread.lock();
-        if thread.is_some() || self.is_ending.load(Ordering::Acquire) {
-            return;
-        }
-        let session = session.clone();
-        match std::thread::Builder::new()
-            .name("forward".to_owned())
-            .spawn(move || Forwarder::new(session).run())
-        {
-            Ok(started) => {
-                *self.wake.lock() = Some(started.thread().clone());
-                *thread = Some(started);
-            }
-            Err(error) => error!(%error, "no thread for forwards: nothing is forwarded"),
-        }
+    fn look(&self, session: Session) {
+        self.thread.wake("forward", move || Forwarder::new(session).run());
     }
 
     /// Ends the thread, and waits for it.
     pub(crate) fn stop(&self) {
-        self.is_ending.store(true, Ordering::Release);
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                error!("the thread of forwards has panicked");
-            }
-        }
+        self.thread.stop();
     }
 }
 
@@ -194,7 +166,7 @@ impl Session {
             // Where nothing is forwarded there is nothing to remember.
             let _ = self.drop_cursors(&group, Some(topic.partitions.clone())).await;
         }
-        self.inner.forwards.look(&self.of_broker());
+        self.inner.forwards.look(self.of_broker());
         changed
     }
 
@@ -266,7 +238,7 @@ impl Session {
     pub async fn start_forwards(&self) -> Result<(), CursorError> {
         let is_any = self.catalog().forwards().next().is_some();
         if is_any || self.groups().await?.iter().any(|group| is_group(group)) {
-            self.inner.forwards.look(&self.of_broker());
+            self.inner.forwards.look(self.of_broker());
         }
         Ok(())
     }

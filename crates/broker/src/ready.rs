@@ -6,13 +6,60 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tracing::error;
 
 use crate::Monotonic;
 use crate::limits::{RETRY_MS, RETRY_MS_MAX};
+
+/// A thread that starts when it first has something to do, and is woken when there is more.
+#[derive(Default)]
+pub(crate) struct LazyThread {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    is_ending: AtomicBool,
+}
+
+impl LazyThread {
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.lock().is_some()
+    }
+
+    /// Wakes it; the first call starts it.
+    pub(crate) fn wake(&self, name: &'static str, run: impl FnOnce() + Send + 'static) {
+        let mut thread = self.thread.lock();
+        if let Some(running) = &*thread {
+            return running.thread().unpark();
+        }
+        if self.is_ending() {
+            return;
+        }
+        match std::thread::Builder::new().name(name.to_owned()).spawn(run) {
+            Ok(started) => *thread = Some(started),
+            Err(error) => error!(%error, name, "no thread: what it is for does not happen"),
+        }
+    }
+
+    /// True once it is to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Ends it, and waits for it.
+    pub(crate) fn stop(&self) {
+        self.is_ending.store(true, Ordering::Release);
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                error!(name, "a thread has panicked");
+            }
+        }
+    }
+}
 
 /// Those that were rung, in that order.
 pub(crate) struct Ready {

@@ -124,7 +124,7 @@ impl Forwarder {
         if let Err(error) = self.forget_the_gone() {
             warn!(%error, "cursors of forwards that are gone are left");
         }
-        while !forwards.is_ending.load(Ordering::Acquire) {
+        while !forwards.thread.is_ending() {
             if let Err(error) = self.look() {
                 warn!(%error, "not all forwards can begin: they try again");
             }

@@ -15,17 +15,15 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, Thread};
 
 use duolog_record::{Offset, PartitionId};
 use parking_lot::Mutex;
-use tracing::error;
 
 use self::feeder::Feeder;
 use super::{Inner, Template};
 use crate::Session;
 use crate::catalog::DEFAULT_NAMESPACE;
+use crate::ready::LazyThread;
 
 /// What is appended to `topic` is heard on `subject`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +50,7 @@ pub enum EchoOverflow {
 /// The thread and what it is to do.
 pub(crate) struct Echoes {
     wanted: Mutex<Wanted>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    is_ending: AtomicBool,
+    thread: LazyThread,
 }
 
 /// An echo, and where the partitions ended when it was asked for: what is appended from then on is heard.
@@ -67,12 +64,11 @@ struct Wish {
 struct Wanted {
     wishes: Arc<[Wish]>,
     changes: u64,
-    wake: Option<Thread>,
 }
 
 impl Echoes {
     pub(crate) fn new() -> Self {
-        Self { wanted: Mutex::default(), thread: Mutex::default(), is_ending: AtomicBool::new(false) }
+        Self { wanted: Mutex::default(), thread: LazyThread::default() }
     }
 
     /// What is echoed.
@@ -87,35 +83,16 @@ impl Echoes {
             let mut wanted = self.wanted.lock();
             wanted.wishes = wishes(&wanted.wishes, echoes, |topic| ends(session, topic));
             wanted.changes += 1;
-            if let Some(thread) = &wanted.wake {
-                thread.unpark();
-            }
         }
-        let mut thread = self.thread.lock();
-        if !is_any || thread.is_some() || self.is_ending.load(Ordering::Acquire) {
-            return;
-        }
-        let (echoes, session, live) = (Arc::clone(self), session.clone(), Arc::clone(live));
-        let feed = move || Feeder::new(echoes, session, live).run();
-        match std::thread::Builder::new().name("echo".to_owned()).spawn(feed) {
-            Ok(started) => {
-                self.wanted.lock().wake = Some(started.thread().clone());
-                *thread = Some(started);
-            }
-            Err(error) => error!(%error, "no thread for echoes: nothing is echoed"),
+        if is_any || self.thread.is_running() {
+            let (echoes, session, live) = (Arc::clone(self), session.clone(), Arc::clone(live));
+            self.thread.wake("echo", move || Feeder::new(echoes, session, live).run());
         }
     }
 
     /// Ends the thread, and waits for it.
     pub(crate) fn stop(&self) {
-        self.is_ending.store(true, Ordering::Release);
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                error!("the thread of echoes has panicked");
-            }
-        }
+        self.thread.stop();
     }
 }
 

@@ -76,7 +76,7 @@ impl Feeder {
     pub(super) fn run(&mut self) {
         let mut ready = Vec::new();
         let mut attended_at = self.now();
-        while !self.echoes.is_ending.load(Ordering::Acquire) {
+        while !self.echoes.thread.is_ending() {
             self.look();
             self.ready.take(&mut ready);
             if ready.is_empty() {
