@@ -22,7 +22,8 @@ use crate::{Action, CursorMove, Labels, Session, Topic, TopicId};
 
 /// What begins the names of the groups of forwards.
 const GROUP_PREFIX: &str = "duolog-forward.";
-/// The label of an exchange with the topics that are forwarded to it: a line for each, its id in hexadecimal digits.
+/// The label of an exchange with the topics that are forwarded to it: a line for each, its id in hexadecimal digits and the number of the
+/// forward. Numbers are not used again, so a forward that ends and begins anew is another.
 const FROM_TOPICS: &str = "from-topics";
 
 /// A topic and the exchange that its records are published to.
@@ -95,30 +96,33 @@ pub(crate) fn is_group(name: &str) -> bool {
     name.starts_with(GROUP_PREFIX)
 }
 
-/// The group whose cursors say where the forwards to an exchange stand.
-fn group_of(exchange: &Exchange) -> Arc<str> {
-    format!("{GROUP_PREFIX}{}.{}", exchange.name, exchange.id.0).into()
+/// The group whose cursors say where a forward stands.
+fn group_of(exchange: &Exchange, number: i64) -> Arc<str> {
+    format!("{GROUP_PREFIX}{}.{number}", exchange.name).into()
 }
 
-/// The exchange of such a group.
-fn exchange_of(group: &str) -> Option<ExchangeId> {
-    let (_, id) = group.strip_prefix(GROUP_PREFIX)?.rsplit_once('.')?;
-    id.parse().ok().map(ExchangeId)
+/// The number of the forward of such a group.
+fn number_in(group: &str) -> Option<i64> {
+    group.strip_prefix(GROUP_PREFIX)?.rsplit_once('.')?.1.parse().ok()
 }
 
-/// The topics that the labels of an exchange name.
-pub(crate) fn topics_in(labels: &Labels) -> Vec<TopicId> {
-    let lines = labels.get(FROM_TOPICS).map_or("", String::as_str).lines();
-    lines.filter_map(|line| u128::from_str_radix(line, 16).ok().map(TopicId)).collect()
+/// The topics that the labels of an exchange name, and the numbers of their forwards.
+pub(crate) fn topics_in(labels: &Labels) -> Vec<(TopicId, i64)> {
+    let read = |line: &str| {
+        let (topic, number) = line.split_once(' ')?;
+        Some((TopicId(u128::from_str_radix(topic, 16).ok()?), number.parse().ok()?))
+    };
+    labels.get(FROM_TOPICS).map_or("", String::as_str).lines().filter_map(read).collect()
 }
 
 /// The labels of an exchange to which these are forwarded.
-fn with_topics(labels: &Labels, topics: &[TopicId]) -> Labels {
+fn with_topics(labels: &Labels, topics: &[(TopicId, i64)]) -> Labels {
     let mut labels = labels.clone();
     if topics.is_empty() {
         labels.remove(FROM_TOPICS);
     } else {
-        let lines: Vec<_> = topics.iter().map(|topic| format!("{:032x}", topic.0)).collect();
+        let lines: Vec<_> =
+            topics.iter().map(|(topic, number)| format!("{:032x} {number}", topic.0)).collect();
         labels.insert(FROM_TOPICS.to_owned(), lines.join("\n"));
     }
     labels
@@ -152,19 +156,20 @@ impl Session {
         if catalog.forwards().count() >= FORWARDS {
             return Err(ChangeError::OverLimit("there are as many forwards as may be"));
         }
-        let group = group_of(&exchange);
+        let number = self.of_broker().new_producer_id().await.map_err(of_cursors)?;
+        let group = group_of(&exchange, number);
         let at =
             |(partition, offset)| CursorMove { partition, offset, leader_epoch: -1, metadata: String::new() };
         self.place_cursors(&group, starts.into_iter().map(at).collect()).await.map_err(of_cursors)?;
         let changed = self
             .change_forwards(forward.exchange, |topics| {
-                topics.push(forward.topic);
+                topics.push((forward.topic, number));
                 true
             })
             .await;
         if changed.is_err() {
             // Where nothing is forwarded there is nothing to remember.
-            let _ = self.drop_cursors(&group, Some(topic.partitions.clone())).await;
+            let _ = self.drop_cursors(&group, None).await;
         }
         self.inner.forwards.look(self.of_broker());
         changed
@@ -176,18 +181,17 @@ impl Session {
     /// `NotFound` if one of its ends is not there.
     pub async fn end_forward(&self, forward: Forward) -> Result<bool, ChangeError> {
         let _one_at_a_time = self.inner.forwards.changing.lock().await;
-        let (topic, exchange) = self.ends_of(forward)?;
-        let was_there = self
-            .change_forwards(forward.exchange, |topics| {
-                let before = topics.len();
-                topics.retain(|it| *it != forward.topic);
-                topics.len() < before
-            })
-            .await?;
+        let (_, exchange) = self.ends_of(forward)?;
+        let Some(number) = self.catalog().number_of(forward) else { return Ok(false) };
+        self.change_forwards(forward.exchange, |topics| {
+            topics.retain(|(topic, _)| *topic != forward.topic);
+            true
+        })
+        .await?;
         // Whatever is stored from now on with a move of these cursors is refused.
-        let partitions = Some(topic.partitions.clone());
-        self.drop_cursors(&group_of(&exchange), partitions).await.map_err(of_cursors)?;
-        Ok(was_there)
+        self.drop_cursors(&group_of(&exchange, number), None).await.map_err(of_cursors)?;
+        self.inner.forwards.look(self.of_broker());
+        Ok(true)
     }
 
     fn ends_of(&self, forward: Forward) -> Result<(Arc<Topic>, Arc<Exchange>), ChangeError> {
@@ -207,14 +211,15 @@ impl Session {
     async fn change_forwards(
         &self,
         exchange: ExchangeId,
-        change: impl Fn(&mut Vec<TopicId>) -> bool,
+        change: impl Fn(&mut Vec<(TopicId, i64)>) -> bool,
     ) -> Result<bool, ChangeError> {
         loop {
             let catalog = self.catalog();
             let known = catalog.exchange_by_id(exchange);
             let known = known.ok_or_else(|| ChangeError::NotFound("the exchange".to_owned()))?;
             // Those that are gone need not be remembered.
-            let mut topics: Vec<_> = catalog.forwards_to(exchange).map(|it| it.topic).collect();
+            let mut topics = topics_in(&known.labels);
+            topics.retain(|(topic, _)| catalog.topic_by_id(*topic).is_some());
             if !change(&mut topics) {
                 return Ok(false);
             }

@@ -339,6 +339,6 @@ pub const FORWARD_TURN_BYTES: usize = 1 << 20;
 /// Bytes that are on their way to the disk for all of them together, about.
 pub const FORWARD_BYTES_IN_FLIGHT: usize = 16 << 20;
 /// Topics that a record may be forwarded through.
-pub const FORWARD_HOPS: usize = 32;
+pub const FORWARD_HOPS: usize = 5;
 /// Bytes that an echo hears of one partition before it looks at the next.
 pub const ECHO_TURN_BYTES: usize = 64 << 10;

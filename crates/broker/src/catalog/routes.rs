@@ -27,7 +27,7 @@ pub(crate) struct Routes {
     bindings: Map<BindingId, Arc<Binding>>,
     from: Map<(ExchangeId, Bytes, BindingId), ()>,
     to: Map<(Destination, ExchangeId, Bytes, BindingId), ()>,
-    forwards: Map<(ExchangeId, TopicId), ()>,
+    forwards: Map<(ExchangeId, TopicId), i64>,
 }
 
 /// An exchange and what is known of its bindings together.
@@ -145,8 +145,20 @@ impl Catalog {
 
     /// The forwards whose topics are there, by exchange.
     pub fn forwards(&self) -> impl Iterator<Item = Forward> + '_ {
-        let all = self.routes.forwards.iter().map(|(&(exchange, topic), ())| Forward { topic, exchange });
-        all.filter(|it| self.topic_by_id(it.topic).is_some())
+        self.numbered_forwards().map(|(forward, _)| forward)
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn numbered_forwards(&self) -> impl Iterator<Item = (Forward, i64)> + '_ {
+        let all = self.routes.forwards.iter();
+        all.map(|(&(exchange, topic), &number)| (Forward { topic, exchange }, number))
+            .filter(|(it, _)| self.topic_by_id(it.topic).is_some())
+    }
+
+    /// The number of a forward, if it is there.
+    pub(crate) fn number_of(&self, forward: Forward) -> Option<i64> {
+        self.topic_by_id(forward.topic)?;
+        self.routes.forwards.get(&(forward.exchange, forward.topic)).copied()
     }
 
     /// Those to an exchange.
@@ -154,8 +166,8 @@ impl Catalog {
         self.routes
             .forwards
             .range_by(move |&(is, _)| is >= exchange)
-            .take_while(move |&(&(is, _), ())| is == exchange)
-            .map(|(&(exchange, topic), ())| Forward { topic, exchange })
+            .take_while(move |&(&(is, _), _)| is == exchange)
+            .map(|(&(exchange, topic), _)| Forward { topic, exchange })
             .filter(|it| self.topic_by_id(it.topic).is_some())
     }
 
@@ -233,11 +245,11 @@ impl Catalog {
 
     fn note_forwards(&mut self, id: ExchangeId, before: &Labels, now: &Labels) {
         let [before, now] = [before, now].map(forward::topics_in);
-        for topic in before {
+        for (topic, _) in before {
             self.routes.forwards.remove(&(id, topic));
         }
-        for topic in now {
-            self.routes.forwards.insert((id, topic), ());
+        for (topic, number) in now {
+            self.routes.forwards.insert((id, topic), number);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::errors::AppendError;
 use crate::idempotency::{self, ScopedKey};
 use crate::limits::{GROUP_BYTES, PUBLISH_RECORDS, ROUTED_PLACES};
 use crate::state::Owner;
-use crate::{Advance, Gate, NewRecord, Now, Routed, Topic, TopicId};
+use crate::{Advance, Gate, NewRecord, Now, Overflow, Queue, Routed, Topic, TopicId};
 
 /// A routed record, waiting.
 pub(super) struct Several {
@@ -78,23 +78,25 @@ impl Core {
             let error = AppendError::Malformed("more records or places than one publish may have");
             return drop(reply.send(Err(error)));
         }
-        let records: Vec<_> = records.into_iter().map(|it| self.check_routed(now, it)).collect();
+        // Who moves a cursor has looked at sizes: what one topic took is not measured as if a client sent it.
+        let is_measured = advance.is_some();
+        let records: Vec<_> = records.into_iter().map(|it| self.check_routed(now, it, is_measured)).collect();
         if whole && let Some(error) = records.iter().find_map(Several::is_in_the_way) {
             return drop(reply.send(Err(error)));
         }
         self.appends.push(Waiting::Routed { records, whole, advance, bytes, reply });
     }
 
-    fn check_routed(&mut self, now: Now, routed: Routed) -> Several {
+    fn check_routed(&mut self, now: Now, routed: Routed, is_measured: bool) -> Several {
         let Routed { mut record, topics, gate, relaxed } = routed;
         record.timestamp.get_or_insert(now.wall);
         let relaxed = relaxed && !record.is_delayed();
         let mut several = Several { record, topics, keys: Vec::new(), gate, relaxed, refused: None };
-        several.refused = self.check_topics_of(&mut several).err();
+        several.refused = self.check_topics_of(&mut several, is_measured).err();
         several
     }
 
-    fn check_topics_of(&mut self, several: &mut Several) -> Result<(), AppendError> {
+    fn check_topics_of(&mut self, several: &mut Several, is_measured: bool) -> Result<(), AppendError> {
         check_headers(&several.record)?;
         let bytes = record_bytes(&several.record) as u64;
         let (mut any, mut deduplicates) = (false, false);
@@ -102,7 +104,7 @@ impl Core {
             let Some(topic) = self.catalog.topic_by_id(id).cloned() else { continue };
             any = true;
             let bytes_max = u64::from(topic.policy.batch_bytes_max);
-            if bytes > bytes_max {
+            if bytes > bytes_max && !is_measured {
                 return Err(AppendError::TooLarge { bytes, bytes_max });
             }
             deduplicates |= topic.policy.deduplicates().is_some();
@@ -134,7 +136,7 @@ impl Core {
     ) -> Result<Vec<Result<(), AppendError>>, AppendError> {
         advance.as_ref().map_or(Ok(()), |advance| self.check_advance(advance))?;
         if whole {
-            self.check_all(now, &records)?;
+            self.check_all(now, &records, advance.is_some())?;
         }
         if let Some(advance) = advance {
             self.advance(now, group, &advance);
@@ -163,8 +165,9 @@ impl Core {
     }
 
     /// # Errors
-    /// If one of the records could not take a place in one of its topics, wherever in it that would be.
-    fn check_all(&mut self, now: Now, records: &[Several]) -> Result<(), AppendError> {
+    /// If one of the records could not take a place in one of its topics, wherever in it that would be. Where a cursor moves with them
+    /// (`is_moved`), a full queue that gives up to where the dead go is no reason.
+    fn check_all(&mut self, now: Now, records: &[Several], is_moved: bool) -> Result<(), AppendError> {
         let mut keys: BTreeMap<TopicId, Vec<&ScopedKey>> = BTreeMap::new();
         // Records and bytes for topics on which a queue may refuse them.
         let mut lengths: BTreeMap<TopicId, (u64, u64)> = BTreeMap::new();
@@ -187,7 +190,10 @@ impl Core {
             }
         }
         for (id, (count, bytes)) in lengths {
-            if let Some(queue) = self.full_queues(id, count, bytes).first() {
+            // What has somewhere to go is moved on with the cursor.
+            let is_in_the_way =
+                |it: &&Arc<Queue>| !is_moved || it.policy.overflow != Overflow::RejectDeadLetter;
+            if let Some(queue) = self.full_queues(id, count, bytes).iter().find(is_in_the_way) {
                 return Err(AppendError::QueueFull(queue.name.clone()));
             }
         }

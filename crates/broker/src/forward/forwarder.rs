@@ -3,7 +3,7 @@
 //! A partition has one commit on its way at a time, so its records keep their order and its cursor tells what is stored. Nobody
 //! waits for another: answers, new records and retries ring.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +15,14 @@ use duolog_record::{Offset, PartitionId};
 use tracing::warn;
 
 use super::onward::Onward;
-use super::{Counts, Forward, exchange_of, group_of, is_group};
+use super::{Counts, Forward, group_of, is_group, number_in};
 use crate::errors::{AppendError, CursorError, FetchError, Stopped};
 use crate::limits::{ECHO_OPEN_BYTES, FORWARD_BYTES_IN_FLIGHT, PUBLISH_RECORDS};
 use crate::ready::{Ready, Retry, Ring};
-use crate::routing::{ExchangeId, Router};
+use crate::routing::Router;
 use crate::session::KeptOpen;
 use crate::watch::Readable;
-use crate::{Advance, Catalog, CursorMove, Monotonic, Pending, Session};
+use crate::{Advance, Catalog, CursorMove, Monotonic, Pending, Session, TopicId};
 
 /// How often topics and partitions that have come or gone are noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -31,6 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Stage {
     pub(super) partition: PartitionId,
     pub(super) forward: Forward,
+    number: i64,
     group: Arc<str>,
     /// Where its cursor is: the next record to be forwarded.
     next: Offset,
@@ -39,6 +40,8 @@ pub(super) struct Stage {
     storing: Option<Storing>,
     /// How many records go into one commit at most: fewer where one is to be found that is refused.
     pub(super) records_max: usize,
+    /// Topics that do not take the next record, whatever happens.
+    pub(super) without: Vec<TopicId>,
     /// The only record in this range that a binding takes was refused for good.
     refused: Option<Offset>,
     /// Its cursor is elsewhere: it is looked up again, if the forward is still there.
@@ -54,8 +57,11 @@ struct Storing {
     records: usize,
     /// The first of them.
     first: Offset,
+    first_bytes: u64,
     unrouted: u64,
     lost: u64,
+    /// Records that a topic at least is left out for.
+    refused: u64,
     bytes: usize,
     answer: Pending<Result<Vec<Result<(), AppendError>>, AppendError>>,
 }
@@ -71,12 +77,16 @@ pub(super) struct Forwarder {
     /// Those that will try again when it is time.
     failed: BTreeSet<u64>,
     /// Those that have something to read and no room for it.
-    crowded: Vec<Arc<Ring>>,
+    crowded: BTreeSet<u64>,
     bytes_in_flight: usize,
+    /// Commits that are on their way.
+    storing: usize,
     pub(super) router: Router,
     pub(super) kept: KeptOpen,
     /// The version of the catalog that `stages` are of; `None` if they must be looked at anew.
     seen: Option<u64>,
+    /// The last look has failed.
+    look_again: Option<Retry>,
 }
 
 /// Wakes a thread that waits for one answer.
@@ -108,11 +118,13 @@ impl Forwarder {
             stages_ever: 0,
             ready: Arc::new(Ready::new(std::thread::current())),
             failed: BTreeSet::new(),
-            crowded: Vec::new(),
+            crowded: BTreeSet::new(),
             bytes_in_flight: 0,
+            storing: 0,
             router: Router::default(),
             kept: KeptOpen::new(ECHO_OPEN_BYTES),
             seen: None,
+            look_again: None,
         }
     }
 
@@ -121,16 +133,17 @@ impl Forwarder {
         let session = self.session.clone();
         let forwards = &session.inner.forwards;
         let mut ready = Vec::new();
-        if let Err(error) = self.forget_the_gone() {
-            warn!(%error, "cursors of forwards that are gone are left");
+        {
+            let _nobody_changes_them = forwards.changing.blocking_lock();
+            if let Err(error) = self.forget_the_gone(&session.catalog()) {
+                warn!(%error, "cursors of forwards that are gone are left");
+            }
         }
         while !forwards.thread.is_ending() {
-            if let Err(error) = self.look() {
-                warn!(%error, "not all forwards can begin: they try again");
-            }
+            self.look();
             self.ready.take(&mut ready);
             if ready.is_empty() {
-                if self.bytes_in_flight == 0 {
+                if self.storing == 0 {
                     // Whoever broke off within a batch is ready or on its way: nobody has use for those that are open.
                     self.kept.clear();
                 }
@@ -170,58 +183,58 @@ impl Forwarder {
     }
 
     /// Makes the stages anew if what exists has changed. Those that stay go on where they are.
-    fn look(&mut self) -> Result<(), CursorError> {
-        let catalog = self.session.catalog();
-        if self.seen == Some(catalog.version) {
-            return Ok(());
+    fn look(&mut self) {
+        let is_early = self.look_again.is_some_and(|retry| !retry.is_due(self.now()));
+        if is_early || self.seen == Some(self.session.catalog().version) {
+            return;
         }
-        let mut old: HashMap<(Forward, PartitionId), u64> =
-            self.stages.iter().map(|(number, stage)| ((stage.forward, stage.partition), *number)).collect();
-        let mut new: BTreeMap<ExchangeId, Vec<(Forward, PartitionId)>> = BTreeMap::new();
-        for forward in catalog.forwards() {
+        let session = self.session.clone();
+        // Whoever begins one places cursors before the forward is there, and whoever ends one forgets them afterwards.
+        let _nobody_changes_them = session.inner.forwards.changing.blocking_lock();
+        let catalog = session.catalog();
+        let mut old: HashMap<(i64, PartitionId), u64> =
+            self.stages.iter().map(|(number, stage)| ((stage.number, stage.partition), *number)).collect();
+        let mut new = Vec::new();
+        for (forward, number) in catalog.numbered_forwards() {
             let Some(topic) = catalog.topic_by_id(forward.topic) else { continue };
-            for &partition in &topic.partitions {
-                if old.remove(&(forward, partition)).is_none() {
-                    new.entry(forward.exchange).or_default().push((forward, partition));
-                }
+            let mut partitions = topic.partitions.clone();
+            partitions.retain(|partition| old.remove(&(number, *partition)).is_none());
+            if !partitions.is_empty() {
+                new.push((forward, number, partitions));
             }
         }
-        let mut has_gone = BTreeSet::new();
-        for ((forward, _), number) in old {
-            self.forget(number);
-            has_gone.insert(forward.exchange);
+        let any_has_gone = !old.is_empty();
+        old.into_values().for_each(|number| self.forget(number));
+        let mut failed = None;
+        if any_has_gone {
+            failed = self.forget_the_gone(&catalog).err();
         }
-        if has_gone.into_iter().any(|exchange| catalog.exchange_by_id(exchange).is_none()) {
-            self.forget_the_gone()?;
+        for (forward, number, partitions) in new {
+            failed = self.begin(&catalog, forward, number, &partitions).err().or(failed);
         }
-        for (exchange, partitions) in new {
-            self.begin(&catalog, exchange, &partitions)?;
-        }
-        self.seen = Some(catalog.version);
-        Ok(())
+        self.look_again = failed.map(|error| {
+            let retry = Retry::after(self.look_again.take(), self.now());
+            warn!(%error, wait_ms = retry.wait_ms(), "not all forwards can begin: they try again later");
+            retry
+        });
+        self.seen = self.look_again.is_none().then_some(catalog.version);
     }
 
     fn forget(&mut self, number: u64) {
         if let Some(stage) = self.stages.remove(&number) {
-            self.landed(stage.storing.map_or(0, |it| it.bytes));
+            if let Some(storing) = stage.storing {
+                self.landed(storing.bytes);
+            }
         }
     }
 
     /// Forgets where forwards stood that are no longer there: their exchanges have gone, or a crash came between the two steps of a
     /// beginning or an end.
-    fn forget_the_gone(&mut self) -> Result<(), CursorError> {
-        let session = self.session.clone();
-        // Whoever begins one places cursors before the forward is there.
-        let _nobody_changes_them = session.inner.forwards.changing.blocking_lock();
-        let catalog = session.catalog();
-        for group in wait(session.groups())?.iter().filter(|group| is_group(group)) {
-            let forwards = exchange_of(group).into_iter().flat_map(|exchange| catalog.forwards_to(exchange));
-            let topics = forwards.filter_map(|it| catalog.topic_by_id(it.topic));
-            let wanted: BTreeSet<_> = topics.flat_map(|topic| &topic.partitions).collect();
-            let mut gone: Vec<_> = wait(session.cursors(group))?.into_iter().map(|(it, _)| it).collect();
-            gone.retain(|partition| !wanted.contains(partition));
-            if !gone.is_empty() {
-                wait(session.drop_cursors(group, Some(gone)))?;
+    fn forget_the_gone(&self, catalog: &Catalog) -> Result<(), CursorError> {
+        let numbers: BTreeSet<i64> = catalog.numbered_forwards().map(|(_, number)| number).collect();
+        for group in wait(self.session.groups())?.iter().filter(|group| is_group(group)) {
+            if number_in(group).is_none_or(|number| !numbers.contains(&number)) {
+                wait(self.session.drop_cursors(group, None))?;
             }
         }
         Ok(())
@@ -231,18 +244,16 @@ impl Forwarder {
     fn begin(
         &mut self,
         catalog: &Catalog,
-        exchange: ExchangeId,
-        partitions: &[(Forward, PartitionId)],
+        forward: Forward,
+        number: i64,
+        partitions: &[PartitionId],
     ) -> Result<(), CursorError> {
-        let Some(exchange) = catalog.exchange_by_id(exchange) else { return Ok(()) };
-        let group = group_of(exchange);
+        let Some(exchange) = catalog.exchange_by_id(forward.exchange) else { return Ok(()) };
+        let group = group_of(exchange, number);
         let mut cursors: HashMap<_, _> =
             wait(self.session.cursors(&group))?.into_iter().map(|(it, cursor)| (it, cursor.offset)).collect();
-        let starts: Vec<_> = partitions
-            .iter()
-            .filter(|(_, partition)| !cursors.contains_key(partition))
-            .filter_map(|&(_, partition)| Some((partition, self.session.bounds(partition)?.start)))
-            .collect();
+        let added = partitions.iter().filter(|partition| !cursors.contains_key(partition));
+        let starts: Vec<_> = added.filter_map(|&it| Some((it, self.session.bounds(it)?.start))).collect();
         if !starts.is_empty() {
             let to = |&(partition, offset): &_| CursorMove {
                 partition,
@@ -253,7 +264,7 @@ impl Forwarder {
             wait(self.session.place_cursors(&group, starts.iter().map(to).collect()))?;
             cursors.extend(starts);
         }
-        for &(forward, partition) in partitions {
+        for &partition in partitions {
             let Some(&next) = cursors.get(&partition) else { continue };
             self.stages_ever += 1;
             let ring = Ring::new(self.stages_ever, Arc::clone(&self.ready));
@@ -261,11 +272,13 @@ impl Forwarder {
             let stage = Stage {
                 partition,
                 forward,
+                number,
                 group: Arc::clone(&group),
                 next,
                 readable: None,
                 storing: None,
                 records_max: PUBLISH_RECORDS,
+                without: Vec::new(),
                 refused: None,
                 is_over: false,
                 retry: None,
@@ -282,7 +295,7 @@ impl Forwarder {
         let waker = Waker::from(Arc::clone(&stage.ring));
         let mut context = Context::from_waker(&waker);
         while self.step(stage, &mut context) {}
-        if stage.retry.is_some() {
+        if stage.retry.is_some() && stage.storing.is_none() {
             self.failed.insert(stage.ring.number());
         }
     }
@@ -312,7 +325,7 @@ impl Forwarder {
             return true;
         }
         if self.bytes_in_flight >= FORWARD_BYTES_IN_FLIGHT {
-            self.crowded.push(Arc::clone(&stage.ring));
+            self.crowded.insert(stage.ring.number());
             return false;
         }
         match self.onward(stage, stage.next.max(bounds.start)) {
@@ -328,51 +341,55 @@ impl Forwarder {
             Some(until) => Onward::past(until),
             None => self.read(stage, from)?,
         };
-        let trimmed = from.0.min(onward.to.0) - stage.next.0;
-        if trimmed > 0 {
-            warn!(
-                partition = stage.partition.0,
-                offsets = trimmed,
-                "records went before they were forwarded"
-            );
-            onward.lost += trimmed;
-        }
+        // What is below that has gone.
+        onward.lost += from.0.min(onward.to.0) - stage.next.0;
         Ok(onward)
     }
 
     fn store(&mut self, stage: &mut Stage, onward: Onward) {
-        let Onward { records, first, to, unrouted, lost, bytes } = onward;
+        let Onward { records, first, first_bytes, to, unrouted, lost, refused, bytes } = onward;
         let advance =
             Advance { group: Arc::clone(&stage.group), partition: stage.partition, from: stage.next, to };
         let count = records.len();
         self.bytes_in_flight += bytes;
+        self.storing += 1;
         let answer = self.session.route_on(records, advance);
-        stage.storing = Some(Storing { to, records: count, first, unrouted, lost, bytes, answer });
+        stage.storing =
+            Some(Storing { to, records: count, first, first_bytes, unrouted, lost, refused, bytes, answer });
     }
 
     fn stored(&mut self, stage: &mut Stage, answer: Result<Vec<Result<(), AppendError>>, AppendError>) {
-        let Some(Storing { to, records, first, unrouted, lost, bytes, .. }) = stage.storing.take() else {
-            return;
-        };
+        let Some(storing) = stage.storing.take() else { return };
+        let Storing { to, records, first, first_bytes, unrouted, lost, refused, bytes, .. } = storing;
         self.landed(bytes);
         let error = match answer {
             Ok(results) => {
                 stage.next = to;
                 stage.retry = None;
                 stage.refused = None;
+                stage.without.clear();
                 stage.records_max = (stage.records_max * 2).min(PUBLISH_RECORDS);
                 // Of some, all topics may have gone meanwhile.
-                let taken = results.iter().filter(|it| it.is_ok()).count();
+                let gone =
+                    results.iter().filter(|it| matches!(it, Err(AppendError::NotFound))).count() as u64;
+                self.count(|counts| &counts.forwarded, records as u64 - gone);
+                self.count(|counts| &counts.unrouted, unrouted + gone);
+                self.count(|counts| &counts.refused, refused);
                 self.count(|counts| &counts.lost, lost);
-                self.count(|counts| &counts.forwarded, taken as u64);
-                self.count(|counts| &counts.unrouted, unrouted + (records - taken) as u64);
+                if lost > 0 {
+                    let (topic, partition) = self.named(stage);
+                    warn!(
+                        topic,
+                        partition, lost, "offsets were damaged or had gone before they were forwarded"
+                    );
+                }
                 return;
             }
             Err(error) => error,
         };
         match error {
             AppendError::CursorMoved => {
-                // It has ended, or begun anew elsewhere.
+                // It has ended.
                 self.seen = None;
                 stage.is_over = true;
             }
@@ -380,29 +397,54 @@ impl Forwarder {
             // There may be room for some of them.
             AppendError::QueueFull(_) if records > 1 => stage.records_max = records / 2,
             AppendError::TooLarge { .. } | AppendError::Malformed(_) if records == 1 => {
-                let name = self.session.catalog().topic_by_id(stage.forward.topic).map(|it| it.name.clone());
-                let topic = name.unwrap_or_default();
-                warn!(topic, offset = first.0, %error, "a record cannot be forwarded and is left out");
+                let (topic, partition) = self.named(stage);
+                warn!(topic, partition, offset = first.0, %error, "a record cannot be forwarded and is left out");
                 self.count(|counts| &counts.refused, 1);
                 self.count(|counts| &counts.unrouted, unrouted);
                 stage.refused = Some(to);
             }
+            AppendError::QueueFull(ref name) => match self.never_takes(stage, name, first_bytes) {
+                Some(topic) => stage.without.push(topic),
+                None => self.try_later(stage, &error),
+            },
             error => self.try_later(stage, &error),
         }
     }
 
+    /// The topic of a queue that is too small for a value of so many bytes even when it is empty.
+    fn never_takes(&self, stage: &Stage, queue: &str, bytes: u64) -> Option<TopicId> {
+        let catalog = self.session.catalog();
+        let exchange = catalog.exchange_by_id(stage.forward.exchange)?;
+        let queue = catalog.queue(&exchange.namespace, queue)?;
+        let is_small = queue.policy.length_bytes_max.is_some_and(|most| bytes > most);
+        let is_left_out = stage.without.contains(&queue.topic);
+        (is_small && !is_left_out).then_some(queue.topic)
+    }
+
+    /// Topic and index of the partition, for the log.
+    pub(super) fn named(&self, stage: &Stage) -> (String, usize) {
+        let catalog = self.session.catalog();
+        let Some(topic) = catalog.topic_by_id(stage.forward.topic) else { return Default::default() };
+        let index = topic.partitions.iter().position(|it| *it == stage.partition);
+        (topic.name.clone(), index.unwrap_or_default())
+    }
+
     fn try_later(&mut self, stage: &mut Stage, error: &dyn std::error::Error) {
+        let is_first = stage.retry.is_none();
         let retry = Retry::after(stage.retry.take(), self.now());
-        let topic = self.session.catalog().topic_by_id(stage.forward.topic).map(|it| it.name.clone());
-        warn!(topic, partition = stage.partition.0, %error, wait_ms = retry.wait_ms(),
-            "records cannot be forwarded now and are tried again later");
+        if is_first {
+            let (topic, partition) = self.named(stage);
+            warn!(topic, partition, %error, "records cannot be forwarded now: they are tried again until they can");
+        }
         stage.retry = Some(retry);
     }
 
     /// There is room again for those that had none.
     fn landed(&mut self, bytes: usize) {
         self.bytes_in_flight -= bytes;
-        self.crowded.drain(..).for_each(|ring| ring.ring());
+        self.storing -= 1;
+        let crowded = std::mem::take(&mut self.crowded);
+        crowded.iter().filter_map(|number| self.stages.get(number)).for_each(|stage| stage.ring.ring());
     }
 
     fn count(&self, which: impl Fn(&Counts) -> &AtomicU64, by: u64) {

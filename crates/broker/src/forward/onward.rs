@@ -8,9 +8,11 @@ use duolog_record::{Header, Offset, Record, Timestamp};
 use tracing::warn;
 
 use super::forwarder::{Forwarder, Stage};
+use crate::core::record_bytes;
 use crate::errors::FetchError;
 use crate::limits::{
-    ECHO_LOOK_BYTES, ECHO_RECORD_BYTES, FORWARD_HOPS, FORWARD_TURN_BYTES, GROUP_BYTES, ROUTED_PLACES,
+    DEDUP_KEY_BYTES, ECHO_LOOK_BYTES, ECHO_RECORD_BYTES, FORWARD_HOPS, FORWARD_TURN_BYTES, GROUP_BYTES,
+    ROUTED_PLACES,
 };
 use crate::routing::{Exchange, Seen};
 use crate::{Catalog, Gate, NewRecord, Routed, Topic, TopicId, headers};
@@ -18,13 +20,16 @@ use crate::{Catalog, Gate, NewRecord, Routed, Topic, TopicId, headers};
 /// What is to be published, and what becomes of the cursor then.
 pub(super) struct Onward {
     pub(super) records: Vec<Routed>,
-    /// Where the first of them was.
+    /// Where the first of them was, and the bytes of its value.
     pub(super) first: Offset,
+    pub(super) first_bytes: u64,
     pub(super) to: Offset,
     /// Records that no binding takes.
     pub(super) unrouted: u64,
     /// Damaged offsets.
     pub(super) lost: u64,
+    /// Records that a topic at least never takes; the others get them.
+    pub(super) refused: u64,
     /// Of the records.
     pub(super) bytes: usize,
 }
@@ -32,7 +37,16 @@ pub(super) struct Onward {
 impl Onward {
     /// Nothing, as far as that.
     pub(super) fn past(to: Offset) -> Self {
-        Self { records: Vec::new(), first: to, to, unrouted: 0, lost: 0, bytes: 0 }
+        Self {
+            records: Vec::new(),
+            first: to,
+            first_bytes: 0,
+            to,
+            unrouted: 0,
+            lost: 0,
+            refused: 0,
+            bytes: 0,
+        }
     }
 }
 
@@ -84,8 +98,6 @@ impl Forwarder {
             let record = match seen {
                 Ok(record) => record,
                 Err(gap) if packing.records.is_empty() => {
-                    warn!(topic = topic.name, partition = index, until = gap.offsets.end.0, error = %gap.error,
-                        "damaged records are not forwarded");
                     onward.lost = gap.offsets.end.0 - gap.offsets.start.0.max(onward.to.0);
                     onward.to = gap.offsets.end;
                     return ControlFlow::Break(());
@@ -96,15 +108,24 @@ impl Forwarder {
                 }
             };
             let seen = Seen::new(&record.headers, record.value.as_deref().unwrap_or_default());
-            let found = router.route(way.catalog, way.exchange, record.key.as_deref().unwrap_or_default(), &seen);
+            let found =
+                router.route(way.catalog, way.exchange, record.key.as_deref().unwrap_or_default(), &seen);
             let topics = way.forth(&record, found);
+            let is_next = packing.records.is_empty();
+            let fitting =
+                way.fitting(&record, Arc::clone(&topics), if is_next { &stage.without } else { &[] });
+            let left_out = fitting.len() < topics.len();
+            let topics = fitting;
             if topics.is_empty() {
-                onward.unrouted += 1;
+                onward.unrouted += u64::from(!left_out);
+                onward.refused += u64::from(left_out);
             } else if packing.has_room(&record, &topics) {
                 if packing.records.is_empty() {
                     onward.first = record.offset;
+                    onward.first_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
                 }
                 packing.add(&way, &record, topics);
+                onward.refused += u64::from(left_out);
             } else {
                 return ControlFlow::Break(());
             }
@@ -144,6 +165,39 @@ impl Way<'_> {
             false => found,
         }
     }
+}
+
+impl Way<'_> {
+    /// Of these topics, those that are not to be left out and whose limit the record keeps to: what the source took compressed may be too
+    /// large elsewhere. What the broker adds does not count.
+    fn fitting(&self, record: &Record, topics: Arc<[TopicId]>, without: &[TopicId]) -> Arc<[TopicId]> {
+        let bytes = bytes_of(record);
+        let fits = |id: &TopicId| {
+            let topic = self.catalog.topic_by_id(*id);
+            !without.contains(id) && topic.is_none_or(|it| bytes <= it.policy.batch_bytes_max as usize)
+        };
+        if topics.iter().all(fits) {
+            return topics;
+        }
+        warn!(
+            topic = self.topic.name,
+            partition = self.index,
+            offset = record.offset.0,
+            bytes,
+            "a record is too large for a topic that it is bound for"
+        );
+        topics.iter().copied().filter(fits).collect()
+    }
+}
+
+/// As it would be published.
+fn bytes_of(record: &Record) -> usize {
+    record_bytes(&NewRecord {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+        ..NewRecord::default()
+    })
 }
 
 impl Packing {
@@ -200,7 +254,10 @@ impl Packing {
                 key: packed.key.map(|it| buffer.slice(it)),
                 value: packed.value.map(|it| buffer.slice(it)),
                 timestamp: Some(packed.timestamp),
-                idempotency_key: idempotency_key.and_then(|it| it.value.clone()),
+                // One that is none could not be refused to its producer: nobody deduplicated there.
+                idempotency_key: idempotency_key
+                    .and_then(|it| it.value.clone())
+                    .filter(|key| (1..=DEDUP_KEY_BYTES).contains(&key.len())),
                 headers: all,
                 delay_ms: None,
             };

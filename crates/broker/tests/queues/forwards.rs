@@ -7,8 +7,8 @@ use duolog_broker::errors::CursorError;
 use duolog_broker::forward::{Forward, ForwardStats};
 use duolog_broker::routing::{BindingSpec, Destination, ExchangeId, ExchangeKind, ExchangeSpec, Filter};
 use duolog_broker::{
-    Broker, BrokerOptions, CursorMove, Labels, Overflow, Permissive, Principal, QueueId, QueuePolicy,
-    QueueSpec, Session, TopicId, TopicPolicy, TopicSpec, headers,
+    Broker, BrokerOptions, CursorMove, DeadLetter, Labels, Overflow, Permissive, Principal, QueueId,
+    QueuePolicy, QueueSpec, Session, TopicId, TopicPolicy, TopicSpec, headers,
 };
 use duolog_record::{Batch, BatchBuilder, Codec, Header, Offset, Record, Timestamp};
 
@@ -50,7 +50,7 @@ impl Way {
         self.session().bind(spec).await.unwrap();
     }
 
-    /// Forwards what comes from now on.
+    /// Forwards what comes from now on. False if it did so before.
     async fn begin(&self) -> bool {
         begin(self.session(), Forward { topic: self.topic, exchange: self.exchange }).await
     }
@@ -74,6 +74,12 @@ impl Way {
             records.extend(leased.into_iter().map(|it| it.record));
         }
         records
+    }
+
+    /// Where the first partition of a topic ends.
+    fn end_of(&self, topic: TopicId) -> Offset {
+        let partition = self.session().catalog().topic_by_id(topic).unwrap().partitions[0];
+        self.session().bounds(partition).unwrap().end
     }
 
     /// Positions of the forward, by the groups that there are.
@@ -192,11 +198,7 @@ async fn what_leads_back_ends() {
     let mut paths: Vec<_> = records.iter().map(|it| values_of(it, headers::FORWARDED_FROM)).collect();
     paths.sort();
     assert_eq!(paths, [vec!["events"], vec!["events", "other"]]);
-    let bounds = |topic| {
-        let catalog = way.session().catalog();
-        way.session().bounds(catalog.topic_by_id(topic).unwrap().partitions[0]).unwrap().end
-    };
-    assert_eq!((bounds(way.topic), bounds(other)), (Offset(1), Offset(1)));
+    assert_eq!((way.end_of(way.topic), way.end_of(other)), (Offset(1), Offset(1)));
     way.bench.broker.stop();
 }
 
@@ -227,7 +229,7 @@ async fn a_record_that_a_topic_never_takes_is_left_out_and_the_others_come() {
     let way = Way::new(1).await;
     let small = TopicPolicy { batch_bytes_max: 1_000, ..TopicPolicy::default() };
     let narrow = way.session().create_topic(TopicSpec::new("narrow", 1, small)).await.unwrap();
-    let queue = way.bound("narrow", "k", QueuePolicy::default()).await;
+    let queue = way.bound("wide", "k", QueuePolicy::default()).await;
     way.bind(way.exchange, Destination::Topic(narrow), "k").await;
     let mut builder = BatchBuilder::new();
     let large = "x".repeat(2_000);
@@ -236,10 +238,65 @@ async fn a_record_that_a_topic_never_takes_is_left_out_and_the_others_come() {
     }
     way.begin().await;
     way.append_batch(0, builder.build()).await;
-    assert_eq!(texts(&way.receive(queue, 2).await), ["a", "d"]);
+    assert_eq!(texts(&way.receive(queue, 3).await), ["a", &*large, "d"], "the others get it");
     assert_eq!(way.cursors().await, [5]);
+    assert_eq!(way.end_of(narrow), Offset(2));
     let stats = way.session().forward_stats();
-    assert_eq!((stats.forwarded, stats.unrouted, stats.refused), (2, 2, 1));
+    assert_eq!((stats.forwarded, stats.unrouted, stats.refused), (3, 2, 1));
+    way.bench.broker.stop();
+}
+
+#[tokio::test]
+async fn a_record_that_a_queue_never_takes_is_left_out_there_and_what_is_refused_goes_where_the_dead_go() {
+    let way = Way::new(1).await;
+    let policy =
+        QueuePolicy { overflow: Overflow::Reject, length_bytes_max: Some(10), ..QueuePolicy::default() };
+    let small = way.bound("small", "#", policy).await;
+    let dead = way.bound("dead", "none", QueuePolicy::default()).await;
+    let policy = QueuePolicy {
+        overflow: Overflow::RejectDeadLetter,
+        length_max: Some(2),
+        dead_letter: Some(DeadLetter::Queue("dead".to_owned())),
+        ..QueuePolicy::default()
+    };
+    let short = way.bound("short", "#", policy).await;
+    let all = way.bound("all", "#", QueuePolicy::default()).await;
+    let large = "x".repeat(11);
+    let mut builder = BatchBuilder::new();
+    for value in ["a", &large, "c"] {
+        builder.push(Timestamp(1), Some(b"k"), Some(value.as_bytes()), &[]);
+    }
+    way.begin().await;
+    way.append_batch(0, builder.build()).await;
+    assert_eq!(texts(&way.receive(all, 3).await), ["a", &*large, "c"]);
+    assert_eq!(texts(&way.receive(small, 2).await), ["a", "c"]);
+    assert_eq!(texts(&way.receive(short, 2).await), ["a", &*large]);
+    assert_eq!(texts(&way.receive(dead, 1).await), ["c"]);
+    let stats = way.session().forward_stats();
+    assert_eq!((stats.forwarded, stats.refused), (3, 1));
+    way.bench.broker.stop();
+}
+
+#[tokio::test]
+async fn one_that_ends_publishes_nothing_more_and_one_that_begins_anew_starts_where_it_is_told() {
+    let way = Way::new(1).await;
+    let queue = way.bound("all", "#", QueuePolicy::default()).await;
+    way.append_batch(0, batch(100, Codec::None)).await;
+    let forward = Forward { topic: way.topic, exchange: way.exchange };
+    for _ in 0..50 {
+        // The thread sees some of these in the middle.
+        assert!(way.begin().await);
+        assert!(way.session().end_forward(forward).await.unwrap());
+    }
+    assert!(way.begin().await);
+    way.append(0, "k", "new").await;
+    assert_eq!(texts(&way.receive(queue, 1).await), ["new"], "nothing old came before it");
+    assert_eq!(way.cursors().await.len(), 1);
+    assert!(way.session().end_forward(forward).await.unwrap());
+    let partition = way.session().catalog().topic_by_id(way.topic).unwrap().partitions[0];
+    assert!(way.session().forward(forward, vec![(partition, Offset(90))]).await.unwrap());
+    let replayed: Vec<_> = (90..100).map(|n| n.to_string()).chain(["new".to_owned()]).collect();
+    assert_eq!(texts(&way.receive(queue, 11).await), replayed);
     way.bench.broker.stop();
 }
 
