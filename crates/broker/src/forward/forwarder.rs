@@ -221,10 +221,8 @@ impl Forwarder {
     }
 
     fn forget(&mut self, number: u64) {
-        if let Some(stage) = self.stages.remove(&number) {
-            if let Some(storing) = stage.storing {
-                self.landed(storing.bytes);
-            }
+        if let Some(Stage { storing: Some(storing), .. }) = self.stages.remove(&number) {
+            self.landed(storing.bytes);
         }
     }
 
