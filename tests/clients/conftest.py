@@ -64,7 +64,7 @@ def rabbit(tmp_path_factory):
     """One for all, because it takes its time to start."""
     if not rabbit_peer.binary():
         pytest.skip("rabbitmq-server is not installed")
-    peer = rabbit_peer.Peer(tmp_path_factory.mktemp("rabbit"))
+    peer = rabbit_peer.started(lambda: tmp_path_factory.mktemp("rabbit"))
     yield peer
     peer.stop()
 

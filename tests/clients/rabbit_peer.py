@@ -20,6 +20,21 @@ def binary():
     return shutil.which("rabbitmq-server", path=f"{PLACES}:{os.environ.get('PATH', '')}")
 
 
+def started(new_directory):
+    """A node that runs. A port that was free may be somebody's connection by the time that the node opens it: then it ends, and another
+    is started with other ports."""
+    for _ in range(2):
+        try:
+            return Peer(new_directory())
+        except Ended:
+            pass
+    return Peer(new_directory())
+
+
+class Ended(AssertionError):
+    """The node has ended by itself."""
+
+
 class Peer:
     """A node on a free port, which keeps its things in `directory`."""
 
@@ -68,7 +83,8 @@ class Peer:
             raise
 
     def answers(self):
-        assert self.process.poll() is None, "rabbitmq-server ended"
+        if self.process.poll() is not None:
+            raise Ended("rabbitmq-server ended")
         host, port = self.address.split(":")
         try:
             pika.BlockingConnection(pika.ConnectionParameters(host, int(port))).close()
