@@ -74,7 +74,7 @@ pub use self::line::{GiveBack, Granted, LeaseReply};
 pub use self::recover::CoreOptions;
 pub use self::rewind::AtTime;
 pub use self::sealing::Sealed;
-pub(crate) use self::sealing::record_bytes;
+pub(crate) use self::sealing::{bytes_of, record_bytes};
 pub use self::standings::Stand;
 pub use self::work::{Ahead, Finding, Work};
 pub use crate::shared::Shared;

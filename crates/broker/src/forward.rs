@@ -156,6 +156,7 @@ impl Session {
         if catalog.forwards().count() >= FORWARDS {
             return Err(ChangeError::OverLimit("there are as many forwards as may be"));
         }
+        // Of a counter whose numbers are never given out again.
         let number = self.of_broker().new_producer_id().await.map_err(of_cursors)?;
         let group = group_of(&exchange, number);
         let at =

@@ -15,8 +15,8 @@ use duolog_record::{Batch, Offset, PartitionId, Producer, TimestampType};
 use duolog_storage::planted::{self, Bug};
 use duolog_storage::{Commit, LogError, Trim};
 
-pub(crate) use self::frame::record_bytes;
 pub(super) use self::frame::{Frame, Spread};
+pub(crate) use self::frame::{bytes_of, record_bytes};
 use super::Core;
 use super::appends::{Placed, Waiting};
 use super::dedup::{Keyed, Place};

@@ -40,8 +40,8 @@ pub(super) struct Stage {
     storing: Option<Storing>,
     /// How many records go into one commit at most: fewer where one is to be found that is refused.
     pub(super) records_max: usize,
-    /// Topics that do not take the next record, whatever happens.
-    pub(super) without: Vec<TopicId>,
+    /// Topics that do not take the record at this offset, whatever happens.
+    pub(super) without: (Offset, Vec<TopicId>),
     /// The only record in this range that a binding takes was refused for good.
     refused: Option<Offset>,
     /// Its cursor is elsewhere: it is looked up again, if the forward is still there.
@@ -250,8 +250,15 @@ impl Forwarder {
         let group = group_of(exchange, number);
         let mut cursors: HashMap<_, _> =
             wait(self.session.cursors(&group))?.into_iter().map(|(it, cursor)| (it, cursor.offset)).collect();
+        // Without any at all it was refused, for a full disk, and came to be all the same: nobody said where it begins.
+        let is_new = cursors.is_empty();
         let added = partitions.iter().filter(|partition| !cursors.contains_key(partition));
-        let starts: Vec<_> = added.filter_map(|&it| Some((it, self.session.bounds(it)?.start))).collect();
+        let starts: Vec<_> = added
+            .filter_map(|&it| {
+                let bounds = self.session.bounds(it)?;
+                Some((it, if is_new { bounds.end } else { bounds.start }))
+            })
+            .collect();
         if !starts.is_empty() {
             let to = |&(partition, offset): &_| CursorMove {
                 partition,
@@ -276,7 +283,7 @@ impl Forwarder {
                 readable: None,
                 storing: None,
                 records_max: PUBLISH_RECORDS,
-                without: Vec::new(),
+                without: (next, Vec::new()),
                 refused: None,
                 is_over: false,
                 retry: None,
@@ -358,33 +365,33 @@ impl Forwarder {
 
     fn stored(&mut self, stage: &mut Stage, answer: Result<Vec<Result<(), AppendError>>, AppendError>) {
         let Some(storing) = stage.storing.take() else { return };
-        let Storing { to, records, first, first_bytes, unrouted, lost, refused, bytes, .. } = storing;
-        self.landed(bytes);
-        let error = match answer {
-            Ok(results) => {
-                stage.next = to;
-                stage.retry = None;
-                stage.refused = None;
-                stage.without.clear();
-                stage.records_max = (stage.records_max * 2).min(PUBLISH_RECORDS);
-                // Of some, all topics may have gone meanwhile.
-                let gone =
-                    results.iter().filter(|it| matches!(it, Err(AppendError::NotFound))).count() as u64;
-                self.count(|counts| &counts.forwarded, records as u64 - gone);
-                self.count(|counts| &counts.unrouted, unrouted + gone);
-                self.count(|counts| &counts.refused, refused);
-                self.count(|counts| &counts.lost, lost);
-                if lost > 0 {
-                    let (topic, partition) = self.named(stage);
-                    warn!(
-                        topic,
-                        partition, lost, "offsets were damaged or had gone before they were forwarded"
-                    );
-                }
-                return;
-            }
-            Err(error) => error,
-        };
+        self.landed(storing.bytes);
+        match answer {
+            Ok(results) => self.moved(stage, &storing, &results),
+            Err(error) => self.refused(stage, &storing, error),
+        }
+    }
+
+    fn moved(&self, stage: &mut Stage, storing: &Storing, results: &[Result<(), AppendError>]) {
+        let &Storing { to, records, unrouted, lost, refused, .. } = storing;
+        stage.next = to;
+        stage.retry = None;
+        stage.refused = None;
+        stage.records_max = (stage.records_max * 2).min(PUBLISH_RECORDS);
+        // Of some, all topics may have gone meanwhile.
+        let gone = results.iter().filter(|it| matches!(it, Err(AppendError::NotFound))).count() as u64;
+        self.count(|counts| &counts.forwarded, records as u64 - gone);
+        self.count(|counts| &counts.unrouted, unrouted + gone);
+        self.count(|counts| &counts.refused, refused);
+        self.count(|counts| &counts.lost, lost);
+        if lost > 0 {
+            let (topic, partition) = self.named(stage);
+            warn!(topic, partition, lost, "offsets were damaged or had gone before they were forwarded");
+        }
+    }
+
+    fn refused(&mut self, stage: &mut Stage, storing: &Storing, error: AppendError) {
+        let &Storing { to, records, first, first_bytes, unrouted, .. } = storing;
         match error {
             AppendError::CursorMoved => {
                 // It has ended.
@@ -402,7 +409,12 @@ impl Forwarder {
                 stage.refused = Some(to);
             }
             AppendError::QueueFull(ref name) => match self.never_takes(stage, name, first_bytes) {
-                Some(topic) => stage.without.push(topic),
+                Some(topic) => {
+                    if stage.without.0 != first {
+                        stage.without = (first, Vec::new());
+                    }
+                    stage.without.1.push(topic);
+                }
                 None => self.try_later(stage, &error),
             },
             error => self.try_later(stage, &error),
@@ -415,8 +427,7 @@ impl Forwarder {
         let exchange = catalog.exchange_by_id(stage.forward.exchange)?;
         let queue = catalog.queue(&exchange.namespace, queue)?;
         let is_small = queue.policy.length_bytes_max.is_some_and(|most| bytes > most);
-        let is_left_out = stage.without.contains(&queue.topic);
-        (is_small && !is_left_out).then_some(queue.topic)
+        is_small.then_some(queue.topic)
     }
 
     /// Topic and index of the partition, for the log.

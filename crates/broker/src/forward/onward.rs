@@ -8,14 +8,14 @@ use duolog_record::{Header, Offset, Record, Timestamp};
 use tracing::warn;
 
 use super::forwarder::{Forwarder, Stage};
-use crate::core::record_bytes;
+use crate::core::bytes_of;
 use crate::errors::FetchError;
 use crate::limits::{
     DEDUP_KEY_BYTES, ECHO_LOOK_BYTES, ECHO_RECORD_BYTES, FORWARD_HOPS, FORWARD_TURN_BYTES, GROUP_BYTES,
     ROUTED_PLACES,
 };
-use crate::routing::{Exchange, Seen};
-use crate::{Catalog, Gate, NewRecord, Routed, Topic, TopicId, headers};
+use crate::routing::{Exchange, Router, Seen};
+use crate::{Catalog, Gap, Gate, NewRecord, Routed, Topic, TopicId, headers};
 
 /// What is to be published, and what becomes of the cursor then.
 pub(super) struct Onward {
@@ -76,6 +76,17 @@ struct Way<'a> {
     index: usize,
 }
 
+/// What is taken from a partition in one turn.
+struct Taking<'a> {
+    way: Way<'a>,
+    stage: &'a Stage,
+    onward: Onward,
+    packing: Packing,
+    /// Of all records, bound for somewhere or not.
+    looked_at: usize,
+    has_broken_off: bool,
+}
+
 impl Forwarder {
     /// As many records as are stored in one commit. A gap ends it: what comes before it is stored first.
     ///
@@ -87,57 +98,26 @@ impl Forwarder {
         let ends = topic.zip(catalog.exchange_by_id(stage.forward.exchange));
         let (topic, exchange) = ends.ok_or(FetchError::NotFound(stage.partition))?;
         let index = topic.partitions.iter().position(|it| *it == stage.partition).unwrap_or_default();
-        let way = Way { catalog: &catalog, exchange, topic, index };
         // Before it is read: what comes meanwhile is not to be passed over.
         let end = self.session.bounds(stage.partition).map_or(from, |bounds| bounds.end.max(from));
-        let mut onward = Onward::past(from);
-        let (mut packing, mut looked_at, mut has_broken_off) = (Packing::default(), 0, false);
+        let mut taking = Taking {
+            way: Way { catalog: &catalog, exchange, topic, index },
+            stage,
+            onward: Onward::past(from),
+            packing: Packing::default(),
+            looked_at: 0,
+            has_broken_off: false,
+        };
         let router = &mut self.router;
         self.session.scan_on(stage.partition, from, &mut self.kept, |seen| {
-            has_broken_off = true;
-            let record = match seen {
-                Ok(record) => record,
-                Err(gap) if packing.records.is_empty() => {
-                    onward.lost = gap.offsets.end.0 - gap.offsets.start.0.max(onward.to.0);
-                    onward.to = gap.offsets.end;
-                    return ControlFlow::Break(());
-                }
-                Err(gap) => {
-                    onward.to = gap.offsets.start.max(onward.to);
-                    return ControlFlow::Break(());
-                }
+            let goes_on = match seen {
+                Ok(record) => taking.take(router, &record),
+                Err(gap) => taking.pass(&gap),
             };
-            let seen = Seen::new(&record.headers, record.value.as_deref().unwrap_or_default());
-            let found =
-                router.route(way.catalog, way.exchange, record.key.as_deref().unwrap_or_default(), &seen);
-            let topics = way.forth(&record, found);
-            let is_next = packing.records.is_empty();
-            let fitting =
-                way.fitting(&record, Arc::clone(&topics), if is_next { &stage.without } else { &[] });
-            let left_out = fitting.len() < topics.len();
-            let topics = fitting;
-            if topics.is_empty() {
-                onward.unrouted += u64::from(!left_out);
-                onward.refused += u64::from(left_out);
-            } else if packing.has_room(&record, &topics) {
-                if packing.records.is_empty() {
-                    onward.first = record.offset;
-                    onward.first_bytes = record.value.as_ref().map_or(0, |value| value.len() as u64);
-                }
-                packing.add(&way, &record, topics);
-                onward.refused += u64::from(left_out);
-            } else {
-                return ControlFlow::Break(());
-            }
-            onward.to = record.offset.plus(1);
-            looked_at += record.value.as_ref().map_or(0, |value| value.len()) + ECHO_RECORD_BYTES;
-            let is_full = packing.stored >= FORWARD_TURN_BYTES || packing.records.len() >= stage.records_max;
-            if is_full || looked_at >= ECHO_LOOK_BYTES {
-                return ControlFlow::Break(());
-            }
-            has_broken_off = false;
-            ControlFlow::Continue(())
+            taking.has_broken_off = goes_on.is_break();
+            goes_on
         })?;
+        let Taking { mut onward, packing, has_broken_off, .. } = taking;
         if !has_broken_off {
             // Behind the last record there may be offsets without any.
             onward.to = onward.to.max(end);
@@ -145,6 +125,54 @@ impl Forwarder {
         onward.bytes = packing.buffer.len();
         onward.records = packing.unpack();
         Ok(onward)
+    }
+}
+
+impl Taking<'_> {
+    fn take(&mut self, router: &mut Router, record: &Record) -> ControlFlow<()> {
+        let (key, value) =
+            (record.key.as_deref().unwrap_or_default(), record.value.as_deref().unwrap_or_default());
+        let seen = Seen::new(&record.headers, value);
+        let found = router.route(self.way.catalog, self.way.exchange, key, &seen);
+        let bound_for = self.way.forth(record, found);
+        let (at, without) = &self.stage.without;
+        let without = if *at == record.offset { &without[..] } else { &[] };
+        let topics = self.way.fitting(record, &bound_for, without);
+        if !topics.is_empty() {
+            if !self.packing.has_room(record, &topics) {
+                return ControlFlow::Break(());
+            }
+            if self.packing.records.is_empty() {
+                (self.onward.first, self.onward.first_bytes) = (record.offset, value.len() as u64);
+            }
+        }
+        let is_left_out = topics.len() < bound_for.len();
+        self.onward.refused += u64::from(is_left_out);
+        self.onward.unrouted += u64::from(bound_for.is_empty());
+        if !topics.is_empty() {
+            self.packing.add(&self.way, record, topics);
+        }
+        self.onward.to = record.offset.plus(1);
+        self.looked_at += value.len() + ECHO_RECORD_BYTES;
+        let is_full =
+            self.packing.stored >= FORWARD_TURN_BYTES || self.packing.records.len() >= self.stage.records_max;
+        // One that is kept from some is alone: what is known of it holds until the cursor has moved.
+        match is_full || !without.is_empty() || self.looked_at >= ECHO_LOOK_BYTES {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Damage is passed over alone, so that what comes before it is stored first.
+    fn pass(&mut self, gap: &Gap) -> ControlFlow<()> {
+        let from = gap.offsets.start.max(self.onward.to);
+        if self.packing.records.is_empty() {
+            self.onward.lost = gap.offsets.end.0.saturating_sub(from.0);
+            self.onward.to = gap.offsets.end;
+        } else {
+            self.onward.to = from;
+        }
+        ControlFlow::Break(())
     }
 }
 
@@ -165,19 +193,17 @@ impl Way<'_> {
             false => found,
         }
     }
-}
 
-impl Way<'_> {
     /// Of these topics, those that are not to be left out and whose limit the record keeps to: what the source took compressed may be too
     /// large elsewhere. What the broker adds does not count.
-    fn fitting(&self, record: &Record, topics: Arc<[TopicId]>, without: &[TopicId]) -> Arc<[TopicId]> {
-        let bytes = bytes_of(record);
+    fn fitting(&self, record: &Record, topics: &Arc<[TopicId]>, without: &[TopicId]) -> Arc<[TopicId]> {
+        let bytes = bytes_of(record.key.as_deref(), record.value.as_deref(), &record.headers);
         let fits = |id: &TopicId| {
             let topic = self.catalog.topic_by_id(*id);
             !without.contains(id) && topic.is_none_or(|it| bytes <= it.policy.batch_bytes_max as usize)
         };
         if topics.iter().all(fits) {
-            return topics;
+            return Arc::clone(topics);
         }
         warn!(
             topic = self.topic.name,
@@ -188,16 +214,6 @@ impl Way<'_> {
         );
         topics.iter().copied().filter(fits).collect()
     }
-}
-
-/// As it would be published.
-fn bytes_of(record: &Record) -> usize {
-    record_bytes(&NewRecord {
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: record.headers.clone(),
-        ..NewRecord::default()
-    })
 }
 
 impl Packing {

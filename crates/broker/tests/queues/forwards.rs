@@ -278,6 +278,37 @@ async fn a_record_that_a_queue_never_takes_is_left_out_there_and_what_is_refused
 }
 
 #[tokio::test]
+async fn only_the_record_that_a_queue_never_takes_is_left_out_where_it_is_bound_for_no_other() {
+    let way = Way::new(1).await;
+    let policy =
+        QueuePolicy { overflow: Overflow::Reject, length_bytes_max: Some(10), ..QueuePolicy::default() };
+    let small = way.bound("small", "#", policy).await;
+    let large = "x".repeat(11);
+    let mut builder = BatchBuilder::new();
+    for value in ["a", &large, &large, "b", "c"] {
+        builder.push(Timestamp(1), Some(b"k"), Some(value.as_bytes()), &[]);
+    }
+    way.begin().await;
+    way.append_batch(0, builder.build()).await;
+    assert_eq!(texts(&way.receive(small, 3).await), ["a", "b", "c"]);
+    assert_eq!(way.session().forward_stats().refused, 2);
+    way.bench.broker.stop();
+}
+
+#[tokio::test]
+async fn what_came_through_five_topics_is_not_forwarded_any_further() {
+    let way = Way::new(1).await;
+    let queue = way.bound("all", "#", QueuePolicy::default()).await;
+    way.begin().await;
+    let through = ["a", "b", "c", "d", "e"].map(|topic| header(headers::FORWARDED_FROM, topic));
+    way.append_batch(0, record("k", "too far", &through)).await;
+    way.append_batch(0, record("k", "far", &through[1..])).await;
+    assert_eq!(texts(&way.receive(queue, 1).await), ["far"]);
+    assert_eq!(way.session().forward_stats().unrouted, 1);
+    way.bench.broker.stop();
+}
+
+#[tokio::test]
 async fn one_that_ends_publishes_nothing_more_and_one_that_begins_anew_starts_where_it_is_told() {
     let way = Way::new(1).await;
     let queue = way.bound("all", "#", QueuePolicy::default()).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use duolog_record::{Batch, BatchBuilder, Codec, PartitionId, Timestamp, TimestampType};
+use duolog_record::{Batch, BatchBuilder, Codec, Header, PartitionId, Timestamp, TimestampType};
 use duolog_storage::{Body, Commit, Durability, Entry, Span, Target, Trim};
 
 use crate::core::group::AppendedSpans;
@@ -335,12 +335,17 @@ impl Open {
 
 /// Bytes that a record takes in a batch, at most.
 pub(crate) fn record_bytes(record: &NewRecord) -> usize {
+    bytes_of(record.key.as_deref(), record.value.as_deref(), &record.headers)
+}
+
+/// The same of its parts.
+pub(crate) fn bytes_of(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) -> usize {
     /// Lengths and deltas of one record, at most.
     const OVERHEAD: usize = 40;
     /// Lengths of one header, at most.
     const HEADER_OVERHEAD: usize = 10;
-    let part = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     let headers: usize =
-        record.headers.iter().map(|it| it.key.len() + part(&it.value) + HEADER_OVERHEAD).sum();
-    part(&record.key) + part(&record.value) + headers + OVERHEAD
+        headers.iter().map(|it| it.key.len() + part(it.value.as_deref()) + HEADER_OVERHEAD).sum();
+    part(key) + part(value) + headers + OVERHEAD
 }
