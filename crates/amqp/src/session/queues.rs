@@ -30,7 +30,7 @@ pub(super) const DECLARE_TRIES: u32 = 8;
 /// What names that the server gives out begin with.
 const RESERVED: &str = "amq.";
 /// Arguments that are compared when a queue is declared again. Source: RabbitMQ `rabbit_queue_type:known_queue_arguments`.
-const COMPARED: [&str; 12] = [
+pub(super) const COMPARED: [&str; 12] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",

@@ -15,29 +15,21 @@ use duolog_storage::Durability;
 
 use super::AmqpSession;
 use super::exchanges::{delete_if_unused, sources_of};
-use super::queues::{DECLARE_TRIES, inequivalent};
+use super::queues::{self, DECLARE_TRIES, inequivalent};
 use crate::codec::method::{QueueDeclare, QueueDelete, QueueDeleteOk};
 use crate::codec::{RawTable, ShortStr, ValueRef};
 use crate::error::AmqpError;
 use crate::labels::{Declared, STREAM, TAKEN};
 use crate::policies::kept_without_policies;
 
-/// Arguments that say something of other queues.
-const OF_QUEUES: [&str; 10] = [
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-delivery-limit",
-    "x-max-length",
-    "x-max-priority",
-    "x-overflow",
-    "x-single-active-consumer",
-];
 /// Arguments that are compared when a stream is declared again.
 const COMPARED: [&str; 4] =
     ["x-queue-type", "x-max-length-bytes", "x-max-age", "x-stream-max-segment-size-bytes"];
+
+/// Arguments that say something of other queues.
+fn of_other_queues() -> impl Iterator<Item = &'static str> {
+    queues::COMPARED.into_iter().filter(|it| !COMPARED.contains(it))
+}
 
 /// The declaration is that of a stream.
 pub(super) fn is_asked_for(arguments: RawTable<'_>) -> bool {
@@ -117,7 +109,7 @@ impl AmqpSession {
         }
         let is = Declared::of(&topic.labels);
         for name in COMPARED {
-            super::queues::check_argument(name, &what, method.arguments.get(name), is.table().get(name))?;
+            queues::check_argument(name, &what, method.arguments.get(name), is.table().get(name))?;
         }
         Ok(())
     }
@@ -284,7 +276,7 @@ pub(crate) fn policy(name: &str, vhost: &str, arguments: RawTable<'_>) -> Result
             "invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {why}"
         ))
     };
-    if let Some(argument) = OF_QUEUES.into_iter().find(|it| arguments.get(it).is_some()) {
+    if let Some(argument) = of_other_queues().find(|it| arguments.get(it).is_some()) {
         return Err(invalid(argument, "not supported by queues of type stream"));
     }
     let whole = |argument: &'static str| match arguments.get(argument).map(ValueRef::as_integer) {

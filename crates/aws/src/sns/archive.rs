@@ -8,7 +8,7 @@ use duolog_record::Timestamp;
 use serde::Deserialize;
 
 use super::{SnsError, attributes, envelope};
-use crate::limits::{POLICY_BYTES, SNS_ARCHIVE_DAYS};
+use crate::limits::SNS_ARCHIVE_DAYS;
 
 /// The attribute of a topic.
 pub(super) const POLICY: &str = "ArchivePolicy";
@@ -32,13 +32,7 @@ enum Days {
 /// The days that a policy names; `None` if it is the one that switches the archive off.
 fn days(text: &str) -> Result<Option<u64>, SnsError> {
     let wrong = |why: String| SnsError::invalid_because(POLICY, why);
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if text.len() > POLICY_BYTES {
-        return Err(wrong("it is longer than 20 KiB".to_owned()));
-    }
-    let policy: PolicyIn = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let Some(policy) = attributes::policy::<PolicyIn>(POLICY, text)? else { return Ok(None) };
     let days = match policy.message_retention_period {
         None => return Ok(None),
         Some(Days::Number(days)) => Some(days),

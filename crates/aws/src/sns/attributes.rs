@@ -2,7 +2,10 @@
 //!
 //! Source: SNS API Reference, SetTopicAttributes, SetSubscriptionAttributes.
 
+use std::fmt::Display;
+
 use duolog_broker::Labels;
+use serde::Deserialize;
 
 use super::{SnsError, archive, delivery_policy, shown};
 use crate::codec::arn;
@@ -34,6 +37,18 @@ pub(super) fn all(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
 /// Parsed it takes many times its length, so that is looked at first.
 pub(super) fn is_json_map(value: &str) -> bool {
     value.len() <= POLICY_BYTES && matches!(serde_json::from_str(value), Ok(serde_json::Value::Object(_)))
+}
+
+/// Reads a policy that is JSON; `None` if it is empty.
+pub(super) fn policy<'t, T: Deserialize<'t>>(name: &str, text: &'t str) -> Result<Option<T>, SnsError> {
+    let wrong = |why: &dyn Display| SnsError::invalid_because(name, why);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() > POLICY_BYTES {
+        return Err(wrong(&"it is longer than 20 KiB"));
+    }
+    serde_json::from_str(text).map(Some).map_err(|error| wrong(&error))
 }
 
 fn wrong(name: &str, value: &str) -> SnsError {

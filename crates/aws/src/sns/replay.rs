@@ -18,7 +18,6 @@ use serde::Deserialize;
 
 use super::subscription::Subscription;
 use super::{Call, SnsError, archive, attributes, http, log};
-use crate::limits::POLICY_BYTES;
 
 /// The attribute of a subscription.
 pub(super) const POLICY: &str = "ReplayPolicy";
@@ -47,13 +46,7 @@ pub(super) struct Replay {
 /// Reads a policy; `None` if it is the one that ends a replay.
 fn read(text: &str) -> Result<Option<Replay>, SnsError> {
     let wrong = |why: String| SnsError::invalid_because(POLICY, why);
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if text.len() > POLICY_BYTES {
-        return Err(wrong("it is longer than 20 KiB".to_owned()));
-    }
-    let policy: PolicyIn = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let Some(policy) = attributes::policy::<PolicyIn>(POLICY, text)? else { return Ok(None) };
     let point = |name: &str, text: &str| {
         // Ages and offsets, which are read there as well, have no T.
         match when::parse(text, Timestamp(0)) {

@@ -19,6 +19,7 @@ use super::scene::{Flights, Scene};
 use super::seen::Seen;
 use super::stage::{created, declare_queue, stopped};
 use super::tenants::pass;
+use super::told::may_refuse;
 use crate::Random;
 use crate::history::{Broken, Deaths, Moment, Number, When};
 
@@ -160,18 +161,8 @@ impl Burials {
                 self.deaths.given_up(asked.number);
                 Ok(())
             }
-            (
-                Ok(())
-                | Err(
-                    SettleError::Settled
-                    | SettleError::Expired
-                    | SettleError::Lost
-                    | SettleError::Unknown
-                    | SettleError::DiskFull
-                    | SettleError::Stopped(_),
-                ),
-                _,
-            ) => Ok(()),
+            (Ok(()), _) => Ok(()),
+            (Err(error), _) if may_refuse(&error) => Ok(()),
             (Err(error), _) => Err(Broken(format!("a mortal's settlement was answered: {error}"))),
         }
     }

@@ -249,16 +249,22 @@ fn settled(
         Ok(()) if outcome == Outcome::Ack && history.replays(queue) == replays => {
             history.settled(queue, number);
         }
-        Ok(())
-        | Err(
-            SettleError::Settled
+        Ok(()) => {}
+        Err(error) if may_refuse(&error) => {}
+        Err(error) => return Err(broken("a settlement", &error)),
+    }
+    Ok(())
+}
+
+/// A settlement may be refused so by a broker that is sound.
+pub(super) fn may_refuse(error: &SettleError) -> bool {
+    matches!(
+        error,
+        SettleError::Settled
             | SettleError::Expired
             | SettleError::Lost
             | SettleError::Unknown
             | SettleError::DiskFull
-            | SettleError::Stopped(_),
-        ) => {}
-        Err(error) => return Err(broken("a settlement", &error)),
-    }
-    Ok(())
+            | SettleError::Stopped(_)
+    )
 }
