@@ -367,6 +367,25 @@ async fn a_forward_ends_and_goes_with_its_exchange_and_covers_partitions_that_co
 }
 
 #[tokio::test]
+async fn one_that_nobody_said_the_beginning_of_begins_at_the_end() {
+    let way = Way::new(1).await;
+    let queue = way.bound("all", "#", QueuePolicy::default()).await;
+    way.append(0, "k", "old").await;
+    // As a refused beginning leaves it that came to be all the same: the forward without its cursors.
+    let known = way.session().catalog().exchange_by_id(way.exchange).unwrap().clone();
+    let labels = Labels::from([("from-topics".to_owned(), format!("{:032x} 7", way.topic.0))]);
+    assert!(way.session().set_exchange(&known, None, labels).await.unwrap());
+    way.session().start_forwards().await.unwrap();
+    while way.cursors().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    way.append(0, "k", "new").await;
+    assert_eq!(texts(&way.receive(queue, 1).await), ["new"]);
+    assert_eq!(way.cursors().await, [2]);
+    way.bench.broker.stop();
+}
+
+#[tokio::test]
 async fn damaged_records_are_passed_over_and_counted() {
     let log = Arc::new(FaultyLog::default());
     let options = BrokerOptions { seed: 1, retention_check_ms: 60_000, ..BrokerOptions::default() };
