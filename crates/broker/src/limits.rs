@@ -34,8 +34,8 @@ pub const LEDGER_WINDOW_RECORDS_FULL: usize = 1_024;
 pub const LEDGER_GROUP_KEPT: usize = 64;
 /// Records of one group that are looked up again at a time: as many as one lease call may take.
 pub const LEDGER_GROUP_REFILL: usize = LEASES_MAX as usize;
-/// Records of live appends that wait until a queue's window has come as far as they are.
-pub const LEDGER_RECENT_RECORDS: usize = 16_384;
+/// Keys of live appends that wait until a queue's window has come as far as they are.
+pub const LEDGER_RECENT_KEYS: usize = 16_384;
 /// Stored bytes that one look for keys reads: the reader's thread serves others as well.
 pub const KEY_LOOK_BYTES: usize = 2 << 20;
 /// Batches that such a look takes from the index, if they have no keys.

@@ -443,7 +443,7 @@ impl Core {
                         by_ttl(span, ttls).for_each(|span| state.ledger.appended(partition, span));
                     }
                     true if is_awake && !keys.is_empty() => {
-                        state.ledger.appended_keys(partition, KeyedSpan { span, keys: keys.to_vec() });
+                        state.ledger.appended_keys(partition, KeyedSpan::new(span, keys));
                     }
                     false | true => state.ledger.set_end(partition, span.base.plus(u64::from(span.offsets))),
                 }

@@ -23,7 +23,7 @@ use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::headers;
-use crate::ledger::{KeyedSpan, LedgerSpan, NO_TTL, key_hash};
+use crate::ledger::{KeyedSpan, Keys, LedgerSpan, NO_TTL, key_hash};
 use crate::limits::{
     DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES, SIZE_CHUNKS, UNKEYED_LOOK_BATCHES,
 };
@@ -383,16 +383,14 @@ fn keyed_spans(
             Found::Hole => 0,
         });
         let (base, offsets, append_time) = (stored.base, stored.offsets, stored.append_time);
-        KeyedSpan {
-            span: LedgerSpan { base, offsets, append_time, skip: false, ttl_ms: NO_TTL },
-            keys: keys.collect(),
-        }
+        let span = LedgerSpan { base, offsets, append_time, skip: false, ttl_ms: NO_TTL };
+        KeyedSpan::new(span, keys.collect::<Vec<u64>>())
     });
     Ok((Ahead::Keys(keyed.collect()), to))
 }
 
 fn without_keys(span: &Span) -> KeyedSpan {
-    KeyedSpan { span: ledger_span(span), keys: vec![key_hash(None); span.offsets as usize] }
+    KeyedSpan { span: ledger_span(span), keys: Keys::All(key_hash(None)) }
 }
 
 /// Reads records one batch at a time, until it has become too much. What is found is copied out of its batch, so that
@@ -537,7 +535,11 @@ mod tests {
     fn look(log: &MemoryLog, from: u64, until: u64) -> (Vec<(u64, Vec<u64>)>, u64) {
         let (ahead, to) = keyed_spans(log, P, Offset(from), Offset(until)).unwrap();
         let Ahead::Keys(spans) = ahead else { panic!("no keys") };
-        (spans.into_iter().map(|it| (it.span.base.0, it.keys)).collect(), to.0)
+        (spans.into_iter().map(|it| (it.span.base.0, keys_of(&it))).collect(), to.0)
+    }
+
+    fn keys_of(span: &KeyedSpan) -> Vec<u64> {
+        (0..u64::from(span.span.offsets)).map_while(|at| span.keys.at(at)).collect()
     }
 
     #[test]

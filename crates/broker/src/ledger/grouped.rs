@@ -7,29 +7,29 @@
 
 use duolog_storage::planted::{self, Bug};
 
-use super::KeyedSpan;
+use super::{KeyedSpan, Keys};
 use super::groups::{Groups, Waiting};
 use super::partition::{Live, PartitionLedger};
 use super::window::span_end;
 use crate::Order;
-use crate::limits::{LEDGER_GROUP_KEPT, LEDGER_GROUP_REFILL, LEDGER_RECENT_RECORDS};
+use crate::limits::{LEDGER_GROUP_KEPT, LEDGER_GROUP_REFILL, LEDGER_RECENT_KEYS};
 
 /// Live appends that wait until the window has come as far as they are.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     spans: std::collections::VecDeque<KeyedSpan>,
-    records: usize,
+    keys: usize,
 }
 
 impl Recent {
     /// Keeps a span if it continues the last one; too many are not worth it.
     fn push(&mut self, span: KeyedSpan) {
         let continues = self.spans.back().is_none_or(|last| span_end(&last.span) == span.span.base.0);
-        if !continues || self.records + span.keys.len() > LEDGER_RECENT_RECORDS {
+        if !continues || self.keys + span.keys.stored() > LEDGER_RECENT_KEYS {
             self.clear();
         }
-        if span.keys.len() <= LEDGER_RECENT_RECORDS {
-            self.records += span.keys.len();
+        if span.keys.stored() <= LEDGER_RECENT_KEYS {
+            self.keys += span.keys.stored();
             self.spans.push_back(span);
         }
     }
@@ -45,13 +45,13 @@ impl Recent {
 
     /// Puts back the first.
     fn put_back(&mut self, span: KeyedSpan) {
-        self.records += span.keys.len();
+        self.keys += span.keys.stored();
         self.spans.push_front(span);
     }
 
     fn pop(&mut self) -> Option<KeyedSpan> {
         let span = self.spans.pop_front()?;
-        self.records -= span.keys.len();
+        self.keys -= span.keys.stored();
         Some(span)
     }
 
@@ -187,10 +187,19 @@ impl PartitionLedger {
             self.undue = Some(span.span.append_time.0);
             return false;
         }
-        let skip = (self.window.end() - span.span.base.0) as usize;
-        for (offset, &key) in (self.window.end()..end).zip(span.keys.iter().skip(skip)) {
+        if let Keys::All(key) = span.keys
+            && self.is_passed_over(key, self.window.end())
+        {
+            self.window.push_hole(end);
+            return true;
+        }
+        let mut passed_over = 0;
+        for offset in self.window.end()..end {
+            let Some(key) = span.keys.at(offset - span.span.base.0) else { break };
             if key == 0 {
                 self.settle_fresh(offset, offset + 1);
+            } else if key == passed_over || self.is_passed_over(key, offset) {
+                passed_over = key;
             } else if self.is_waiting(offset) && !self.take(offset, key, span, full) {
                 return false;
             }
@@ -199,6 +208,11 @@ impl PartitionLedger {
         // A batch with fewer keys than offsets has nothing behind them.
         self.settle_hole(end);
         true
+    }
+
+    /// True if records of a key are passed over from before this offset on: whatever stands there changes nothing.
+    fn is_passed_over(&self, key: u64, offset: u64) -> bool {
+        self.groups.as_ref().is_some_and(|groups| groups.more_from(key) <= offset)
     }
 
     /// There is no record between the window's end and `to`.
@@ -229,8 +243,7 @@ impl PartitionLedger {
     fn take(&mut self, offset: u64, key: u64, span: &KeyedSpan, full: usize) -> bool {
         let record = self.waiting_at(offset, span);
         let Some(groups) = &mut self.groups else { return false };
-        let is_over = groups.more_from(key) <= offset || is_long(groups, key, full);
-        if is_over {
+        if is_long(groups, key, full) {
             groups.skip_from(key, offset);
         } else if groups.waiting() >= full {
             return false;
@@ -246,8 +259,12 @@ impl PartitionLedger {
         let Some(groups) = &mut self.groups else { return };
         let mut taking = groups.looked_up(from, to, is_all);
         for span in spans {
-            for (offset, &key) in (span.span.base.0..to).zip(&span.keys) {
-                if span.span.skip || taking.get(&key).is_none_or(|&more_from| more_from > offset) {
+            if span.span.skip {
+                continue;
+            }
+            for offset in span.span.base.0..to.min(span_end(&span.span)) {
+                let Some(key) = span.keys.at(offset - span.span.base.0) else { break };
+                if taking.get(&key).is_none_or(|&more_from| more_from > offset) {
                     continue;
                 }
                 if !self.is_waiting(offset) {

@@ -49,7 +49,7 @@ pub use changes::{
 };
 pub use key::key_hash;
 pub use types::{
-    DeadRecord, Grant, KeyedSpan, LeaseResult, LedgerDepth, LedgerSpan, Outlived, Settled, Term,
+    DeadRecord, Grant, KeyedSpan, Keys, LeaseResult, LedgerDepth, LedgerSpan, Outlived, Settled, Term,
 };
 
 /// How much a ledger keeps; the tests use tiny ones.
@@ -249,7 +249,7 @@ impl Ledger {
         self.refresh(index);
     }
 
-    /// A live append to a queue that looks at keys, with the hashes of its keys as `KeyedSpan` has them.
+    /// A live append to a queue that looks at keys, with the hashes of its keys.
     pub fn appended_keys(&mut self, partition: PartitionId, span: KeyedSpan) {
         let Some(index) = self.index(partition) else { return };
         let full = self.window_full(index);

@@ -39,7 +39,7 @@ fn key_of(offset: u64) -> u64 {
 /// A span with its keys.
 fn keyed(span: LedgerSpan) -> KeyedSpan {
     let offsets = span.base.0..span.base.0 + u64::from(span.offsets);
-    KeyedSpan { span, keys: offsets.map(key_of).collect() }
+    KeyedSpan::new(span, offsets.map(key_of).collect::<Vec<u64>>())
 }
 
 fn id(grant: &Grant) -> LeaseId {

@@ -22,8 +22,51 @@ pub struct LedgerSpan {
 pub struct KeyedSpan {
     /// The batch.
     pub span: LedgerSpan,
-    /// `key_hash` of each of its offsets' records in order; 0 for an offset without a record.
-    pub keys: Vec<u64>,
+    /// The keys of its records.
+    pub keys: Keys,
+}
+
+impl KeyedSpan {
+    /// A batch with the `key_hash` of each of its offsets' records in order; 0 for an offset without a record. Behind
+    /// the last of them there are no records.
+    pub fn new(span: LedgerSpan, keys: impl AsRef<[u64]> + Into<Vec<u64>>) -> Self {
+        let all = keys.as_ref();
+        let is_one = all.len() == span.offsets as usize && all.windows(2).all(|two| two[0] == two[1]);
+        let keys = match all.first() {
+            Some(&key) if is_one => Keys::All(key),
+            Some(_) | None => Keys::Each(keys.into()),
+        };
+        Self { span, keys }
+    }
+}
+
+/// `key_hash` of the records of a batch; 0 for an offset without a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// The same at every offset.
+    All(u64),
+    /// Of each offset in order; behind the last there are no records.
+    Each(Vec<u64>),
+}
+
+impl Keys {
+    /// At so many offsets behind the first; none behind the last record.
+    #[must_use]
+    pub fn at(&self, index: u64) -> Option<u64> {
+        match self {
+            Self::All(key) => Some(*key),
+            Self::Each(keys) => keys.get(usize::try_from(index).ok()?).copied(),
+        }
+    }
+
+    /// How many of them are stored.
+    #[must_use]
+    pub fn stored(&self) -> usize {
+        match self {
+            Self::All(_) => 1,
+            Self::Each(keys) => keys.len(),
+        }
+    }
 }
 
 /// How long a lease lasts.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Outcome;
+use crate::limits::LEDGER_WINDOW_RECORDS_MIN;
 
 /// A ledger over one partition with a record for each key, in order.
 fn grouped(order: Order, keys: &[u64]) -> Ledger {
@@ -12,7 +13,7 @@ fn grouped(order: Order, keys: &[u64]) -> Ledger {
 
 fn add(ledger: &mut Ledger, keys: &[u64]) {
     let base = ledger.partitions[0].end;
-    ledger.appended_keys(P, KeyedSpan { span: span(base, keys.len() as u32), keys: keys.to_vec() });
+    ledger.appended_keys(P, KeyedSpan::new(span(base, keys.len() as u32), keys));
 }
 
 /// Answers what the window asks for from a log with these keys, at most so many records a time.
@@ -25,7 +26,7 @@ fn look(ledger: &mut Ledger, keys: &[u64], most: usize) -> Vec<u64> {
         assert!(asked.len() < 10_000, "the window asks without end");
         let found = &keys[from.0 as usize..(from.0 as usize + most).min(keys.len())];
         let to = from.0 + found.len() as u64;
-        let read = KeyedSpan { span: span(from.0, found.len() as u32), keys: found.to_vec() };
+        let read = KeyedSpan::new(span(from.0, found.len() as u32), found);
         ledger.extend_groups(partition, from, &[read], Offset(to));
     }
 }
@@ -224,4 +225,25 @@ fn keys_share_in_turns_whatever_each_has_in_flight() {
     end(&mut it, at(0), &held[1], Outcome::Ack);
     // The second key has one in flight, the first has two.
     assert_eq!(offsets(&lease(&mut it, at(0), 1)), [6]);
+}
+
+#[test]
+fn batches_of_one_key_and_of_several_are_passed_over_alike() {
+    // The room of all partitions, an eighth of which a group may take of which there are more.
+    let long = [1; LEDGER_WINDOW_RECORDS_MIN];
+    let batches = [&long[..], &[1, 1], &[1, 2, 1], &[1, 1], &[0, 1, 3], &[3, 1]];
+    let keys = batches.concat();
+    let mut it = Ledger::new(Order::Fair, &[(P, Offset(0))], 1);
+    it.set_end(P, Offset(keys.len() as u64));
+    it.set_window_records(LEDGER_WINDOW_RECORDS_MIN);
+    let mut base = 0;
+    let spans = batches.map(|keys| {
+        base += keys.len() as u64;
+        KeyedSpan::new(span(base - keys.len() as u64, keys.len() as u32), keys)
+    });
+    assert_eq!((spans[1].keys.stored(), spans[2].keys.stored()), (1, 3));
+    it.extend_groups(P, Offset(0), &spans, Offset(base));
+    assert_eq!(it.partitions[0].window.end(), base, "others behind the long group are found");
+    assert_eq!(it.partitions[0].window_len(), LEDGER_WINDOW_RECORDS_MIN / 8 + 3);
+    assert_eq!(offsets(&lease(&mut it, at(0), 3)), [0, 67, 73], "one of each key");
 }
