@@ -4,16 +4,60 @@
 //! scope u8 (0 topic, 1 records without a key, 2 records of a key) | for 2: length u32, the record's key | idempotency key
 //! ```
 
-use std::sync::Arc;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use duolog_record::{Batch, Header, Offset};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::errors::AppendError;
 use crate::limits::{DECODED_BATCH_BYTES, DEDUP_BATCH_BYTES, DEDUP_KEY_BYTES};
 use crate::{DedupPolicy, NewRecord, headers};
 
-/// An idempotency key within its topic: its scope and the key itself.
-pub(crate) type ScopedKey = Arc<[u8]>;
+/// Nothing depends on the order of keys, so their hashes may be others in each run.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// An idempotency key within its topic: its scope and the key itself. Hashed by who brings it, so that the core need not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScopedKey {
+    hash: u64,
+    bytes: Arc<[u8]>,
+}
+
+impl ScopedKey {
+    /// The same for equal keys, until the process ends.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl From<&[u8]> for ScopedKey {
+    fn from(bytes: &[u8]) -> Self {
+        Self { hash: HASHER.hash_one(bytes), bytes: bytes.into() }
+    }
+}
+
+impl Deref for ScopedKey {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Serialize for ScopedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopedKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Self::from)
+    }
+}
 
 /// One for each record of a batch; empty if none has a key.
 pub(crate) type BatchKeys = Vec<Option<ScopedKey>>;
@@ -40,7 +84,7 @@ pub(crate) fn scoped(
         }
     }
     scoped.extend_from_slice(key);
-    Ok(scoped.into())
+    Ok(scoped.as_slice().into())
 }
 
 /// The key of a record that is published.

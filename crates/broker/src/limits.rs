@@ -187,7 +187,7 @@ pub const DEDUP_KEYS: usize = 4 << 20;
 /// Bytes of memory that they may take.
 pub const DEDUP_BYTES: usize = 512 << 20;
 /// Bytes that the table takes for a key besides the key itself, about.
-pub const DEDUP_KEY_OVERHEAD: usize = 128;
+pub const DEDUP_KEY_OVERHEAD: usize = 144;
 /// Keys of one state record: bounds the record to about half a MiB for keys of the usual length.
 pub const DEDUP_CHUNK_KEYS: usize = 4_096;
 /// Keys that are forgotten at a time: bounds a turn of the shard.

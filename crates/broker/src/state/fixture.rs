@@ -162,7 +162,7 @@ fn records() -> Vec<(Owner, Option<Value>)> {
         batches: vec![(0, 9, 0), (10, 2_147_483_647, 10)],
         used_at: 1_764_000_000_000,
     };
-    let dedup = DedupValue { expires_at: 1_764_000_300_000, keys: vec![(b"\0order-7".to_vec(), 16, 300)] };
+    let dedup = DedupValue { expires_at: 1_764_000_300_000, keys: vec![(b"\0order-7"[..].into(), 16, 300)] };
     let delay = DelayValue { partition: 19, moved_due: i64::MIN, moved_offset: 0, count: 2 };
     let failed = MoveStatusValue::Failed("the destination queue was deleted".to_owned());
     let group = || "billing".to_owned();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::v3;
+use crate::idempotency::ScopedKey;
 use crate::ledger::LedgerChanges;
 
 /// Format version of a value, its first byte.
@@ -149,7 +150,7 @@ pub(crate) struct DedupValue {
     /// When they are forgotten, milliseconds since the epoch.
     pub(crate) expires_at: i64,
     /// Key with its scope, partition and offset of the record.
-    pub(crate) keys: Vec<(Vec<u8>, u64, u64)>,
+    pub(crate) keys: Vec<(ScopedKey, u64, u64)>,
 }
 
 /// Delayed records of a topic.

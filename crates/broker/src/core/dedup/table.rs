@@ -1,10 +1,11 @@
 //! The table of keys, by topic, in chunks that expire as a whole.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, VecDeque};
 
 use duolog_record::{Offset, PartitionId, Timestamp};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::Place;
 use crate::idempotency::ScopedKey;
@@ -13,8 +14,9 @@ use crate::state::DedupValue;
 use crate::{Monotonic, Now, TopicId};
 
 /// A key that is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Known {
+    key: ScopedKey,
     chunk: u64,
     place: Place,
 }
@@ -31,9 +33,7 @@ pub(in crate::core) struct Chunk {
 
 impl Chunk {
     pub(in crate::core) fn from_value(value: DedupValue) -> Self {
-        let key = |(key, partition, offset): (Vec<u8>, u64, u64)| {
-            (key.into(), (PartitionId(partition), Offset(offset)))
-        };
+        let key = |(key, partition, offset)| (key, (PartitionId(partition), Offset(offset)));
         Self {
             id: 0,
             deadline: Monotonic::default(),
@@ -43,36 +43,42 @@ impl Chunk {
     }
 
     fn to_value(&self) -> DedupValue {
-        let key = |(key, (partition, offset)): &(ScopedKey, Place)| (key.to_vec(), partition.0, offset.0);
+        let key = |(key, (partition, offset)): &(ScopedKey, Place)| (key.clone(), partition.0, offset.0);
         DedupValue { expires_at: self.expires_at.0, keys: self.keys.iter().map(key).collect() }
     }
 }
 
 /// Keys by their hash. In parts, so that no turn of the shard waits until millions of keys have been moved to a larger
-/// table. Nothing depends on their order, so the hash may be another in each run.
+/// table.
 #[derive(Debug, Default)]
 struct Table {
-    parts: [HashMap<ScopedKey, Known>; 16],
-    hasher: RandomState,
+    parts: [HashTable<Known>; 16],
 }
 
 impl Table {
+    /// By bits that a part's own table looks at last.
     fn part(&self, key: &ScopedKey) -> usize {
-        self.hasher.hash_one(key) as usize % self.parts.len()
+        (key.hash() >> 48) as usize % self.parts.len()
     }
 
     fn get(&self, key: &ScopedKey) -> Option<&Known> {
-        self.parts[self.part(key)].get(key)
+        self.parts[self.part(key)].find(key.hash(), |known| known.key == *key)
     }
 
-    fn insert(&mut self, key: ScopedKey, known: Known) {
-        let part = self.part(&key);
-        self.parts[part].insert(key, known);
+    fn insert(&mut self, known: Known) {
+        let part = self.part(&known.key);
+        let (hash, is_it) = (known.key.hash(), |it: &Known| it.key == known.key);
+        match self.parts[part].entry(hash, is_it, |it| it.key.hash()) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = known,
+            Entry::Vacant(entry) => drop(entry.insert(known)),
+        }
     }
 
     fn remove(&mut self, key: &ScopedKey) {
         let part = self.part(key);
-        self.parts[part].remove(key);
+        if let Ok(entry) = self.parts[part].find_entry(key.hash(), |known| known.key == *key) {
+            entry.remove();
+        }
     }
 }
 
@@ -161,7 +167,7 @@ impl Dedup {
             self.next_chunk += 1;
         }
         let chunk = window.chunks.back_mut().expect("it was pushed right here if there was none");
-        window.known.insert(key.clone(), Known { chunk: chunk.id, place });
+        window.known.insert(Known { key: key.clone(), chunk: chunk.id, place });
         chunk.keys.push((key, place));
         chunk.id
     }
@@ -236,7 +242,7 @@ impl Dedup {
         self.bytes += chunk.keys.iter().map(|(key, _)| bytes_of(key)).sum::<usize>();
         let window = self.topics.entry(topic).or_default();
         for (key, place) in &chunk.keys {
-            window.known.insert(key.clone(), Known { chunk: id, place: *place });
+            window.known.insert(Known { key: key.clone(), chunk: id, place: *place });
         }
         window.chunks.push_back(chunk);
     }
