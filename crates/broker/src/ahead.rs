@@ -2,7 +2,8 @@
 //!
 //! Such receivers take few records at a time, one receiver after the other. Read for itself, each take costs a thread that
 //! may block, pages of the index and a read of little. So whoever goes on where its partition was read last reads further
-//! than it was granted, twice as far each time, and those who come next find their records here.
+//! than it was granted, twice as far each time, and those who come next find their records here. That may be in several
+//! places of a partition at once: receivers of one group after the other go through the same records.
 //!
 //! Bounded in stretches and bytes, however many partitions are received from. Where more of them take turns than there are
 //! stretches, the last of a partition is forgotten before it is gone on with, and nothing is read in vain.
@@ -64,8 +65,15 @@ impl Stretch {
         Arc::new(Self::new(self.partition, self.from, self.ahead, self.batches[..kept].to_vec()))
     }
 
-    fn ends_near(&self, partition: PartitionId, offset: Offset) -> bool {
-        self.partition == partition && self.end.0.abs_diff(offset.0) <= AHEAD_NEAR
+    /// How far its end is from here, if it is near.
+    fn ends_near(&self, partition: PartitionId, offset: Offset) -> Option<u64> {
+        let far = self.end.0.abs_diff(offset.0);
+        (self.partition == partition && far <= AHEAD_NEAR).then_some(far)
+    }
+
+    /// True if this one knows all that the other does.
+    fn includes(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.from <= other.from && other.end <= self.end
     }
 }
 
@@ -103,13 +111,12 @@ impl Ahead {
     /// somebody else has asked.
     pub(crate) fn records_behind(&self, partition: PartitionId, offset: Offset) -> u64 {
         let mut kept = self.kept.lock();
-        let before = kept.iter_mut().filter(|it| it.stretch.ends_near(partition, offset));
-        let free = before.filter_map(|it| {
-            let was_continued = std::mem::replace(&mut it.is_continued, true);
-            (!was_continued).then_some(it.stretch.ahead)
-        });
-        let ahead = free.max();
-        ahead.map_or(0, |ahead| (2 * ahead).clamp(AHEAD_RECORDS_MIN, AHEAD_RECORDS_MAX))
+        let Some(index) = nearest(&kept, partition, offset) else { return 0 };
+        let before = &mut kept[index];
+        if std::mem::replace(&mut before.is_continued, true) {
+            return 0;
+        }
+        (2 * before.stretch.ahead).clamp(AHEAD_RECORDS_MIN, AHEAD_RECORDS_MAX)
     }
 
     /// Keeps what was read, if it is not known; what it goes on from, or else the oldest, makes room.
@@ -122,7 +129,10 @@ impl Ahead {
         if kept.iter().any(|it| it.stretch.covers(partition, from) && it.stretch.end >= stretch.end) {
             return;
         }
-        kept.retain(|it| it.stretch.covers(partition, from) || !it.stretch.ends_near(partition, from));
+        if let Some(index) = nearest(&kept, partition, from) {
+            kept.remove(index);
+        }
+        kept.retain(|it| !stretch.includes(&it.stretch));
         let mut total: usize = kept.iter().map(|it| it.bytes).sum::<usize>() + bytes;
         while total > AHEAD_BYTES || kept.len() >= AHEAD_STRETCHES {
             let Some(oldest) = kept.pop_front() else { break };
@@ -130,6 +140,15 @@ impl Ahead {
         }
         kept.push_back(Kept { stretch, bytes, is_continued: false });
     }
+}
+
+/// What was read last near before this offset.
+fn nearest(kept: &VecDeque<Kept>, partition: PartitionId, offset: Offset) -> Option<usize> {
+    let near = kept.iter().enumerate().filter_map(|(index, it)| {
+        let far = it.stretch.ends_near(partition, offset)?;
+        (!it.stretch.covers(partition, offset)).then_some((far, index))
+    });
+    near.min().map(|(_, index)| index)
 }
 
 #[cfg(test)]
@@ -199,6 +218,21 @@ mod tests {
         assert!(ahead.get(P, Offset(8)).is_some());
         assert_eq!(ahead.kept.lock().len(), 1);
         assert_eq!(ahead.records_behind(P, Offset(10)), 512);
+    }
+
+    #[test]
+    fn several_places_of_a_partition_are_gone_on_with_side_by_side() {
+        let ahead = Ahead::default();
+        let mut asked = [0; 3];
+        for turn in 0..4 {
+            for place in 0..3 {
+                let from = 1_000 * place + 2 * turn;
+                asked[place as usize] = ahead.records_behind(P, Offset(from));
+                ahead.put(stretch(P, from, asked[place as usize], &[from], 5));
+            }
+        }
+        assert_eq!(asked, [4 * AHEAD_RECORDS_MIN; 3]);
+        assert_eq!(ahead.kept.lock().len(), 3);
     }
 
     #[test]

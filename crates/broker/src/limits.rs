@@ -265,14 +265,15 @@ pub const LEASE_READ_GAP: u64 = 256;
 pub const AHEAD_RECORDS_MIN: u64 = 64;
 /// The same after some times, unless they have more than `LEASE_READ_BYTES`.
 pub const AHEAD_RECORDS_MAX: u64 = 8_192;
-/// Offsets between where a partition was read last and a read that goes on from there: several receive at a time.
-pub const AHEAD_NEAR: u64 = 1_024;
+/// Offsets between where a partition was read last and a read that goes on from there: several receive at a time. What
+/// lies farther apart is read apart, so it is gone on with apart, too.
+pub const AHEAD_NEAR: u64 = LEASE_READ_GAP;
 /// Stretches kept of what was read along, all partitions together.
-pub const AHEAD_STRETCHES: usize = 16;
+pub const AHEAD_STRETCHES: usize = 64;
 /// Bytes of one; a larger batch is not kept.
 pub const AHEAD_STRETCH_BYTES: usize = 512 << 10;
 /// Bytes of all of them: small beside the rest of the process.
-pub const AHEAD_BYTES: usize = 4 << 20;
+pub const AHEAD_BYTES: usize = 8 << 20;
 const _: () = assert!(LEASE_READ_BYTES < AHEAD_STRETCH_BYTES && AHEAD_STRETCH_BYTES < AHEAD_BYTES);
 /// Bytes of batches that are being opened for receivers, looks by time and peeks at a time, what is decompressed included;
 /// what was opened for a receive is in it until the receiver has room for the records. Beyond, they wait their turn.
