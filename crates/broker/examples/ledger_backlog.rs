@@ -79,7 +79,7 @@ fn key(offset: u64) -> u64 {
 }
 
 fn keyed(base: u64) -> KeyedSpan {
-    KeyedSpan { span: span(base), keys: vec![key(base)] }
+    KeyedSpan::new(span(base), vec![key(base)])
 }
 
 fn order() -> Order {

@@ -7,10 +7,10 @@
 
 use duolog_storage::planted::{self, Bug};
 
-use super::{KeyedSpan, Keys};
 use super::groups::{Groups, Waiting};
 use super::partition::{Live, PartitionLedger};
 use super::window::span_end;
+use super::{KeyedSpan, Keys};
 use crate::Order;
 use crate::limits::{LEDGER_GROUP_KEPT, LEDGER_GROUP_REFILL, LEDGER_RECENT_KEYS};
 
