@@ -9,6 +9,7 @@ mod content;
 mod fill;
 mod kafka;
 mod live;
+mod pace;
 mod progress;
 mod report;
 mod server;

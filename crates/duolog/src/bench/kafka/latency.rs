@@ -1,7 +1,6 @@
 //! From producing a record to having consumed it: one record a request, at a steady rate, one consumer that waits.
 //!
-//! Time counts from when a record was due, not from when it was sent: a broker that stalls is charged for all that had
-//! to wait behind it.
+//! Time counts as [`Pace`] has it: a broker that stalls is charged for all that had to wait behind it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use duolog_record::{BatchBuilder, Timestamp};
 use hdrhistogram::Histogram;
 
 use super::super::content;
+use super::super::pace::Pace;
 use super::super::progress;
 use super::super::report::{Row, histogram, note};
 use super::super::server::{Server, note_counters};
@@ -24,11 +24,10 @@ const LEAD: Duration = Duration::from_millis(200);
 pub fn run(server: &Server, load: &Load) -> anyhow::Result<Row> {
     let records = load.rate * load.seconds;
     let before = server.counters();
-    let begun = Instant::now() + LEAD;
-    let due = move |number: u64| begun + Duration::from_nanos(number * 1_000_000_000 / load.rate);
+    let pace = Pace::new(Instant::now() + LEAD, load.rate, records);
     let (acknowledged, consumed) = thread::scope(|scope| {
-        let consuming = scope.spawn(|| consume(server, load, records, &due));
-        let producing = produce(server, load, records, &due);
+        let consuming = scope.spawn(|| consume(server, load, records, &pace));
+        let producing = produce(server, load, records, &pace);
         let consumed = consuming.join().expect("a consumer does not panic");
         anyhow::Ok((producing?, consumed?))
     })?;
@@ -41,12 +40,7 @@ pub fn run(server: &Server, load: &Load) -> anyhow::Result<Row> {
 }
 
 /// The latencies are those of acknowledgements.
-fn produce(
-    server: &Server,
-    load: &Load,
-    records: u64,
-    due: &(impl Fn(u64) -> Instant + Sync),
-) -> anyhow::Result<Histogram<u64>> {
+fn produce(server: &Server, load: &Load, records: u64, pace: &Pace) -> anyhow::Result<Histogram<u64>> {
     let mut sender = Wire::connect(server.address())?;
     let mut receiver = sender.split()?;
     thread::scope(|scope| {
@@ -55,7 +49,7 @@ fn produce(
             for number in 0..records {
                 let (_, base) = receiver.receive_produce()?;
                 ensure!(base == number, "record {number} was stored at {base}");
-                note(&mut latencies, due(number).elapsed());
+                note(&mut latencies, pace.passed(number, Instant::now()));
             }
             Ok(latencies)
         });
@@ -65,19 +59,14 @@ fn produce(
             let mut builder = BatchBuilder::new();
             builder.push(Timestamp(0), None, Some(&value), &[]);
             let batch = builder.build();
-            thread::sleep(due(number).saturating_duration_since(Instant::now()));
+            pace.wait_for(number);
             sender.send_produce(&load.topic, 0, &batch)?;
         }
         receiving.join().expect("a receiver does not panic")
     })
 }
 
-fn consume(
-    server: &Server,
-    load: &Load,
-    records: u64,
-    due: &impl Fn(u64) -> Instant,
-) -> anyhow::Result<Histogram<u64>> {
+fn consume(server: &Server, load: &Load, records: u64, pace: &Pace) -> anyhow::Result<Histogram<u64>> {
     let mut wire = Wire::connect(server.address())?;
     let bar = progress::bar("latency", records);
     let mut latencies = histogram();
@@ -95,7 +84,7 @@ fn consume(
                 let value = record.value.as_deref().unwrap_or_default();
                 let sound = record.offset.0 == next && content::matches(value, &mut scratch, 0, next);
                 ensure!(sound, "wrong record at {}, expected {next}", record.offset);
-                note(&mut latencies, now.saturating_duration_since(due(next)));
+                note(&mut latencies, pace.passed(next, now));
                 next += 1;
             }
         }
