@@ -144,6 +144,11 @@ impl SimDisk {
         self.state.lock().faults = faults;
     }
 
+    /// Somebody has added a disk: it is not full any more.
+    pub fn make_room(&self) {
+        self.state.lock().faults.capacity_bytes = None;
+    }
+
     /// What has gone wrong so far.
     #[must_use]
     pub fn hits(&self) -> Hits {

@@ -26,6 +26,9 @@ fn log_options() -> Options {
 
 /// How much time passes when there is nothing to do but to wait, milliseconds.
 const IDLE_MS: u64 = 20;
+/// How long one answer is waited for before the operator makes room on the disk, milliseconds: what was decided waits until
+/// there is some. After as long again without an answer the process counts as stopped.
+const PATIENCE_MS: u64 = 60_000;
 
 /// Why a process did not come up.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,7 @@ pub(super) struct Node {
     pub(super) log: Arc<DiskLog>,
     pub(super) session: Session,
     clock: Arc<ManualClock>,
+    disk: SimDisk,
     broker: Broker,
     stepper: Stepper,
 }
@@ -53,7 +57,7 @@ impl Node {
         let (broker, stepper) =
             Broker::start_manual(log.clone(), clock.clone(), Arc::new(Permissive), options)?;
         let session = broker.session(Principal::anonymous());
-        Ok(Self { log, session, clock: Arc::clone(clock), broker, stepper })
+        Ok(Self { log, session, clock: Arc::clone(clock), disk: disk.clone(), broker, stepper })
     }
 
     /// The shard handles what waits for it.
@@ -107,6 +111,7 @@ impl Node {
     /// Drives a future to its end, or gives up when the process has stopped.
     pub(super) fn complete<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = std::pin::pin!(future);
+        let asked = self.now().monotonic;
         loop {
             if let Poll::Ready(answer) = poll_once(future.as_mut()) {
                 return Some(answer);
@@ -117,7 +122,11 @@ impl Node {
                 // What waits may wait for the time.
                 self.clock.advance(IDLE_MS);
             }
-            if !pumped && self.failed().is_some() {
+            let now = self.now().monotonic;
+            if now >= asked.plus_ms(PATIENCE_MS) {
+                self.disk.make_room();
+            }
+            if !pumped && (self.failed().is_some() || now >= asked.plus_ms(2 * PATIENCE_MS)) {
                 return match poll_once(future.as_mut()) {
                     Poll::Ready(answer) => Some(answer),
                     Poll::Pending => None,
