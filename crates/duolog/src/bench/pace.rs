@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// The schedule of a sender, and when each of its records began to count: when it was due if the sender was held up, so
 /// that a broker that stalls is charged for all that had to wait behind it; when the sender woke if that overslept, which is
-/// its own doing and the system's.
+/// its own doing and the system's. For rates at which a sleep's lateness, a tenth of a millisecond, is short beside the interval.
 #[derive(Debug)]
 pub struct Pace {
     begun: Instant,
