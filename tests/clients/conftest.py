@@ -1,6 +1,7 @@
 """Fixtures: a broker shared by the tests of one file, and clients for it."""
 
 import os
+import shutil
 import uuid
 
 import boto3
@@ -22,8 +23,24 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    broker = Server(tmp_path_factory.mktemp("broker") / "data").start()
+def new_directory(request, tmp_path_factory):
+    """Makes directories for what the tests of one file share. They go with the last of them, as a broker sets 200 MB aside, unless a
+    test of the file failed."""
+    failed, made = request.session.testsfailed, []
+
+    def make(name):
+        made.append(tmp_path_factory.mktemp(name))
+        return made[-1]
+
+    yield make
+    if request.session.testsfailed == failed:
+        for directory in made:
+            shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def server(new_directory):
+    broker = Server(new_directory("broker") / "data").start()
     yield broker
     if broker.process.poll() is None:
         assert broker.stop() == 0, broker.stderr()

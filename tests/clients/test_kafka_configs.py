@@ -19,9 +19,9 @@ APPEND, SUBTRACT = admin_api.AlterConfigOpType.APPEND, admin_api.AlterConfigOpTy
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(new_directory):
     """Looks at age and size every 50 ms, so that retention is seen without waiting for it."""
-    broker = Server(tmp_path_factory.mktemp("broker") / "data", "--retention-check", "50ms").start()
+    broker = Server(new_directory("broker") / "data", "--retention-check", "50ms").start()
     yield broker
     assert broker.stop() == 0, broker.stderr()
 

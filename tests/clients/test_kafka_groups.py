@@ -21,8 +21,8 @@ QUICK = ("--kafka-rebalance-delay", "100ms")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    broker = Server(tmp_path_factory.mktemp("broker") / "data", *QUICK).start()
+def server(new_directory):
+    broker = Server(new_directory("broker") / "data", *QUICK).start()
     yield broker
     if broker.process.poll() is None:
         assert broker.stop() == 0, broker.stderr()

@@ -25,8 +25,8 @@ def made(kind, directory):
 
 
 @pytest.fixture(scope="module", params=PEERS, ids=lambda kind: kind.name)
-def peer(request, tmp_path_factory):
-    server = made(request.param, tmp_path_factory.mktemp("nats")).start()
+def peer(request, new_directory):
+    server = made(request.param, new_directory("nats")).start()
     yield server
     server.stop()
 

@@ -32,8 +32,8 @@ UNKNOWN, PAYLOAD = b"-ERR 'Unknown Protocol Operation'\r\n", b"-ERR 'Maximum Pay
 
 
 @pytest.fixture(scope="module", params=PEERS, ids=lambda kind: kind.name)
-def peer(request, tmp_path_factory):
-    server = test_nats.made(request.param, tmp_path_factory.mktemp("nats")).start()
+def peer(request, new_directory):
+    server = test_nats.made(request.param, new_directory("nats")).start()
     yield server
     server.stop()
 

@@ -24,13 +24,13 @@ HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture(scope="module", params=["duolog", "redis-server"])
-def address(request, tmp_path_factory):
+def address(request, new_directory):
     if request.param == "duolog":
         yield request.getfixturevalue("server").addresses["redis"]
         return
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
-    peer = Peer(tmp_path_factory.mktemp("peer"))
+    peer = Peer(new_directory("peer"))
     yield peer.address
     peer.stop()
 

@@ -15,11 +15,11 @@ from redis_peer import Peer
 
 
 @pytest.fixture(scope="module")
-def peers(server, tmp_path_factory):
+def peers(server, new_directory):
     """The addresses of Duolog and of redis-server."""
     if not shutil.which("redis-server"):
         pytest.skip("redis-server is not installed")
-    peer = Peer(tmp_path_factory.mktemp("peer"))
+    peer = Peer(new_directory("peer"))
     yield [server.addresses["redis"], peer.address]
     peer.stop()
 

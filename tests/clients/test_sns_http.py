@@ -24,8 +24,8 @@ AT_ONCE = {"healthyRetryPolicy": {"numRetries": 2, "numNoDelayRetries": 2}}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    broker = Server(tmp_path_factory.mktemp("broker") / "data", "--sns-private-endpoints").start()
+def server(new_directory):
+    broker = Server(new_directory("broker") / "data", "--sns-private-endpoints").start()
     yield broker
     assert broker.stop() == 0, broker.stderr()
 
