@@ -110,45 +110,17 @@ impl Told {
                 if let Some(producer) = producer {
                     clients.producer_heard(producer, &numbers, &result, history);
                 }
-                match result {
-                    Ok(appended) => {
-                        for (index, number) in numbers.iter().enumerate() {
-                            history.appended(partition, appended.base.plus(index as u64), *number)?;
-                        }
-                        Ok(())
-                    }
-                    Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
-                    Err(error) => Err(broken("an append", &error)),
-                }
+                appended(partition, &numbers, result, history)
             }
-            Self::Publish { topic, numbers, tenant, result } => match result {
-                Ok(published) => {
-                    for (number, place) in numbers.iter().zip(published) {
-                        // A delayed record is seen elsewhere: where it enters the topic.
-                        if place.partition_index == Published::DELAYED {
-                            clients.delayed.insert(*number, history.life());
-                        } else {
-                            history.appended(place.partition, place.offset, *number)?;
-                            if let Some((of_its_own, exchange)) = &tenant {
-                                let place = (place.partition, place.offset);
-                                let ttl_ms = tenants::ttl_ms(*number);
-                                history.published(*number, place, ttl_ms, *of_its_own, exchange);
-                            }
-                        }
-                        clients.published.insert((topic, *number));
-                    }
-                    Ok(())
-                }
-                Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
-                Err(error) => Err(broken("a publish", &error)),
-            },
+            Self::Publish { topic, numbers, tenant, result } => {
+                published(topic, &numbers, tenant, result, history, clients)
+            }
             Self::Keyed { sent, result } => match result {
                 Ok(published) => match published.first() {
                     Some(&place) => clients.keyed.hear(history, sent, place),
                     None => Err(Broken(format!("record {} was published nowhere", sent.number))),
                 },
-                Err(AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_)) => Ok(()),
-                Err(error) => Err(broken("a publish", &error)),
+                Err(error) => not_appended("a publish", &error),
             },
             Self::Move { result } => match result {
                 Ok(id) => {
@@ -156,8 +128,8 @@ impl Told {
                     Ok(())
                 }
                 // One may be running.
-                Err(ChangeError::Exists(_) | ChangeError::DiskFull | ChangeError::Stopped(_)) => Ok(()),
-                Err(error) => Err(broken("a move", &error)),
+                Err(ChangeError::Exists(_)) => Ok(()),
+                Err(error) => not_changed("a move", &error),
             },
             Self::Cancel { result } => match result {
                 Ok(_) => {
@@ -165,28 +137,10 @@ impl Told {
                     Ok(())
                 }
                 // It may be over, and so long that it was forgotten.
-                Err(
-                    ChangeError::NotFound(_)
-                    | ChangeError::Invalid { .. }
-                    | ChangeError::DiskFull
-                    | ChangeError::Stopped(_),
-                ) => Ok(()),
-                Err(error) => Err(broken("a cancellation", &error)),
+                Err(ChangeError::NotFound(_) | ChangeError::Invalid { .. }) => Ok(()),
+                Err(error) => not_changed("a cancellation", &error),
             },
-            Self::Lease { heard, result } => match result {
-                Ok(leased) => clients.leased(history, heard, &leased),
-                Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded) => Ok(()),
-                // With the power off nothing can be read, and stays leased.
-                Err(LeaseError::Storage(error)) if !clients.power_is_off() => {
-                    Err(broken("a receive", &error))
-                }
-                // The leases may be on the disk already.
-                Err(LeaseError::Stopped(_) | LeaseError::Storage(_)) => {
-                    history.lost_receive(heard.queue);
-                    Ok(())
-                }
-                Err(error) => Err(broken("a receive", &error)),
-            },
+            Self::Lease { heard, result } => leased(heard, result, history, clients),
             Self::Settle { queue, asked, replays, heard, result } => match result {
                 Ok(results) => asked
                     .into_iter()
@@ -208,17 +162,94 @@ impl Told {
                     history.trimmed(partition, start);
                     Ok(())
                 }
-                Err(ChangeError::DiskFull | ChangeError::Stopped(_)) => Ok(()),
-                Err(error) => Err(broken("a trim", &error)),
+                Err(error) => not_changed("a trim", &error),
             },
-            Self::Count { queue, result } => match result {
-                Ok(_) | Err(ChangeError::DiskFull | ChangeError::Stopped(_)) => {
-                    history.replay_over(queue);
-                    Ok(())
+            Self::Count { queue, result } => {
+                if let Err(error) = result {
+                    not_changed("a replay or purge", &error)?;
                 }
-                Err(error) => Err(broken("a replay or purge", &error)),
-            },
+                history.replay_over(queue);
+                Ok(())
+            }
         }
+    }
+}
+
+/// A sound broker may refuse an append for want of room or of time, and when it has stopped.
+fn not_appended(what: &str, error: &AppendError) -> Result<(), Broken> {
+    match error {
+        AppendError::DiskFull | AppendError::Overloaded | AppendError::Stopped(_) => Ok(()),
+        error => Err(broken(what, error)),
+    }
+}
+
+/// A sound broker may refuse a change for want of room, and when it has stopped.
+fn not_changed(what: &str, error: &ChangeError) -> Result<(), Broken> {
+    match error {
+        ChangeError::DiskFull | ChangeError::Stopped(_) => Ok(()),
+        error => Err(broken(what, error)),
+    }
+}
+
+fn appended(
+    partition: PartitionId,
+    numbers: &[Number],
+    result: Result<Appended, AppendError>,
+    history: &mut History,
+) -> Result<(), Broken> {
+    match result {
+        Ok(appended) => (0..)
+            .zip(numbers)
+            .try_for_each(|(index, &number)| history.appended(partition, appended.base.plus(index), number)),
+        Err(error) => not_appended("an append", &error),
+    }
+}
+
+fn published(
+    topic: TopicId,
+    numbers: &[Number],
+    tenant: Option<(bool, Exchange)>,
+    result: Result<Vec<Published>, AppendError>,
+    history: &mut History,
+    clients: &mut Clients,
+) -> Result<(), Broken> {
+    let published = match result {
+        Ok(published) => published,
+        Err(error) => return not_appended("a publish", &error),
+    };
+    for (&number, place) in numbers.iter().zip(published) {
+        // A delayed record is seen elsewhere: where it enters the topic.
+        if place.partition_index == Published::DELAYED {
+            clients.delayed.insert(number, history.life());
+        } else {
+            history.appended(place.partition, place.offset, number)?;
+            if let Some((of_its_own, exchange)) = &tenant {
+                let ttl_ms = tenants::ttl_ms(number);
+                history.published(number, (place.partition, place.offset), ttl_ms, *of_its_own, exchange);
+            }
+        }
+        clients.published.insert((topic, number));
+    }
+    Ok(())
+}
+
+fn leased(
+    heard: Heard,
+    result: Result<Vec<Leased>, LeaseError>,
+    history: &mut History,
+    clients: &mut Clients,
+) -> Result<(), Broken> {
+    match result {
+        Ok(leased) => clients.leased(history, heard, &leased),
+        Err(LeaseError::OverLimit { .. } | LeaseError::Overloaded) => Ok(()),
+        // With the power off nothing can be read, and stays leased.
+        Err(LeaseError::Storage(error)) if !clients.power_is_off() => Err(broken("a receive", &error)),
+        // The leases may be on the disk already.
+        Err(LeaseError::Stopped(_) | LeaseError::Storage(_)) => {
+            history.lost_receive(heard.queue);
+            Ok(())
+        }
+        Err(error) => Err(broken("a receive", &error)),
     }
 }
 
