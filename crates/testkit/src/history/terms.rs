@@ -55,6 +55,8 @@ pub struct Touched {
     runs_until: Option<Monotonic>,
     /// [`Terms::replays`] when the lease was told.
     replays: u64,
+    /// [`Terms::replays`] when the settlement was asked for.
+    replays_then: u64,
 }
 
 /// A lease or a delay that nobody has asked to change.
@@ -261,6 +263,7 @@ impl Terms {
             ahead_ms: self.steps.ahead_ms,
             runs_until: hold.and_then(|hold| hold.runs_until),
             replays,
+            replays_then: self.replays,
         }
     }
 
@@ -275,7 +278,8 @@ impl Terms {
         is_ok: bool,
         now: Now,
     ) -> Result<bool, Broken> {
-        let Touched { number, touches, lease, asked_at, ahead_ms, runs_until, replays } = *touched;
+        let Touched { number, touches, lease, asked_at, ahead_ms, runs_until, replays, replays_then } =
+            *touched;
         let Some(known) = self.records.get(&number) else { return Ok(false) };
         if is_ok && replays < known.fenced {
             return Err(Broken(format!(
@@ -285,7 +289,9 @@ impl Terms {
         if !is_ok && known.touches == touches && runs_until.is_some_and(|until| now.monotonic < until) {
             return Err(Broken(format!("record {number} was leased and {outcome:?} was refused")));
         }
-        let is_alone = is_ok && known.touches == touches;
+        // As in `replayed`: it may have outlived its time before the replay, and have come back with it.
+        let may_be_back = self.ttl_ms.is_some() && self.replays > replays_then;
+        let is_alone = is_ok && known.touches == touches && !may_be_back;
         let hold = match outcome {
             Outcome::Release { after_ms: 0 } => {
                 Some((None, self.after(asked_at, ahead_ms, self.backoff.after_ms(lease.attempt))))
@@ -462,6 +468,16 @@ mod tests {
         assert_eq!(terms.settled(&touched, Outcome::Release { after_ms: 0 }, true, at(20)), Ok(false));
         assert!(receive(&mut terms, 20, 109, 2).is_err());
         assert!(receive(&mut terms, 20, 110, 2).is_ok());
+    }
+
+    #[test]
+    fn a_replay_before_the_answer_may_end_what_was_extended() {
+        let mut terms = terms();
+        receive(&mut terms, 0, 0, 1).expect("the first");
+        let touched = terms.touch(1, lease(1), 0, at(10));
+        terms.replayed(&exchange(&terms, 6_000, 6_100));
+        assert_eq!(terms.settled(&touched, Outcome::Extend { for_ms: 5_950 }, true, at(6_100)), Ok(false));
+        assert!(receive(&mut terms, 6_000, 6_000, 1).is_ok());
     }
 
     #[test]
