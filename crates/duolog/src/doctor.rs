@@ -184,7 +184,7 @@ fn export_partition(
             Err(error) => error,
         };
         total.gaps += 1;
-        let next = log.readable_behind(partition, at).unwrap_or(bounds.end);
+        let next = log.readable_behind(partition, at)?.unwrap_or(bounds.end);
         let gap = json!({
             "partition": index, "offset": at.0, "until": next.0, "lost": failed.to_string(),
         });

@@ -289,9 +289,12 @@ pub trait Log: Send + Sync {
     /// As `read`.
     fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError>;
 
-    /// Where the next batch begins behind `at` that the index does not know to be damaged; `None` if none does. For saving what can be
-    /// read: `read` itself never skips damage.
-    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset>;
+    /// Where the next batch begins behind `at` that the index does not know to be damaged, whatever pages of the index itself cannot be
+    /// read; `None` if none does. For going on behind what `read` has called damaged: `read` itself never skips damage.
+    ///
+    /// # Errors
+    /// If the index could not be read now; another time it may be.
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Result<Option<Offset>, ReadError>;
 
     /// True if `read` from here would be served from memory, so that it may be called on a thread that must not block.
     fn is_cached(&self, partition: PartitionId, from: Offset) -> bool;

@@ -224,9 +224,9 @@ impl Log for MemoryLog {
         self.with(partition, |it| it.spans(partition, from, count))
     }
 
-    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
-        let spans = self.spans(partition, at, 2).ok()?;
-        spans.iter().map(|span| span.base).find(|base| *base > at)
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Result<Option<Offset>, ReadError> {
+        let spans = self.spans(partition, at, 2)?;
+        Ok(spans.iter().map(|span| span.base).find(|base| *base > at))
     }
 
     fn is_cached(&self, _: PartitionId, _: Offset) -> bool {

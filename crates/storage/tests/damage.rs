@@ -243,3 +243,32 @@ fn a_doctor_sees_an_acknowledged_frame_that_is_lost_before_a_torn_tail() {
     let log = open(&disk, ordinary());
     assert_eq!((log.values(1).len(), log.quarantined()), (3, vec![P1]));
 }
+
+#[test]
+fn what_can_be_read_behind_a_damaged_page_of_the_index_is_found() {
+    let options = Options { cache_bytes: 0, ..tiny() };
+    let disk = SimDisk::new(1);
+    let log = open(&disk, options.clone());
+    // Several pages of the index in a file.
+    for at in 0..1_000 {
+        log.outcome(commit_of(vec![append(1, at, 1, b"x")])).unwrap();
+    }
+    assert!(log.stats().files > 2);
+    log.close();
+    let pages = |bytes: &[u8]| bytes.windows(4).filter(|it| it == b"DLIX").count();
+    let name =
+        disk.names().into_iter().find(|it| it.ends_with(".log") && pages(&disk.contents(it).unwrap()) > 1);
+    let name = name.unwrap();
+    let page = disk.contents(&name).unwrap().windows(4).position(|it| it == b"DLIX").unwrap();
+    flip(&disk, &name, page as i64 + 100);
+    let log = open(&disk, options);
+    let at = (0..1_000).find_map(|from| damaged_at(&log, from)).unwrap();
+    let behind = log.readable_behind(P1, Offset(at)).unwrap().unwrap();
+    assert!(behind.0 > at + 1 && behind.0 < 999, "{at} to {behind}");
+    assert_eq!(log.read(P1, behind, all()).unwrap()[0].base, behind);
+    for lost in at..behind.0 {
+        assert_eq!(damaged_at(&log, lost), Some(lost));
+        assert_eq!(log.readable_behind(P1, Offset(lost)).unwrap(), Some(behind));
+    }
+    assert_eq!(log.readable_behind(P1, Offset(999)).unwrap(), None);
+}

@@ -4,7 +4,7 @@
 //! queue's timer stands at its next deadline.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::planted::{self, Bug};
@@ -18,7 +18,9 @@ use super::line::Line;
 use super::standings::Standings;
 use super::verdict::Verdict;
 use super::work::{Ahead, Work};
-use crate::ledger::{Hold, KeyedSpan, Ledger, LedgerSpan, LedgerState, NO_TTL, Outlived, Part, SnapshotAt};
+use crate::ledger::{
+    DAMAGED_KEY, Hold, KeyedSpan, Keys, Ledger, LedgerSpan, LedgerState, NO_TTL, Outlived, Part, SnapshotAt,
+};
 use crate::limits::{
     KEY_LOOKS_PER_LEASE, LEDGER_WINDOW_RECORDS, LEDGER_WINDOW_RECORDS_ALL, LEDGER_WINDOW_RECORDS_FULL,
     LOOK_RETRY_MS, QUEUE_IDLE_MS, QUEUE_TIMERS, QUEUES, TTL_CHECK_MS, TTL_CHECK_MS_MIN, TTL_HEAD_MS_MIN,
@@ -128,6 +130,25 @@ impl QueueState {
             self.is_timed = true;
             let at = now.monotonic.plus_ms(least.clamp(TTL_HEAD_MS_MIN, TTL_CHECK_MS));
             self.outlived_at = Some(self.outlived_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// What cannot be read comes to receivers as if it were one batch: they are told of it, and it goes where such records go.
+    /// Nothing says when it was appended or which keys it had, so it counts as new and is a group of its own: it holds nobody up.
+    fn take_damage(&mut self, now: Now, partition: PartitionId, from: Offset, damaged: Range<Offset>) {
+        let mut base = damaged.start;
+        while base < damaged.end {
+            let offsets = u32::try_from(damaged.end.0 - base.0).unwrap_or(u32::MAX);
+            let span = LedgerSpan { base, offsets, append_time: now.wall, skip: false, ttl_ms: NO_TTL };
+            let to = base.plus(u64::from(offsets));
+            let begin = if base == damaged.start { from } else { base };
+            if self.ledger.wants_keys() {
+                let keyed = KeyedSpan { span, keys: Keys::All(DAMAGED_KEY) };
+                self.ledger.extend_groups(partition, begin, &[keyed], to);
+            } else {
+                self.ledger.extend_window(partition, begin, &[span], to);
+            }
+            base = to;
         }
     }
 
@@ -488,6 +509,10 @@ impl Core {
                         state.ledger.extend_window(partition, from, &spans, to);
                     }
                     Ahead::Keys(spans) => state.ledger.extend_groups(partition, from, &spans, to),
+                    Ahead::Damage(at, error) => {
+                        tracing::warn!(queue = id.0, %partition, %error, until = %to, "a queue has come to damage");
+                        state.take_damage(now, partition, from, at..to);
+                    }
                 }
                 self.settle_outlived(now, id);
             }

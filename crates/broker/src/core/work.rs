@@ -118,6 +118,8 @@ pub enum Ahead {
     Spans(Vec<LedgerSpan>),
     /// Batches with the hashes of their records' keys.
     Keys(Vec<KeyedSpan>),
+    /// From here on nothing can be read: damage, which only a receiver can be told of.
+    Damage(Offset, ReadError),
 }
 
 /// What was found.
@@ -292,9 +294,13 @@ fn spans(
     count: usize,
     until: Offset,
 ) -> Result<(Ahead, Offset), ReadError> {
-    let mut spans = log.spans(partition, from, count)?;
-    let was_all = spans.len() < count;
+    let mut spans = match log.spans(partition, from, count) {
+        Err(error @ ReadError::Damaged { .. }) => return damage(log, partition, from, until, error),
+        spans => spans?,
+    };
     spans.retain(|span| span.base < until);
+    // Fewer than were asked for are not all that there is: they may end where damage begins.
+    let is_end = spans.is_empty();
     let mut cut = Vec::with_capacity(spans.len());
     let mut bytes = 0;
     for span in &spans {
@@ -312,8 +318,26 @@ fn spans(
         cut.extend(by_ttl(ledger_span(span), &ttls));
     }
     let end = spans.last().map_or(from, |span| span.base.plus(u64::from(span.offsets)));
-    let to = if was_all { until.max(end) } else { end };
-    Ok((Ahead::Spans(cut), to))
+    Ok((Ahead::Spans(cut), if is_end { until } else { end }))
+}
+
+/// What is damaged from its first offset to the next batch that can be read. What lies between `from` and the damage holds no record.
+fn damage(
+    log: &dyn Log,
+    partition: PartitionId,
+    from: Offset,
+    until: Offset,
+    error: ReadError,
+) -> Result<(Ahead, Offset), ReadError> {
+    let at = match &error {
+        ReadError::Damaged { at, .. } => from.max(*at),
+        _ => from,
+    };
+    if at >= until {
+        return Ok((Ahead::Spans(Vec::new()), until));
+    }
+    let behind = log.readable_behind(partition, at)?.unwrap_or(until);
+    Ok((Ahead::Damage(at, error), behind.clamp(at.plus(1), until)))
 }
 
 /// Bytes of batches as they are stored, in so few chunks that they take little memory. What cannot be read is left out.
@@ -373,7 +397,10 @@ fn keyed_spans(
         let to = last.span.base.plus(u64::from(last.span.offsets));
         return Ok((Ahead::Keys(unkeyed), to));
     }
-    let batches = log.read(partition, from, ReadLimit { bytes_max: KEY_LOOK_BYTES, until })?;
+    let batches = match log.read(partition, from, ReadLimit { bytes_max: KEY_LOOK_BYTES, until }) {
+        Err(error @ ReadError::Damaged { .. }) => return damage(log, partition, from, until, error),
+        batches => batches?,
+    };
     let to = batches.last().map_or(until, |last| last.base.plus(u64::from(last.offsets)));
     let keyed = batches.iter().map(|stored| {
         let mut opened = Cursor::new(Arc::new(Decoded::open_any(partition, stored)));

@@ -3,6 +3,9 @@
 /// The group of records without a key.
 const NO_KEY: u64 = 1;
 
+/// The group of records that cannot be read, whose keys nobody knows.
+pub const DAMAGED_KEY: u64 = u64::MAX;
+
 /// The hash of a key, never 0. Keys of the same hash are one group to the ledger.
 /// Source: FNV-1a; the finishing steps of MurmurHash3 spread it over all bits.
 #[must_use]

@@ -47,7 +47,7 @@ use window::span_end;
 pub use changes::{
     Hold, LedgerChanges, LedgerState, NO_TTL, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
-pub use key::key_hash;
+pub use key::{DAMAGED_KEY, key_hash};
 pub use types::{
     DeadRecord, Grant, KeyedSpan, Keys, LeaseResult, LedgerDepth, LedgerSpan, Outlived, Settled, Term,
 };
@@ -335,8 +335,8 @@ impl Ledger {
     }
 
     /// The log's spans from `from` (as `needs_window` asked) up to `to`, complete: what no span covers are holes
-    /// and are settled silently. `to` is the end of the last span, or the known end if the log had no more. Ignored
-    /// if the window has moved since.
+    /// and are settled silently. `to` is the end of the last span, or the known end if the log has none from `from` on, damaged ones
+    /// included. Ignored if the window has moved since.
     pub fn extend_window(&mut self, partition: PartitionId, from: Offset, spans: &[LedgerSpan], to: Offset) {
         let Some(index) = self.index(partition) else { return };
         let room = self.window_room(index);

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a lease whose record does not reach the receiver is not forgotten. One that is nonsense is reported to the
 //! core, one that is gone is settled, one that cannot be read now stays leased until its time is over, so that others
-//! are not kept from what comes behind it.
+//! are not kept from what comes behind it, and its receiver is told, unless there was something to receive before it: then
+//! it goes back, and the next receiver is told.
 //!
 //! Memory: batches are opened within the broker's `Room`, and records leave it once the receiver has found room for them
 //! elsewhere. Nobody waits for one while holding of the other: a receive that has to wait for its receiver's room lets go

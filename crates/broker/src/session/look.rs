@@ -149,7 +149,7 @@ pub(super) fn scan(
                 Ok(Some(opened)) => OpenBatch::of(partition, opened),
                 Ok(None) => return Ok(()),
                 Err(error @ ReadError::Damaged { .. }) => {
-                    let behind = inner.log.readable_behind(partition, at).unwrap_or(until);
+                    let behind = inner.log.readable_behind(partition, at)?.unwrap_or(until);
                     let gap = Gap { offsets: at..behind.clamp(at.plus(1), until), error };
                     at = gap.offsets.end;
                     if visit(Err(gap)).is_break() {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use duolog_record::{Offset, PartitionId};
-use duolog_storage::{Log, MemoryLog, ReadError, ReadLimit, StoredBatch};
+use duolog_storage::{Log, MemoryLog, ReadError, ReadLimit, Span, StoredBatch};
 
 use crate::support::{ReadThrough, Reads};
 
@@ -52,10 +52,35 @@ impl Reads for Faults {
     ) -> Result<Vec<StoredBatch>, ReadError> {
         self.check(partition, from)?;
         self.reads.fetch_add(1, Ordering::SeqCst);
-        log.read(partition, from, limit)
+        let mut batches = log.read(partition, from, limit)?;
+        let sound = batches.iter().take_while(|batch| !self.damaged().contains(&batch.base.0)).count();
+        batches.truncate(sound);
+        Ok(batches)
     }
 
-    fn readable_behind(&self, _: &MemoryLog, _: PartitionId, at: Offset) -> Option<Offset> {
-        self.damaged().contains(&at.0).then(|| Offset(self.damaged().end))
+    fn spans(
+        &self,
+        log: &MemoryLog,
+        partition: PartitionId,
+        from: Offset,
+        count: usize,
+    ) -> Result<Vec<Span>, ReadError> {
+        let damaged = self.damaged();
+        if damaged.contains(&from.0) {
+            return Err(ReadError::Damaged { partition, at: from, reason: "of the test".to_owned() });
+        }
+        let mut spans = log.spans(partition, from, count)?;
+        let sound = spans.iter().take_while(|span| !damaged.contains(&span.base.0)).count();
+        spans.truncate(sound);
+        Ok(spans)
+    }
+
+    fn readable_behind(
+        &self,
+        _: &MemoryLog,
+        _: PartitionId,
+        at: Offset,
+    ) -> Result<Option<Offset>, ReadError> {
+        Ok(self.damaged().contains(&at.0).then(|| Offset(self.damaged().end)))
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backlog;
+mod damage;
 #[path = "../live/faulty.rs"]
 mod faulty;
 mod forwards;

@@ -38,8 +38,23 @@ pub trait Reads: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<Vec<StoredBatch>, ReadError>;
 
-    fn readable_behind(&self, log: &MemoryLog, partition: PartitionId, at: Offset) -> Option<Offset> {
+    fn readable_behind(
+        &self,
+        log: &MemoryLog,
+        partition: PartitionId,
+        at: Offset,
+    ) -> Result<Option<Offset>, ReadError> {
         log.readable_behind(partition, at)
+    }
+
+    fn spans(
+        &self,
+        log: &MemoryLog,
+        partition: PartitionId,
+        from: Offset,
+        count: usize,
+    ) -> Result<Vec<Span>, ReadError> {
+        log.spans(partition, from, count)
     }
 
     fn is_cached(&self, log: &MemoryLog, partition: PartitionId, from: Offset) -> bool {
@@ -78,7 +93,7 @@ impl<R: Reads> Log for ReadThrough<R> {
         self.reads.read(&self.log, partition, from, limit)
     }
 
-    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Result<Option<Offset>, ReadError> {
         self.reads.readable_behind(&self.log, partition, at)
     }
 
@@ -91,7 +106,7 @@ impl<R: Reads> Log for ReadThrough<R> {
     }
 
     fn spans(&self, partition: PartitionId, from: Offset, count: usize) -> Result<Vec<Span>, ReadError> {
-        self.log.spans(partition, from, count)
+        self.reads.spans(&self.log, partition, from, count)
     }
 
     fn bounds(&self, partition: PartitionId) -> Option<Bounds> {

@@ -194,7 +194,7 @@ impl Log for DiskLog {
         read::spans(&self.inner.shared.view, partition, from, count)
     }
 
-    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Option<Offset> {
+    fn readable_behind(&self, partition: PartitionId, at: Offset) -> Result<Option<Offset>, ReadError> {
         read::readable_behind(&self.inner.shared.view, partition, at)
     }
 

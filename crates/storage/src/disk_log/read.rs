@@ -40,6 +40,18 @@ pub(crate) fn walk(
     partition: PartitionId,
     from: Offset,
     skip: impl Fn(&Row) -> bool,
+    visit: impl FnMut(Seen<'_>) -> bool,
+) -> Result<(), ReadError> {
+    walk_pages(view, partition, from, skip, Err, visit)
+}
+
+/// The same, where `on_damage` says whether the walk goes on behind a page of the index that is damaged.
+fn walk_pages(
+    view: &RwLock<View>,
+    partition: PartitionId,
+    from: Offset,
+    skip: impl Fn(&Row) -> bool,
+    on_damage: impl Fn(ReadError) -> Result<(), ReadError>,
     mut visit: impl FnMut(Seen<'_>) -> bool,
 ) -> Result<(), ReadError> {
     let mut at = from;
@@ -69,10 +81,14 @@ pub(crate) fn walk(
         let until = recent_from.unwrap_or(Offset(u64::MAX)).min(row.end);
         if !skip(row) {
             for page in extent.file.walk(row, at) {
-                let page = page.map_err(|error| match error {
-                    IndexError::Io(error) => failed(partition, at, &error),
-                    error @ IndexError::Format { .. } => damaged(partition, at, &error),
-                })?;
+                let page = match page {
+                    Ok(page) => page,
+                    Err(IndexError::Io(error)) => return Err(failed(partition, at, &error)),
+                    Err(error @ IndexError::Format { .. }) => {
+                        on_damage(damaged(partition, at, &error))?;
+                        continue;
+                    }
+                };
                 for entry in page.iter().take_while(|it| it.base < until) {
                     at = entry.end();
                     if !visit(Seen { entry, file: &extent.file.file, body: None }) {
@@ -291,7 +307,11 @@ pub(crate) fn first(
 }
 
 /// See `Log::readable_behind`.
-pub(crate) fn readable_behind(view: &RwLock<View>, partition: PartitionId, at: Offset) -> Option<Offset> {
+pub(crate) fn readable_behind(
+    view: &RwLock<View>,
+    partition: PartitionId,
+    at: Offset,
+) -> Result<Option<Offset>, ReadError> {
     let mut found = None;
     let visit = |seen: Seen<'_>| {
         if seen.entry.base > at && !seen.entry.damaged {
@@ -299,9 +319,8 @@ pub(crate) fn readable_behind(view: &RwLock<View>, partition: PartitionId, at: O
         }
         found.is_none()
     };
-    // Where the index itself cannot be read, nothing behind it is found.
-    let _ = walk(view, partition, at, |_| false, visit);
-    found
+    walk_pages(view, partition, at, |_| false, |_| Ok(()), visit)?;
+    Ok(found)
 }
 
 /// See `Log::is_cached`.

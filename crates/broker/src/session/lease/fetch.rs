@@ -73,6 +73,8 @@ impl Fetch {
                     source.close();
                     return Some(bytes);
                 }
+                // It goes back, so that the next who receives is told of it.
+                Ok(Err(_)) if !fetched.leased.is_empty() => break,
                 Ok(Err(error)) => {
                     tracing::warn!(queue = id.queue.0, %error, "a leased record cannot be read");
                     fetched.unreadable = Some(error);
