@@ -136,6 +136,33 @@ def test_after_n_receives_a_message_lies_in_the_dead_letter_queue(sqs, name):
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
 
 
+def test_a_move_by_filter_reaches_all_of_a_message_group(server, sqs, name):
+    """Also what stands behind messages of its group that do not match, or that somebody works on."""
+    fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "600"}
+    source, target = (sqs.create_queue(QueueName=f"{name}-{which}.fifo", Attributes=fifo)["QueueUrl"] for which in "ab")
+    kind = lambda i: "rare" if i % 7 == 0 else "common"
+    for start in range(0, 700, 10):
+        entries = [
+            {"Id": str(i), "MessageBody": str(i), "MessageGroupId": "g",
+             "MessageAttributes": {"kind": {"DataType": "String", "StringValue": kind(i)}}}
+            for i in range(start, start + 10)
+        ]
+        assert "Failed" not in sqs.send_message_batch(QueueUrl=source, Entries=entries)
+    assert [m["Body"] for m in sqs.receive_message(QueueUrl=source)["Messages"]] == ["0"]
+    move = ["queue", "redrive", f"{name}-a.fifo", "--to", f"{name}-b.fifo", "--filter", "header.kind=rare"]
+    assert "would be moved: 99" in server.cli(*move, "--dry-run").stdout
+    assert "messages moved: 99" in server.cli(*move).stdout
+    shown = server.cli("queue", "moves", f"{name}-a.fifo").stdout
+    assert shown.count("completed") == 2 and shown.count("completed (dry run)") == 1
+    got = []
+    while len(got) < 99:
+        messages = receive_all(sqs, target, 1)
+        got += [m["Body"] for m in messages]
+        entries = [{"Id": m["Body"], "ReceiptHandle": m["ReceiptHandle"]} for m in messages]
+        assert "Failed" not in sqs.delete_message_batch(QueueUrl=target, Entries=entries)
+    assert got == [str(i) for i in range(7, 700, 7)]
+
+
 def test_a_long_poll_is_woken_by_the_send(server, sqs, name):
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

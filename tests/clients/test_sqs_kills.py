@@ -416,8 +416,9 @@ def test_a_move_is_cancelled_after_a_kill_by_the_handle_of_before(fresh, name):
     sqs = restarted(fresh)
     running = poll_until(lambda: task_of(sqs, arn), lambda task: moved(task) >= 5, "the task goes on")
     assert (running["Status"], running["TaskHandle"]) == ("RUNNING", handle)
-    with pytest.raises(sqs.exceptions.UnsupportedOperation):
+    with pytest.raises(botocore.exceptions.ClientError) as second:
         sqs.start_message_move_task(SourceArn=arn)
+    assert second.value.response["Error"]["Code"] == "InvalidParameterValue"
     sqs.cancel_message_move_task(TaskHandle=handle)
     sqs = restarted(fresh)
     ended = poll_until(lambda: task_of(sqs, arn), lambda task: task["Status"] == "CANCELLED", "the task ends")

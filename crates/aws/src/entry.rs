@@ -40,7 +40,7 @@ pub(crate) struct Digests {
     pub system_attributes: Option<Ascii<32>>,
 }
 
-/// Checks a message for a queue with these settings; texts are slices of `request` where they can be.
+/// Checks a message for a queue with these settings, but for its size; texts are slices of `request` where they can be.
 ///
 /// # Errors
 /// In the service's words.
@@ -64,12 +64,6 @@ pub(crate) fn check(
     let attributes = attributes(&message.message_attributes, request)?;
     let trace = trace_header(&message.message_system_attributes, request)?;
     let bytes = body.len() + attributes.iter().map(bytes_of).sum::<usize>();
-    if bytes > settings.policy.message_bytes_max as usize {
-        return Err(SqsError::invalid(format!(
-            "One or more parameters are invalid. Reason: Message must be shorter than {} bytes.",
-            settings.policy.message_bytes_max
-        )));
-    }
     let digests = Digests {
         body: md5::of_body(body.as_bytes()),
         attributes: digest(&attributes),
@@ -79,6 +73,41 @@ pub(crate) fn check(
     let delay_ms = (delay_s != 0).then_some(delay_s * 1000);
     let record = convert::new_record(body.to_bytes(request), group, &attributes, trace, dedup_id, delay_ms);
     Ok(Entry { record, bytes, digests })
+}
+
+/// Whether the queue takes messages as large as this.
+///
+/// # Errors
+/// In the service's words.
+pub(crate) fn check_size(entry: &Entry, settings: &Settings) -> Result<(), SqsError> {
+    let most = settings.policy.message_bytes_max;
+    if entry.bytes <= most as usize {
+        return Ok(());
+    }
+    Err(SqsError::invalid(format!(
+        "One or more parameters are invalid. Reason: Message must be shorter than {most} bytes."
+    )))
+}
+
+/// What every entry of a batch for a FIFO queue has to have: without it the whole batch is refused.
+///
+/// # Errors
+/// In the service's words.
+pub(crate) fn check_fifo(message: &SendMessage<'_>, settings: &Settings) -> Result<(), SqsError> {
+    if settings.fifo && message.message_group_id.is_none() {
+        return Err(SqsError::missing("MessageGroupId"));
+    }
+    if settings.fifo && message.message_deduplication_id.is_none() && !settings.is_content_based() {
+        return Err(no_dedup_id());
+    }
+    Ok(())
+}
+
+fn no_dedup_id() -> SqsError {
+    SqsError::invalid(
+        "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
+         explicitly",
+    )
 }
 
 /// How long the message waits, seconds.
@@ -113,10 +142,7 @@ fn dedup_id(
             let body = message.message_body.as_deref().unwrap_or("");
             Ok(Some(hex(&Sha256::digest(body.as_bytes()))))
         }
-        None => Err(SqsError::invalid(
-            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
-             explicitly",
-        )),
+        None => Err(no_dedup_id()),
     }
 }
 

@@ -122,7 +122,7 @@ impl Settings {
         };
         if has("KmsMasterKeyId", &|key| !key.is_empty()) && has("SqsManagedSseEnabled", &|on| on == "true") {
             return Err(SqsError::new(
-                ErrorCode::InvalidAttributeValue,
+                ErrorCode::InvalidAttributeName,
                 "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE \
                  or SQS SSE.",
             ));

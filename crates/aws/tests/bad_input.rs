@@ -243,6 +243,27 @@ fn json_rows() -> Vec<Row> {
             "AWS.SimpleQueueService.BatchRequestTooLong",
         ),
         action(
+            "one message past the limit in a batch",
+            "SendMessageBatch",
+            &format!(
+                r#"{{"QueueUrl":"/0/q","Entries":[{{"Id":"a","MessageBody":"{}"}}]}}"#,
+                "x".repeat(1_048_577)
+            ),
+            "AWS.SimpleQueueService.BatchRequestTooLong",
+        ),
+        action(
+            "an empty id",
+            "SendMessageBatch",
+            r#"{"QueueUrl":"/0/q","Entries":[{"Id":"","MessageBody":"x"}]}"#,
+            "AWS.SimpleQueueService.InvalidBatchEntryId",
+        ),
+        action(
+            "no id",
+            "SendMessageBatch",
+            r#"{"QueueUrl":"/0/q","Entries":[{"MessageBody":"x"}]}"#,
+            "MissingParameter",
+        ),
+        action(
             "an empty batch",
             "SendMessageBatch",
             r#"{"QueueUrl":"/0/q","Entries":[]}"#,

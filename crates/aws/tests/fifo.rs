@@ -143,6 +143,18 @@ async fn what_a_fifo_queue_does_not_take_is_refused() {
     ] {
         assert_eq!(client.fails("SendMessage", message(url, more.clone())).await, code, "{more}");
     }
+    // What one message of a batch lacks refuses all of them.
+    let whole = json!({"Id": "a", "MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d"});
+    for (lacks, code) in
+        [("MessageGroupId", "MissingParameter"), ("MessageDeduplicationId", "InvalidParameterValue")]
+    {
+        let mut other = whole.clone();
+        other["Id"] = json!("b");
+        other.as_object_mut().unwrap().remove(lacks);
+        let batch = json!({"QueueUrl": url, "Entries": [whole, other]});
+        assert_eq!(client.fails("SendMessageBatch", batch).await, code, "{lacks}");
+    }
+    assert!(receive(&mut client, &url, 10, 0).await.is_empty());
     let attempt = |url: &str| json!({"QueueUrl": url, "ReceiveRequestAttemptId": "a"});
     assert_eq!(client.fails("ReceiveMessage", attempt(&plain)).await, "InvalidParameterValue");
     client.call("ReceiveMessage", attempt(&url)).await;

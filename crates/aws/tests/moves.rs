@@ -95,7 +95,7 @@ async fn a_slow_move_to_another_queue_is_cancelled() {
     let started = client.query("/", "StartMessageMoveTask", &start).await;
     let handle = first(&started, "TaskHandle").unwrap();
     let second = client.query_fails("/", "StartMessageMoveTask", &[("SourceArn", DEAD)]).await;
-    assert_eq!(second, (400, "AWS.SimpleQueueService.UnsupportedOperation".to_owned()));
+    assert_eq!(second, (400, "InvalidParameterValue".to_owned()));
     let listed = client.query("/", "ListMessageMoveTasks", &[("SourceArn", DEAD)]).await;
     let listed = first(&listed, "ListMessageMoveTasksResultEntry").unwrap();
     assert_eq!(first(&listed, "Status").unwrap(), "RUNNING");
@@ -111,6 +111,7 @@ async fn what_cannot_be_moved_is_refused() {
     let server = Server::start();
     let mut client = server.client().await;
     failed(&mut client, 0).await;
+    queue(&mut client, "other.fifo", json!({"FifoQueue": "true"})).await;
     let missing = "ResourceNotFoundException";
     for (action, body, code) in [
         ("StartMessageMoveTask", json!({}), "MissingParameter"),
@@ -119,6 +120,11 @@ async fn what_cannot_be_moved_is_refused() {
         ("StartMessageMoveTask", json!({"SourceArn": arn("work")}), "InvalidParameterValue"),
         ("StartMessageMoveTask", json!({"SourceArn": DEAD, "DestinationArn": arn("none")}), missing),
         ("StartMessageMoveTask", json!({"SourceArn": DEAD, "DestinationArn": DEAD}), "InvalidParameterValue"),
+        (
+            "StartMessageMoveTask",
+            json!({"SourceArn": DEAD, "DestinationArn": arn("other.fifo")}),
+            "InvalidParameterValue",
+        ),
         (
             "StartMessageMoveTask",
             json!({"SourceArn": DEAD, "MaxNumberOfMessagesPerSecond": 0}),

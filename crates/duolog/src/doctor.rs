@@ -28,6 +28,11 @@ use crate::clock::SystemClock;
 const DECODED_BYTES_MAX: usize = 64 << 20;
 /// Stored bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
+/// Holds the broker's own state.
+const STATE: PartitionId = duolog_broker::core::STATE_PARTITION;
+
+/// Topics and their partitions.
+type Names = Vec<(String, Vec<PartitionId>)>;
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -84,9 +89,9 @@ fn report(disk: Arc<dyn Disk>, found: &Examination) -> anyhow::Result<()> {
         }
         Some(Severity::Damage | Severity::Fatal) => {}
     }
-    match open(disk, found) {
+    match start(Arc::clone(&disk)) {
         Ok(log) => {
-            let names = names(&log);
+            let names = state(&log).unwrap_or_default();
             for partition in log.quarantined() {
                 println!(
                     "partition {partition}{} is in doubt: it takes no appends",
@@ -100,32 +105,72 @@ fn report(disk: Arc<dyn Disk>, found: &Examination) -> anyhow::Result<()> {
                  - damaged records go with retention, or at once by trimming the partition behind them."
             );
         }
-        Err(error) => println!(
-            "The broker does not start: {error:#}. What can be done:\n  \
-             - restore the directory as a whole from one backup; parts of several do not fit together;\n  \
-             - or bring back the missing files, if they were moved."
-        ),
+        Err(error) => {
+            println!(
+                "The broker does not start: {error:#}. What can be done:\n  \
+                 - restore the directory as a whole from one backup; parts of several do not fit together;\n  \
+                 - or bring back the missing files, if they were moved."
+            );
+            if let Ok(log) = open(disk, found) {
+                println!(
+                    "  - or save what can be read: duolog doctor --export PARTITION|TOPIC --to FILE. There are:"
+                );
+                list(&log);
+            }
+        }
     }
     bail!("the directory is damaged")
+}
+
+/// What can be exported: topics where their names can be read, else partitions.
+fn list(log: &Arc<DiskLog>) {
+    let names = match state(log) {
+        Ok(names) => names,
+        Err(error) => {
+            println!("    (without names: {error:#})");
+            Vec::new()
+        }
+    };
+    for (name, partitions) in &names {
+        println!("    topic {name}, {} partitions", partitions.len());
+    }
+    let unnamed = log.partitions().into_iter().filter(|(partition, bounds)| {
+        *partition != STATE && bounds.start < bounds.end && named(&names, *partition).is_empty()
+    });
+    for (partition, bounds) in unnamed {
+        println!("    partition {partition}, offsets {} to {}", bounds.start, bounds.end);
+    }
+}
+
+/// The log, if the broker would start from what is on the disk, with every change kept in memory.
+fn start(disk: Arc<dyn Disk>) -> anyhow::Result<Arc<DiskLog>> {
+    let log = Arc::new(DiskLog::open_manual(Arc::new(OverlayDisk::new(disk)), options())?);
+    state(&log)?;
+    Ok(log)
+}
+
+fn options() -> Options {
+    Options { file_bytes: 0, cache_bytes: 0, reserve_files: 0, ..Options::default() }
 }
 
 /// The log as it can be read, with every change kept in memory.
 fn open(disk: Arc<dyn Disk>, found: &Examination) -> anyhow::Result<Arc<DiskLog>> {
     let overlay = OverlayDisk::new(disk);
     found.give_up_indexes(&overlay).context("cannot prepare the directory for reading")?;
-    let options = Options { file_bytes: 0, cache_bytes: 0, reserve_files: 0, ..Options::default() };
-    Ok(Arc::new(DiskLog::open_manual(Arc::new(overlay), options)?))
+    Ok(Arc::new(DiskLog::open_manual(Arc::new(overlay), options())?))
 }
 
-/// Topics and their partitions, as far as the broker's state can be read.
-fn names(log: &Arc<DiskLog>) -> Vec<(String, Vec<PartitionId>)> {
+/// Topics and their partitions.
+///
+/// # Errors
+/// If the broker's own state cannot be read.
+fn state(log: &Arc<DiskLog>) -> anyhow::Result<Names> {
     let options = BrokerOptions { seed: 0, retention_check_ms: u64::MAX, ..BrokerOptions::default() };
     let clock = Arc::new(SystemClock::new());
-    let Ok((broker, _)) = Broker::start_manual(log.clone(), clock, Arc::new(Permissive), options) else {
-        return Vec::new();
-    };
+    let (broker, _) = Broker::start_manual(log.clone(), clock, Arc::new(Permissive), options)?;
     let catalog = broker.session(Principal::anonymous()).catalog();
-    catalog.topics(DEFAULT_NAMESPACE).map(|topic| (topic.name.clone(), topic.partitions.clone())).collect()
+    let topics = catalog.topics(DEFAULT_NAMESPACE);
+    Ok(topics.map(|topic| (topic.name.clone(), topic.partitions.clone())).collect())
 }
 
 fn named(names: &[(String, Vec<PartitionId>)], partition: PartitionId) -> String {
@@ -137,12 +182,19 @@ fn named(names: &[(String, Vec<PartitionId>)], partition: PartitionId) -> String
 
 fn export(disk: Arc<dyn Disk>, found: &Examination, what: &str, to: &Path) -> anyhow::Result<()> {
     let log = open(disk, found)?;
-    let named = names(&log).into_iter().find(|(name, _)| name == what).map(|(_, partitions)| partitions);
-    let partitions = match (named, what.parse::<u64>()) {
-        (Some(partitions), _) => partitions,
-        (None, Ok(number)) => vec![PartitionId(number)],
-        (None, Err(_)) => bail!("no topic {what} can be found; name a partition by its number"),
+    let names = state(&log);
+    let named = names.as_ref().ok().and_then(|names| names.iter().find(|(name, _)| name == what));
+    let partitions = match (named, what.parse::<u64>(), &names) {
+        (Some((_, partitions)), _, _) => partitions.clone(),
+        (None, Ok(number), _) => vec![PartitionId(number)],
+        (None, Err(_), Ok(_)) => bail!("there is no topic {what}"),
+        (None, Err(_), Err(error)) => bail!(
+            "topics cannot be found by name ({error:#}): name a partition by its number, as `duolog doctor` lists them"
+        ),
     };
+    if let Some(none) = partitions.iter().find(|partition| log.bounds(**partition).is_none()) {
+        bail!("there is no partition {none}");
+    }
     let file = File::create_new(to).with_context(|| format!("cannot create {}", to.display()))?;
     let mut out = BufWriter::new(file);
     let mut total = Exported::default();

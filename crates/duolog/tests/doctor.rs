@@ -100,6 +100,39 @@ fn damage_is_explained_and_the_rest_is_exported() {
 }
 
 #[test]
+fn damaged_state_is_told_and_partitions_can_be_exported_by_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    filled(directory.path());
+    // The name of the queue stands in the broker's state alone, which is stored as it is.
+    let marker = b"jobs";
+    let (name, mut bytes) = contents(directory.path())
+        .into_iter()
+        .find(|(_, bytes)| bytes.windows(marker.len()).any(|it| it == marker))
+        .unwrap();
+    let places: Vec<usize> =
+        (0..bytes.len() - marker.len()).filter(|&at| bytes[at..].starts_with(marker)).collect();
+    places.iter().for_each(|&at| bytes[at] ^= 1);
+    std::fs::write(&name, &bytes).unwrap();
+    let output = run(&["doctor", "--data-dir", path]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("The broker does not start"), "{said}");
+    assert!(!run(&["serve", "--data-dir", path]).status.success(), "it is right");
+    let listed =
+        said.lines().find(|line| line.ends_with("offsets 0 to 10")).unwrap_or_else(|| panic!("{said}"));
+    let number = listed.split_whitespace().nth(1).unwrap().trim_end_matches(',');
+    let to = tempfile::tempdir().unwrap();
+    let file = to.path().join("out.json");
+    let export =
+        |what: &str| run(&["doctor", "--data-dir", path, "--export", what, "--to", file.to_str().unwrap()]);
+    assert!(stderr(&export("jobs")).contains("cannot be found by name"), "{}", stderr(&export("jobs")));
+    assert!(stderr(&export("999")).contains("there is no partition 999"));
+    assert!(!file.exists(), "a failed export leaves nothing");
+    assert_eq!(stdout(&export(number)), "10 records exported, 0 gaps\n");
+}
+
+#[test]
 fn a_directory_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);

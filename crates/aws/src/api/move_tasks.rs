@@ -12,6 +12,7 @@ use crate::codec::text::Text;
 use crate::codec::{arn, request, response, task_handle};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::{MOVE_RATE, MOVE_TASKS_LISTED};
+use crate::settings::is_fifo;
 
 pub(super) async fn start(call: &Call<'_>) -> Answer {
     let request: request::StartMessageMoveTask<'_> = call.read()?;
@@ -29,6 +30,10 @@ pub(super) async fn start(call: &Call<'_>) -> Answer {
     };
     if destination.as_ref().is_some_and(|destination| destination.id == source.id) {
         return Err(SqsError::invalid("Source queue arn and destination queue arn cannot be the same."));
+    }
+    // What goes to a FIFO queue needs a message group, and what comes from one has an order to keep.
+    if destination.as_ref().is_some_and(|destination| is_fifo(&destination.name) != is_fifo(&source.name)) {
+        return Err(SqsError::invalid("Source queue and destination queue must be of the same type."));
     }
     let (least, most) = MOVE_RATE;
     let rate_per_s = match request.max_number_of_messages_per_second {
@@ -52,7 +57,7 @@ pub(super) async fn start(call: &Call<'_>) -> Answer {
     match call.session.start_move(spec).await {
         Ok(id) => call.answer(&response::TaskStarted { task_handle: handle(call, id, &source) }),
         Err(ChangeError::Exists(_)) => Err(SqsError::new(
-            ErrorCode::UnsupportedOperation,
+            ErrorCode::InvalidParameterValue,
             "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
         )),
         Err(error) => Err(error.into()),
@@ -69,7 +74,9 @@ pub(super) async fn list(call: &Call<'_>) -> Answer {
         )?;
     let tasks = call.session.list_moves(Some(source.id)).await?;
     let catalog = call.session.catalog();
-    let results = tasks.iter().take(most).map(|task| listed(call, &catalog, &source, task)).collect();
+    // What only counted, for an operator, has moved nothing.
+    let moves = tasks.iter().filter(|task| !task.spec.dry_run);
+    let results = moves.take(most).map(|task| listed(call, &catalog, &source, task)).collect();
     call.answer(&response::Tasks { results })
 }
 

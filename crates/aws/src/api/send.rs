@@ -6,7 +6,7 @@ use super::settlement::{check_ids, failed};
 use super::{Answer, Call};
 use crate::codec::{request, response};
 use crate::convert;
-use crate::entry::{Entry, check};
+use crate::entry::{Entry, check, check_fifo, check_size};
 use crate::error::{ErrorCode, SqsError};
 use crate::limits::MESSAGE_BYTES;
 use crate::settings::{Settings, is_fifo};
@@ -17,7 +17,9 @@ const SENT_BYTES: usize = 256;
 pub(super) async fn single(call: &Call<'_>) -> Answer {
     let request: request::SendMessage<'_> = call.read()?;
     let queue = call.queue(request.queue_url.as_ref())?;
-    let entry = check(&request, &Settings::from(&*queue), call.body)?;
+    let settings = Settings::from(&*queue);
+    let entry = check(&request, &settings, call.body)?;
+    check_size(&entry, &settings)?;
     let mut sent = publish(call, &queue, vec![(None, entry)]).await?;
     let sent = sent.pop().ok_or_else(no_place)?;
     call.answer(&sent)
@@ -28,15 +30,21 @@ pub(super) async fn batch(call: &Call<'_>) -> Answer {
     let queue = call.queue(request.queue_url.as_ref())?;
     let ids = check_ids(&request.entries, "SendMessageBatchRequestEntry", |entry| entry.id.as_ref())?;
     let settings = Settings::from(&*queue);
+    for entry in &request.entries.kept {
+        check_fifo(entry, &settings)?;
+    }
     let mut entries = Vec::with_capacity(ids.len());
     let mut failures = Vec::new();
     let mut bytes = 0;
     for (id, entry) in ids.into_iter().zip(&request.entries.kept) {
-        match check(entry, &settings, call.body) {
-            Ok(entry) => {
-                bytes += entry.bytes;
-                entries.push((Some(id), entry));
-            }
+        // One that is too large for the queue counts for the batch as well.
+        let checked = check(entry, &settings, call.body).and_then(|entry| {
+            bytes += entry.bytes;
+            check_size(&entry, &settings)?;
+            Ok(entry)
+        });
+        match checked {
+            Ok(entry) => entries.push((Some(id), entry)),
             Err(error) => failures.push(failed(id, error)),
         }
     }

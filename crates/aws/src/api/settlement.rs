@@ -106,7 +106,7 @@ pub(super) fn check_ids<'a, T>(
     let mut ids = Vec::with_capacity(entries.count);
     let mut seen = HashSet::with_capacity(entries.count);
     for kept in &entries.kept {
-        let id = required(id(kept), "Id")?;
+        let id = id(kept).map(Text::as_str).ok_or_else(|| SqsError::missing("Id"))?;
         if !rules::is_batch_id(id) {
             return Err(SqsError::new(
                 ErrorCode::InvalidBatchEntryId,

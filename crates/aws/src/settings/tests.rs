@@ -43,7 +43,7 @@ fn one_encryption_excludes_the_other() {
     let both = r#"{"Attributes":{"KmsMasterKeyId":"k","SqsManagedSseEnabled":"true"}}"#;
     let both: crate::codec::request::SetQueueAttributes<'_> = serde_json::from_str(both).unwrap();
     let error = settings.set_all(&Catalog::default(), "q", &both.attributes).unwrap_err();
-    assert_eq!(error.code, ErrorCode::InvalidAttributeValue);
+    assert_eq!(error.code, ErrorCode::InvalidAttributeName);
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Move tasks: records of a queue go back to where they were dead-lettered from, or to another queue's topic.
 //!
 //! Invariant: as for dead letters, one commit appends the copy, settles the source and counts it in the task. What a task
-//! has under way is in memory alone, so a crash gives it back to the queue, and the task goes on with it. A record that a
-//! task does not want is held by it until it is over, then as if it had never been leased.
+//! has under way is in memory alone, so a crash gives it back to the queue, and the task goes on with it. A task without a
+//! filter takes what would be leased next; one with a filter looks through the log and takes what matches, wherever it
+//! stands, so that what it does not want neither waits for it nor holds it up (`search`).
 //! Source: SQS API reference, StartMessageMoveTask.
 
+mod search;
 mod tasks;
 
 use duolog_record::Record;
+use duolog_storage::ReadError;
 
 use self::tasks::Running;
 pub(super) use self::tasks::Tasks;
@@ -19,7 +22,7 @@ use super::line::lease_id;
 use super::verdict::when_durable;
 use crate::errors::ChangeError;
 use crate::ledger::{LeaseResult, Settled};
-use crate::limits::{LOOK_RETRY_MS, MOVE_FILTER_BYTES, MOVE_HELD, MOVE_POLL_MS, MOVE_RECORDS, MOVE_TASKS};
+use crate::limits::{LOOK_RETRY_MS, MOVE_FILTER_BYTES, MOVE_HELD, MOVE_POLL_MS, MOVE_TASKS};
 use crate::state::{MoveValue, Owner};
 use crate::{
     LeaseId, MoveId, MoveSpec, MoveStatus, MoveTask, NewRecord, Now, Outcome, Queue, QueueId, TopicId,
@@ -114,20 +117,21 @@ impl Core {
         if running.task.status == MoveStatus::Cancelling {
             return self.end_move(now, id, MoveStatus::Cancelled);
         }
+        if running.task.spec.filter.is_some() || running.task.spec.dry_run {
+            return self.search(now, id);
+        }
         let (held, moved, to_move) = (running.held.len(), running.task.moved, running.task.to_move);
-        let seen = if running.task.spec.dry_run { held as u64 } else { moved + held as u64 };
+        let seen = moved + held as u64;
         if seen >= to_move {
             return self.end_move(now, id, MoveStatus::Completed);
         }
         if held >= MOVE_HELD {
             let reason = format!(
-                "{held} records are kept from receivers because they are not to be moved, and more may not be"
+                "{held} records cannot be read and are kept from receivers meanwhile, and more may not be"
             );
             return self.end_move(now, id, MoveStatus::Failed { reason });
         }
-        let rate = running.task.spec.rate_per_s;
-        let at_once = rate.map_or(MOVE_RECORDS, |rate| rate.div_ceil(10).clamp(1, MOVE_RECORDS));
-        let count = at_once.min(u32::try_from(to_move - seen).unwrap_or(u32::MAX));
+        let count = running.at_once().min(u32::try_from(to_move - seen).unwrap_or(u32::MAX));
         let source = running.task.spec.source;
         let Some(queue) = self.catalog.queue_by_id(source).cloned() else {
             return;
@@ -141,23 +145,22 @@ impl Core {
                 return self.end_move(now, id, MoveStatus::Completed);
             }
         }
-        let pause_ms = match rate {
-            Some(rate) if !leases.is_empty() => leases.len() as u64 * 1000 / u64::from(rate),
-            Some(_) | None => MOVE_POLL_MS,
-        };
-        let is_empty = leases.is_empty();
-        if let Some(running) = self.tasks.get_mut(id) {
-            running.outstanding = leases.len();
-            running.next_at = (is_empty || rate.is_some()).then(|| now.monotonic.plus_ms(pause_ms.max(1)));
+        if leases.is_empty() {
+            if let Some(running) = self.tasks.get_mut(id) {
+                running.next_at = Some(now.monotonic.plus_ms(MOVE_POLL_MS));
+            }
+            return;
         }
-        if !is_empty {
-            self.line_up(id, leases);
-        }
+        self.line_up(now, id, leases);
     }
 
-    /// The task looks at these in its turn.
-    fn line_up(&mut self, id: MoveId, leases: Vec<LeaseId>) {
+    /// The task looks at these in its turn, and takes the next when its rate allows.
+    fn line_up(&mut self, now: Now, id: MoveId, leases: Vec<LeaseId>) {
         if let Some(running) = self.tasks.get_mut(id) {
+            running.outstanding = leases.len();
+            let pause_ms =
+                running.task.spec.rate_per_s.map(|rate| leases.len() as u64 * 1000 / u64::from(rate));
+            running.next_at = pause_ms.map(|pause_ms| now.monotonic.plus_ms(pause_ms.max(1)));
             running.unread = leases;
             if !std::mem::replace(&mut running.is_in_line, true) {
                 self.queues.moves.line_up(id);
@@ -227,19 +230,10 @@ impl Core {
         }
         let spec = running.task.spec.clone();
         match found {
-            DeadFound::Record { record, packed } => {
-                let is_wanted = spec.filter.as_ref().is_none_or(|filter| filter.matches(&record));
-                if spec.dry_run || !is_wanted {
-                    running.outstanding = running.outstanding.saturating_sub(1);
-                    running.task.moved += u64::from(is_wanted);
-                    running.held.push((place, lease));
-                    return;
-                }
-                match self.target_of_move(queue, &spec, &record) {
-                    Ok(topic) => self.send_on(queue, id, place, topic, record, packed),
-                    Err(reason) => self.fail_move_task(now, queue, id, lease, reason),
-                }
-            }
+            DeadFound::Record { record, packed } => match self.target_of_move(queue, &spec, &record) {
+                Ok(topic) => self.send_on(queue, id, place, topic, record, packed),
+                Err(reason) => self.fail_move_task(now, queue, id, lease, reason),
+            },
             DeadFound::Malformed(_) => {
                 let reason = format!("the record at {}/{} cannot be decoded", place.0, place.1);
                 self.fail_move_task(now, queue, id, lease, reason);
@@ -251,6 +245,11 @@ impl Core {
                     state.dead.forget(place);
                     state.ledger.moved(place.0, place.1);
                 }
+            }
+            DeadFound::Unreadable(error @ ReadError::Damaged { .. }) => {
+                tracing::warn!(queue = queue.name, %error, "a record that is to be moved is damaged");
+                running.outstanding = running.outstanding.saturating_sub(1);
+                running.held.push((place, lease));
             }
             DeadFound::Unreadable(error) => {
                 tracing::warn!(queue = queue.name, %error, "a record that is to be moved cannot be read");

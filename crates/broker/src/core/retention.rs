@@ -82,7 +82,7 @@ impl Look {
     fn ends(&self, log: &dyn Log) -> Result<Ends, ReadError> {
         let partition = self.partition;
         // Taken first: what is appended meanwhile is too young.
-        let Some(Range { end, .. }) = log.bounds(partition) else {
+        let Some(Range { start, end }) = log.bounds(partition) else {
             return Ok(Ends::default());
         };
         let first_since = |at| -> Result<Offset, ReadError> {
@@ -90,7 +90,7 @@ impl Look {
             Ok(first.map_or(end, |span| span.base.min(end)))
         };
         let by_age = self.older_than.map(first_since).transpose()?;
-        let by_size = self.bytes_max.map(|bytes_max| log.start_for_bytes(partition, bytes_max).min(end));
+        let by_size = self.bytes_max.map(|bytes| start_by_size(log, partition, start..end, bytes));
         let outlived = self
             .outlived
             .iter()
@@ -99,6 +99,21 @@ impl Look {
         let policy = by_age.max(by_size).unwrap_or_default();
         Ok(Ends { policy, outlived: outlived? })
     }
+}
+
+/// Where a partition is to begin that keeps so many bytes: whole batches go as long as what is left is no less, so that a limit below
+/// the size of a batch does not empty it. Source: Kafka topic configuration, `retention.bytes`: segments go while the rest exceeds it.
+fn start_by_size(log: &dyn Log, partition: PartitionId, bounds: Range<Offset>, bytes: u64) -> Offset {
+    let Some(less) = bytes.checked_sub(1) else {
+        return bounds.end;
+    };
+    let first = log.start_for_bytes(partition, less).min(bounds.end);
+    if first <= bounds.start {
+        return bounds.start;
+    }
+    // The batch before it is what makes it enough; if that cannot be read, it is not measured.
+    let before = log.spans(partition, Offset(first.0 - 1), 1).unwrap_or_default();
+    before.first().map_or(first, |span| span.base.clamp(bounds.start, first))
 }
 
 impl Retention {

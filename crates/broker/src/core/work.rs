@@ -23,12 +23,12 @@ use crate::by_time;
 use crate::decoded::{Cursor, Decoded, Found, content_bytes, copy_out};
 use crate::errors::{FetchError, Stopped};
 use crate::headers;
-use crate::ledger::{KeyedSpan, Keys, LedgerSpan, NO_TTL, key_hash};
+use crate::ledger::{KeyedSpan, Keys, LedgerSpan, NO_TTL, Sought, key_hash};
 use crate::limits::{
     DEAD_LOOK_BYTES, DELAY_LOOK_BATCHES, KEY_LOOK_BYTES, MOVE_RECORD_BYTES, SIZE_CHUNKS, UNKEYED_LOOK_BATCHES,
 };
 use crate::room::{Room, Size};
-use crate::{LeaseId, MoveId, Now, QueueId, TopicId};
+use crate::{LeaseId, MoveFilter, MoveId, Now, QueueId, TopicId};
 
 /// A look that is to be made.
 pub enum Work {
@@ -74,6 +74,21 @@ pub enum Work {
         task: MoveId,
         /// Which.
         leases: Vec<LeaseId>,
+    },
+    /// Records that a move task is to take by its filter.
+    Seek {
+        /// Whose.
+        task: MoveId,
+        /// In which partition.
+        partition: PartitionId,
+        /// From where on.
+        from: Offset,
+        /// What lies behind came after the task.
+        until: Offset,
+        /// How many.
+        count: usize,
+        /// Which; `None` is all.
+        filter: Option<MoveFilter>,
     },
     /// Delayed records that are due.
     Delayed {
@@ -155,6 +170,15 @@ pub enum Finding {
         /// What would have been too much for one look.
         rest: Vec<LeaseId>,
     },
+    /// See [`Work::Seek`].
+    Sought {
+        /// Whose.
+        task: MoveId,
+        /// In which partition.
+        partition: PartitionId,
+        /// What matches, in rising order, and up to where it is all.
+        found: Result<(Vec<Sought>, Offset), ReadError>,
+    },
     /// See [`Work::Delayed`].
     Delayed {
         /// Of which topic.
@@ -223,6 +247,10 @@ impl Work {
                 let rest = rest.iter().filter_map(|place| by_place.get(place).copied()).collect();
                 Some(Finding::Redrive { task, found: found.collect(), rest })
             }
+            Self::Seek { task, partition, from, until, count, filter } => {
+                let found = seek(log, partition, from..until, count, filter.as_ref());
+                Some(Finding::Sought { task, partition, found })
+            }
             Self::Delayed { topic, generation, partition, keys } => {
                 let (found, rest) = delayed(log, partition, keys);
                 Some(Finding::Delayed { topic, generation, found, rest })
@@ -259,6 +287,7 @@ impl Finding {
             Self::Spans { .. }
             | Self::Dead { .. }
             | Self::Redrive { .. }
+            | Self::Sought { .. }
             | Self::Delayed { .. }
             | Self::DelayPass(_)
             | Self::Sizes { .. }
@@ -277,6 +306,7 @@ impl Core {
             }
             Finding::Dead { queue, found, rest } => self.found_dead(now, queue, found, rest),
             Finding::Redrive { task, found, rest } => self.found_redrive(now, task, found, rest),
+            Finding::Sought { task, partition, found } => self.found_sought(now, task, partition, found),
             Finding::Delayed { topic, generation, found, rest } => {
                 self.found_delayed(now, topic, generation, found, rest);
             }
@@ -470,6 +500,49 @@ fn dead(log: &dyn Log, places: Vec<Place>) -> (Vec<(Place, DeadFound)>, Vec<Plac
         }
     }
     (found, places.collect())
+}
+
+/// Looks for records that match, at most so many, until it has read much. What is damaged, and what cannot be decoded, matches nothing.
+fn seek(
+    log: &dyn Log,
+    partition: PartitionId,
+    range: Range<Offset>,
+    count: usize,
+    filter: Option<&MoveFilter>,
+) -> Result<(Vec<Sought>, Offset), ReadError> {
+    let mut sought = Vec::new();
+    let Range { start: from, end: until } = range;
+    let batches = match log.read(partition, from, ReadLimit { bytes_max: DEAD_LOOK_BYTES, until }) {
+        Ok(batches) => batches,
+        Err(error @ ReadError::Damaged { .. }) => {
+            tracing::warn!(%partition, %error, "a move passes over damage");
+            let behind = log.readable_behind(partition, from)?;
+            return Ok((sought, behind.map_or(until, |behind| behind.clamp(from.plus(1), until))));
+        }
+        Err(ReadError::OutOfRange { at, start, .. }) if at < start => return Ok((sought, start)),
+        Err(ReadError::UnknownPartition(_)) => return Ok((sought, until)),
+        Err(error) => return Err(error),
+    };
+    let mut to = if batches.is_empty() { until } else { from };
+    for stored in &batches {
+        let end = stored.base.plus(u64::from(stored.offsets)).min(until);
+        let mut opened = Cursor::new(Arc::new(Decoded::open_any(partition, stored)));
+        to = to.max(stored.base);
+        while to < end {
+            if sought.len() >= count {
+                return Ok((sought, to));
+            }
+            let offset = to;
+            to = to.plus(1);
+            let Found::Record(record) = opened.find(offset) else { continue };
+            if filter.is_none_or(|filter| filter.matches(&record)) {
+                let (append_time, key) = (stored.append_time, key_hash(record.key.as_deref()));
+                let ttl_ms = headers::ttl_ms(&record.headers).unwrap_or(NO_TTL);
+                sought.push(Sought { offset, append_time, key, ttl_ms });
+            }
+        }
+    }
+    Ok((sought, to))
 }
 
 /// Reads delayed records in the order of their keys, until it has become too much. Their batches may take turns, so the

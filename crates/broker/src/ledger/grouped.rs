@@ -234,7 +234,7 @@ impl PartitionLedger {
     fn waiting_at(&self, offset: u64, span: &KeyedSpan) -> Waiting {
         let live_from = match self.records.get(&offset) {
             Some(entry) => entry.state.live_from,
-            None => self.live_from(offset, &span.span),
+            None => self.live_from(offset, span.span.append_time),
         };
         Waiting { offset, live_from }
     }

@@ -222,13 +222,13 @@ impl Ledger {
 
 impl Entry {
     /// Writes another lease into the record's history.
-    pub(super) fn lease_again(&mut self, call: &Call<'_>, hold: Hold) {
+    pub(super) fn lease_again(&mut self, now: Now, incarnation: u64, hold: Hold) {
         let state = &mut self.state;
         self.incarnation_before = state.incarnation;
-        state.incarnation = call.incarnation;
+        state.incarnation = incarnation;
         state.attempts = state.attempts.saturating_add(1);
         if state.attempts == 1 {
-            state.first_leased_at = call.now.wall.0;
+            state.first_leased_at = now.wall.0;
         }
         state.hold = hold;
     }
@@ -332,7 +332,7 @@ impl PartitionLedger {
         if self.scan < self.replay.below {
             end = end.min(self.replay.below);
         }
-        Some((self.scan, end, self.live_from(self.scan, span), span.ttl_ms))
+        Some((self.scan, end, self.live_from(self.scan, span.append_time), span.ttl_ms))
     }
 
     /// Leases a record again, or settles it if it has outlived, or sends it on its way to the dead-letter queue.
@@ -372,7 +372,7 @@ impl PartitionLedger {
             return true;
         }
         let (hold, live) = call.hold();
-        entry.lease_again(call, hold);
+        entry.lease_again(call.now, call.incarnation, hold);
         let state = entry.state;
         self.set_live(offset, live, timers);
         if live == Live::Ready {

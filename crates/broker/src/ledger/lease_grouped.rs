@@ -125,7 +125,7 @@ impl PartitionLedger {
         let (hold, live) = call.hold();
         match self.records.get_mut(&offset) {
             Some(entry) => {
-                entry.lease_again(call, hold);
+                entry.lease_again(call.now, call.incarnation, hold);
                 let state = entry.state;
                 if live != Live::Ready {
                     self.set_live(offset, live, timers);

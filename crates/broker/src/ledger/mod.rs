@@ -4,7 +4,8 @@
 //! settled. Pure: decisions take `now`, what changed is handed out by `take_changes` and folds back in `recover`.
 //! A backlog costs no memory: only settled runs, records with a history and a window of spans are kept, each bounded
 //! in `limits.rs`. Where to look: `lease` hands out, `settle` takes back, `rewind` purges and replays, `written` is
-//! the way to disk and back. A queue that looks at keys has `groups` in the place of spans: `grouped` keeps them,
+//! the way to disk and back. `take` takes
+//! one record out of the middle. A queue that looks at keys has `groups` in the place of spans: `grouped` keeps them,
 //! `lease_grouped` hands out of them. Adding an outcome: `Outcome`, `settle`, and the model in `tests/`.
 //! Source: KIP-932 (record states); SQS Developer Guide, "visibility timeout".
 
@@ -19,6 +20,7 @@ mod partition;
 mod rewind;
 mod settle;
 mod settled;
+mod take;
 mod timers;
 mod types;
 mod window;
@@ -48,6 +50,7 @@ pub use changes::{
     Hold, LedgerChanges, LedgerState, NO_TTL, Part, PartitionChanges, RecordState, ReplayMark, SnapshotAt,
 };
 pub use key::{DAMAGED_KEY, key_hash};
+pub use take::{Sought, Taken};
 pub use types::{
     DeadRecord, Grant, KeyedSpan, Keys, LeaseResult, LedgerDepth, LedgerSpan, Outlived, Settled, Term,
 };

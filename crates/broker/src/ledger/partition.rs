@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use duolog_record::PartitionId;
+use duolog_record::{PartitionId, Timestamp};
 
 use super::changes::{NO_TTL, Part, RecordState, ReplayMark};
 use super::dirty::Dirty;
@@ -15,7 +15,6 @@ use super::groups::Groups;
 use super::settled::SettledSet;
 use super::timers::Timers;
 use super::window::{Window, span_end};
-use crate::ledger::LedgerSpan;
 use crate::{Monotonic, Order};
 
 /// What a record with a history is doing now.
@@ -202,8 +201,8 @@ impl PartitionLedger {
     }
 
     /// When the time to live of a fresh record began.
-    pub(super) fn live_from(&self, offset: u64, span: &LedgerSpan) -> i64 {
-        let appended = span.append_time.0;
+    pub(super) fn live_from(&self, offset: u64, appended: Timestamp) -> i64 {
+        let appended = appended.0;
         if offset < self.replay.below { appended.max(self.replay.at) } else { appended }
     }
 
@@ -242,6 +241,14 @@ impl PartitionLedger {
         }
         let record = self.records.range(self.scan..).next().map_or(u64::MAX, |(&offset, _)| offset);
         self.clear_until = record.min(self.settled.next_run(self.scan));
+    }
+
+    /// A fresh record has got a history.
+    pub(super) fn scan_past(&mut self, offset: u64) {
+        if offset >= self.scan {
+            self.clear_until = self.clear_until.min(offset);
+            self.advance();
+        }
     }
 
     /// Looks for fresh records from `scan` on, with an empty window.

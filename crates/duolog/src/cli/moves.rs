@@ -82,7 +82,10 @@ pub fn listed(moves: &Value) -> String {
         table.row(vec![
             plain(&it["id"]),
             to,
-            plain(&it["status"]),
+            match it["dry_run"] == json!(true) {
+                true => format!("{} (dry run)", plain(&it["status"])),
+                false => plain(&it["status"]),
+            },
             plain(&it["moved"]),
             plain(&it["to_move"]),
             time(&it["started_at_ms"]),

@@ -1,13 +1,13 @@
 //! The move tasks of a shard: what is written of them, and what the running ones have under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use duolog_record::Timestamp;
+use duolog_record::{Offset, PartitionId, Timestamp};
 use duolog_storage::planted::{self, Bug};
 
 use crate::core::dead_letter::Place;
-use crate::limits::MOVE_TASKS_KEPT;
+use crate::limits::{MOVE_RECORDS, MOVE_TASKS_KEPT};
 use crate::state::{MoveFilterValue, MoveStatusValue, MoveValue};
 use crate::{LeaseId, Monotonic, MoveFilter, MoveId, MoveSpec, MoveStatus, MoveTask, QueueId};
 
@@ -21,16 +21,41 @@ pub(in crate::core) struct Running {
     pub(super) unread: Vec<LeaseId>,
     /// It waits for its turn.
     pub(super) is_in_line: bool,
-    /// Records that are not to be moved, and are kept from being looked at again.
+    /// Records that are damaged, and are kept from being looked at again.
     pub(super) held: Vec<(Place, LeaseId)>,
+    /// Where a task that does not take what comes next looks on; `None` until it has begun.
+    pub(super) search: Option<Search>,
     /// When it goes on.
     pub(super) next_at: Option<Monotonic>,
+}
+
+/// The way of a task through its queue.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Search {
+    /// What is left: partition, from where on, and where the queue ended when the task began.
+    pub(super) left: VecDeque<(PartitionId, Offset, Offset)>,
+    /// Somebody looks.
+    pub(super) is_looking: bool,
 }
 
 impl Running {
     pub(super) fn new(task: MoveTask, now: Monotonic) -> Self {
         let next_at = task.is_active().then_some(now);
-        Self { task, outstanding: 0, unread: Vec::new(), is_in_line: false, held: Vec::new(), next_at }
+        Self {
+            task,
+            outstanding: 0,
+            unread: Vec::new(),
+            is_in_line: false,
+            held: Vec::new(),
+            search: None,
+            next_at,
+        }
+    }
+
+    /// How many records it takes at a time.
+    pub(super) fn at_once(&self) -> u32 {
+        let rate = self.task.spec.rate_per_s;
+        rate.map_or(MOVE_RECORDS, |rate| rate.div_ceil(10).clamp(1, MOVE_RECORDS))
     }
 
     pub(in crate::core) fn to_value(&self) -> MoveValue {
@@ -108,7 +133,12 @@ impl Tasks {
     }
 
     pub(in crate::core) fn recover(&mut self, now: Monotonic, id: u64, value: MoveValue) {
-        self.insert(Running::new(of_value(id, value), now));
+        let mut task = of_value(id, value);
+        if task.spec.dry_run && task.is_active() {
+            // It counts from the beginning.
+            task.moved = 0;
+        }
+        self.insert(Running::new(task, now));
     }
 
     /// An identity that was never given out as long as it is remembered.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use duolog_record::Header;
 use duolog_storage::LogError;
 use proptest::prelude::*;
 
@@ -186,6 +187,104 @@ fn only_what_matches_is_moved_and_the_rest_is_as_it_was() {
     assert_eq!(h.texts(other), set(&["1", "3"]));
     let leased = h.lease(plain, 10);
     assert_eq!((leased.len(), leased[0].attempt), (2, 1));
+}
+
+/// So many records, each with the key of one of a few groups; every seventh has the header `kind: rare`.
+fn with_kinds(h: &mut Harness, order: Order, count: usize, groups: usize) -> (QueueId, QueueId) {
+    let policy = QueuePolicy { order, ..queue_policy() };
+    let q = h.declare(QueueSpec { policy, ..queue_spec("q") }).unwrap();
+    let (other, topic) = (h.queue("other"), h.topic_of(q));
+    for from in (0..count).step_by(50) {
+        let records = (from..count.min(from + 50)).map(|n| NewRecord {
+            key: Some(Bytes::from(format!("g{}", n % groups))),
+            value: Some(Bytes::from(n.to_string())),
+            headers: if n % 7 == 0 {
+                vec![Header { key: "kind".into(), value: Some("rare".into()) }]
+            } else {
+                vec![]
+            },
+            ..NewRecord::default()
+        });
+        let records = records.collect();
+        h.done(|reply| Command::Publish { topic, records, reply }).unwrap();
+    }
+    (q, other)
+}
+
+fn rare(source: QueueId, destination: QueueId) -> MoveSpec {
+    let filter = MoveFilter::Header { name: "kind".into(), value: "rare".into() };
+    MoveSpec { destination: Some(destination), filter: Some(filter), ..back(source) }
+}
+
+#[test]
+fn a_move_by_filter_looks_at_all_whatever_stands_before() {
+    for (order, groups) in
+        [(Order::ByKey, 1), (Order::ByKey, 9), (Order::Fair, 1), (Order::Fair, 9), (Order::Standard, 3)]
+    {
+        let mut h = Harness::new(|_| {});
+        let (q, other) = with_kinds(&mut h, order, 1_000, groups);
+        // One in flight, of which the others of its group do not have to wait.
+        let leased = h.lease(q, 1);
+        let (offset, is_rare) = (leased[0].offset.0, leased[0].offset.0.is_multiple_of(7));
+        let all = MoveSpec { destination: Some(other), dry_run: true, ..back(q) };
+        let id = h.begin(all).unwrap();
+        assert_eq!(h.finish(id).moved, 999, "{order:?}");
+        let id = h.begin(MoveSpec { dry_run: true, ..rare(q, other) }).unwrap();
+        assert_eq!(h.finish(id).moved, 143 - u64::from(is_rare), "{order:?}");
+        assert_eq!((h.depth(q).available, h.depth(other).available), (999, 0));
+        let id = h.begin(rare(q, other)).unwrap();
+        let task = h.finish(id);
+        assert_eq!((task.status, task.moved), (MoveStatus::Completed, 143 - u64::from(is_rare)), "{order:?}");
+        let expected = (0..1_000).filter(|n| n % 7 == 0 && *n != offset).map(|n| n.to_string());
+        assert_eq!(h.texts(other), expected.collect(), "{order:?}");
+        assert_eq!(h.depth(q).available, 999 - task.moved);
+    }
+}
+
+#[test]
+fn what_a_move_by_filter_does_not_want_can_be_received_meanwhile() {
+    let mut h = Harness::new(|_| {});
+    let (q, other) = with_kinds(&mut h, Order::ByKey, 700, 70);
+    let id = h.begin(MoveSpec { rate_per_s: Some(10), ..rare(q, other) }).unwrap();
+    h.pass_ms(500);
+    h.settle();
+    assert!(h.task(id).is_active());
+    assert!(h.texts(q).len() > 400);
+    assert!(h.finish(id).moved < 100);
+}
+
+#[test]
+fn a_move_by_filter_goes_on_after_a_crash_and_moves_nothing_twice() {
+    let mut h = Harness::new(|_| {});
+    let (q, other) = with_kinds(&mut h, Order::ByKey, 700, 3);
+    let id = h.begin(MoveSpec { rate_per_s: Some(50), ..rare(q, other) }).unwrap();
+    for _ in 0..3 {
+        h.pass_ms(300);
+        h.seal();
+        h.crash();
+    }
+    let task = h.finish(id);
+    assert_eq!((task.status, task.moved), (MoveStatus::Completed, 100));
+    assert_eq!(h.texts(other).len(), 100);
+    assert_eq!(h.depth(q).available, 600);
+}
+
+#[test]
+fn a_search_that_is_cancelled_or_purged_ends() {
+    let mut h = Harness::new(|_| {});
+    let (q, other) = with_kinds(&mut h, Order::Fair, 700, 3);
+    let id = h.begin(MoveSpec { rate_per_s: Some(10), ..rare(q, other) }).unwrap();
+    h.pass_ms(500);
+    h.settle();
+    h.done(|reply| Command::CancelMove { id, reply }).unwrap();
+    assert_eq!(h.finish(id).status, MoveStatus::Cancelled);
+    assert_eq!(h.depth(q).available + h.depth(other).available, 700);
+    let id = h.begin(MoveSpec { rate_per_s: Some(10), ..rare(q, other) }).unwrap();
+    h.pass_ms(500);
+    h.settle();
+    h.done(|reply| Command::PurgeQueue { queue: q, reply }).unwrap();
+    assert_eq!(h.finish(id).status, MoveStatus::Completed);
+    assert_eq!(h.depth(q).available, 0);
 }
 
 #[test]

@@ -66,6 +66,22 @@ fn records_go_when_they_are_too_many_bytes() {
 }
 
 #[test]
+fn a_limit_that_no_batch_keeps_within_does_not_empty_a_topic() {
+    let mut h = harness();
+    let topic = h.topic("orders", 1, policy());
+    let partition = h.partition(topic, 0);
+    for _ in 0..3 {
+        h.append(partition, batch(10, None)).unwrap();
+    }
+    let each = h.log.partition_bytes(partition) / 3;
+    for (limit, start) in [(3 * each, 0), (each + 1, 10), (each, 20), (each - 1, 20), (1, 20), (0, 30)] {
+        h.set_topic(topic, TopicPolicy { retention_bytes: Some(limit), ..policy() });
+        h.pass_rounds(CHECK_MS);
+        assert_eq!(h.start(partition), start, "{limit} bytes");
+    }
+}
+
+#[test]
 fn a_topic_without_limits_keeps_everything() {
     let mut h = harness();
     let topic = h.topic("orders", 1, policy());

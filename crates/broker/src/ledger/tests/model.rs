@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::errors::SettleError;
 use crate::ledger::partition::Live;
 use crate::ledger::settled::SettledSet;
-use crate::ledger::{Hold, NO_TTL, RecordState, ReplayMark, Settled};
+use crate::ledger::{Hold, NO_TTL, RecordState, ReplayMark, Settled, Sought};
 use crate::limits::VISIBILITY_MS;
 
 /// One offset.
@@ -373,6 +373,35 @@ impl Model {
         if result.granted.len() < room && dead_room && final_room && asked.visibility_ms > 0 {
             assert!(!after.has_available(), "something was left although there was room");
         }
+    }
+
+    /// A record as the log has it; `None` for a hole.
+    pub(super) fn sought(&self, id: PartitionId, offset: u64) -> Option<Sought> {
+        let it = self.partitions.iter().find(|it| it.id == id)?;
+        let is_hole = matches!(it.cells[offset as usize], Cell::Hole { .. });
+        let append_time = Timestamp(it.appended[offset as usize]);
+        let (key, ttl_ms) = (key_of(offset), it.ttls[offset as usize]);
+        (!is_hole).then_some(Sought { offset: Offset(offset), append_time, key, ttl_ms })
+    }
+
+    /// It could be leased, but for others of its key.
+    pub(super) fn is_there(&self, now: Now, policy: &QueuePolicy, id: PartitionId, offset: u64) -> bool {
+        let Some(it) = self.partitions.iter().find(|it| it.id == id) else { return false };
+        let is_due = self.delay_ms == 0 || it.appended[offset as usize] + self.delay_ms as i64 <= now.wall.0;
+        let cell = &it.cells[offset as usize];
+        (cell.is_ready() || matches!(cell, Cell::Fresh) && is_due) && !it.outlived(offset, now, policy)
+    }
+
+    /// Takes over that a record was taken.
+    pub(super) fn take(&mut self, now: Now, grant: &Grant) {
+        let policy = policy();
+        let (count, visibility_ms) = (1, 0);
+        let asked =
+            Asked { now, policy: &policy, count, visibility_ms, dead_letter_exists: false, roomy: false };
+        self.grant(&asked, grant);
+        let cell = &mut self.of(grant.partition).cells[grant.offset.0 as usize];
+        let Cell::Record(record) = cell else { unreachable!() };
+        record.live = Live::Moving;
     }
 
     fn grant(&mut self, asked: &Asked<'_>, grant: &Grant) {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::model::{Asked, Model, ModelPartition, kind};
 use super::*;
-use crate::ledger::SnapshotAt;
+use crate::ledger::{SnapshotAt, Taken};
 use crate::{Outcome, QueuePolicy};
 
 #[derive(Clone, Debug)]
@@ -29,6 +29,11 @@ enum Op {
         attempts_max: Option<u32>,
         ttl_ms: Option<u64>,
         dead: bool,
+    },
+    Take {
+        partition: usize,
+        offset: u64,
+        ttl_ms: Option<u64>,
     },
     Settle {
         handle: usize,
@@ -99,6 +104,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(count, visibility, attempts_max, ttl_ms, dead)| {
                 Op::Lease { count, visibility_ms: visibility * 50, attempts_max, ttl_ms, dead }
             }),
+        4 => (0..3usize, 0..60u64, prop::option::weighted(0.3, 0..400u64))
+            .prop_map(|(partition, offset, ttl_ms)| Op::Take { partition, offset, ttl_ms }),
         16 => (handle(), outcome()).prop_map(|(handle, outcome)| Op::Settle { handle, outcome }),
         2 => handle().prop_map(|handle| Op::Undo { handle }),
         3 => (handle(), any::<bool>()).prop_map(|(handle, moved)| Op::EndMove { handle, moved }),
@@ -217,6 +224,13 @@ impl Run {
             Op::Lease { count, visibility_ms, attempts_max, ttl_ms, dead } => {
                 self.lease(count, visibility_ms, &Self::policy(attempts_max, ttl_ms), dead);
             }
+            Op::Take { partition, offset, ttl_ms } => {
+                let (index, id) = self.partition(partition);
+                let all = self.model.partitions[index].end();
+                if all > 0 {
+                    self.take(id, offset % all, &Self::policy(None, ttl_ms));
+                }
+            }
             Op::Settle { handle, outcome } => {
                 if let Some(id) = self.handle(handle) {
                     let answer = self.ledger.settle(self.now, id, outcome);
@@ -330,6 +344,25 @@ impl Run {
             self.handles.push(id(grant));
         }
         result.granted.len() + result.dead.len() + result.expired as usize
+    }
+
+    /// Takes one record out of the middle, if it is one.
+    fn take(&mut self, partition: PartitionId, offset: u64, policy: &QueuePolicy) {
+        let Some(sought) = self.model.sought(partition, offset) else { return };
+        let is_there = self.model.is_there(self.now, policy, partition, offset);
+        assert_eq!(self.ledger.is_there(self.now, policy, partition, &sought), is_there, "{offset}");
+        let is_full = self.ledger.runs >= self.caps.runs || self.ledger.records >= self.caps.records;
+        match self.ledger.take(self.now, policy, partition, &sought) {
+            Taken::Taken(grant, record) => {
+                assert!(is_there, "{offset} was taken");
+                assert_eq!((record.partition, record.offset), (partition, Offset(offset)));
+                self.model.take(self.now, &grant);
+                assert!(self.given.insert(id(&grant)), "a handle was given twice: {grant:?}");
+                self.handles.push(id(&grant));
+            }
+            Taken::NotThere => assert!(!is_there, "{offset} was not taken"),
+            Taken::Full => assert!(is_there && is_full, "{offset} found no room"),
+        }
     }
 
     fn expire(&mut self) {
