@@ -120,7 +120,10 @@ impl PartitionLedger {
         self.records.insert(offset, Entry { state, incarnation_before: 0, live: Live::Moving });
         timers.enter((self.index, offset), Live::Moving);
         match &mut self.groups {
-            Some(groups) => groups.hold(state.key, offset),
+            Some(groups) => {
+                groups.hold(state.key, offset);
+                self.advance_groups();
+            }
             None => self.scan_past(offset),
         }
         state

@@ -125,9 +125,9 @@ impl<'a> Next<'a> {
                 self.combined(setting, less, |list, element| list.retain(|it| *it != element))?
             }
         };
-        setting.check(&value)?;
+        let value = setting.read(&value)?;
         apply(&mut self.policy, setting.name, Some(&value));
-        self.labels.insert(setting.label(), value);
+        self.labels.insert(setting.label(), value.into_owned());
         if is_retention(setting.name) {
             self.keep_by_retention();
         }

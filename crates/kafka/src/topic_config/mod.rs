@@ -12,6 +12,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use duolog_broker::Topic;
 
 use crate::KafkaOptions;
@@ -127,6 +129,20 @@ impl Setting {
     /// The label that holds what a client has set.
     fn label(&self) -> String {
         format!("{LABEL}{}", self.name)
+    }
+
+    /// A value as it is kept: without space around it, a truth value in small letters.
+    /// Source: Kafka `ConfigDef.parseType`.
+    ///
+    /// # Errors
+    /// As `check`.
+    fn read<'v>(&self, value: &'v str) -> Result<Cow<'v, str>, ConfigError> {
+        let value = match self.kind {
+            Kind::Boolean => Cow::Owned(value.trim().to_ascii_lowercase()),
+            Kind::Text | Kind::Int | Kind::Long | Kind::Double | Kind::List => Cow::Borrowed(value.trim()),
+        };
+        self.check(&value)?;
+        Ok(value)
     }
 
     /// # Errors

@@ -138,11 +138,11 @@ pub(crate) fn policy<'a>(
     for (name, value) in set {
         let setting = find(name)?;
         let Some(value) = value else { continue };
-        setting.check(value)?;
-        if labels.insert(setting.label(), value.to_owned()).is_some() {
+        let value = setting.read(value)?;
+        apply(&mut policy, name, Some(&value));
+        if labels.insert(setting.label(), value.into_owned()).is_some() {
             return Err(ConfigError::Twice(name.to_owned()));
         }
-        apply(&mut policy, name, Some(value));
     }
     Ok((policy, labels))
 }

@@ -4,7 +4,7 @@
 use duolog_broker::{Keep, Labels, Topic, TopicId, TopicPolicy};
 use duolog_record::Timestamp;
 
-use super::policy::default_policy;
+use super::policy::{default_policy, policy};
 use super::*;
 
 fn topic(policy: TopicPolicy, labels: Labels) -> Topic {
@@ -139,6 +139,21 @@ fn what_is_refused_changes_nothing_and_says_why() {
             matches!(after(&plain(), &[(name, Change::Set(value))]), Err(ConfigError::Value { .. })),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn space_around_a_value_and_the_case_of_a_truth_value_do_not_count() {
+    for (name, given, kept) in [
+        ("retention.ms", " 5000 ", "5000"),
+        ("preallocate", "TRUE", "true"),
+        ("cleanup.policy", " delete", "delete"),
+        ("message.timestamp.type", "LogAppendTime ", "LogAppendTime"),
+    ] {
+        let topic = after(&plain(), &[(name, Change::Set(given))]).unwrap();
+        assert_eq!(shown(&topic, name), value(kept, ConfigSource::Topic));
+        let (_, labels) = policy(&KafkaOptions::default(), [(name, Some(given))].into_iter()).unwrap();
+        assert_eq!(labels.values().collect::<Vec<_>>(), [kept]);
     }
 }
 

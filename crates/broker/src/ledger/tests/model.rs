@@ -471,12 +471,16 @@ impl Model {
                     || real.settled.contains(offset)
                     || result.dead.iter().any(|dead| (dead.partition, dead.offset.0) == (it.id, offset))
             };
+            // What is not due keeps back the fresh ones behind it, should the wall clock have been set back between them.
+            let mut waits = false;
             for offset in (0..last).filter(|&offset| !taken(offset)) {
                 let cell = &it.cells[offset as usize];
                 assert!(!cell.is_ready(), "{offset} was passed over for {last}");
                 let delay_ms = self.delay_ms as i64;
                 let is_due = delay_ms == 0 || it.appended[offset as usize] + delay_ms <= asked.now.wall.0;
-                let seen = matches!(cell, Cell::Fresh) && offset < real.window.end() && is_due;
+                let is_fresh = matches!(cell, Cell::Fresh);
+                waits |= is_fresh && !is_due;
+                let seen = is_fresh && offset < real.window.end() && !waits;
                 assert!(!seen || !asked.roomy, "{offset} was passed over for {last}");
             }
         }

@@ -332,11 +332,13 @@ impl Run {
         policy: &QueuePolicy,
         dead_letter_exists: bool,
     ) -> usize {
+        let runs = self.ledger.runs;
         let roomy =
             self.ledger.runs < self.caps.runs && self.ledger.records + (count as usize) < self.caps.records;
         let result = self.ledger.lease(self.now, policy, count, visibility_ms, dead_letter_exists);
-        // Holes that the window comes past are settled, and may be runs.
-        let roomy = roomy && self.ledger.runs < self.caps.runs;
+        // Holes that the window comes past are settled, and may be runs; so may what has outlived, until its neighbours have too.
+        let roomy =
+            roomy && self.ledger.runs < self.caps.runs && runs + (result.expired as usize) < self.caps.runs;
         let asked = Asked { now: self.now, policy, count, visibility_ms, dead_letter_exists, roomy };
         self.model.lease(&asked, &result, &self.ledger);
         for grant in &result.granted {
